@@ -1,0 +1,154 @@
+//! The types of variables that are more than a number.
+
+use std::fmt;
+use std::io::IsTerminal as _;
+use std::str::FromStr as _;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::de::{self, Deserialize, Deserializer, Visitor};
+use serde::{Serialize, Serializer};
+use tracing_subscriber::EnvFilter;
+
+/// What stands in place of a secret wherever one would be printed.
+const MASK: &str = "********";
+
+/// A value that no log, error or configuration print-out shows.
+///
+/// A field of this type can also be given as a file: `X_FILE` names it, one trailing newline is stripped.
+#[derive(Clone)]
+pub struct Secret(SecretString);
+
+impl Secret {
+    /// The name under which a [`Secret`] announces itself to a deserializer; [`super::shape`] looks for it.
+    pub(super) const TYPE_NAME: &'static str = "Secret";
+
+    /// The value itself.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(value: &str) -> Self {
+        Self(value.into())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(MASK)
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(MASK)
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct SecretVisitor;
+        impl<'de> Visitor<'de> for SecretVisitor {
+            type Value = Secret;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a secret")
+            }
+
+            fn visit_newtype_struct<D: Deserializer<'de>>(self, d: D) -> Result<Secret, D::Error> {
+                String::deserialize(d).map(|value| Secret(value.into()))
+            }
+        }
+        deserializer.deserialize_newtype_struct(Self::TYPE_NAME, SecretVisitor)
+    }
+}
+
+/// A number of bytes: `65536`, `64KiB`, `1MB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ByteSize(pub u64);
+
+impl ByteSize {
+    /// The size as a length in memory, saturating where the platform's are smaller.
+    #[must_use]
+    pub fn as_usize(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
+impl Serialize for ByteSize {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for ByteSize {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        // Its own error repeats the value.
+        bytesize::ByteSize::from_str(&text)
+            .map(|size| Self(size.as_u64()))
+            .map_err(|_| de::Error::custom("expected a size such as 65536, 64KiB or 1MiB"))
+    }
+}
+
+/// Which events are logged, in the syntax of `tracing`'s filter directives.
+#[derive(Clone, Debug)]
+pub struct LogFilter(String);
+
+impl LogFilter {
+    /// The filter itself, made anew: it holds the state of one subscriber.
+    #[must_use]
+    pub fn env_filter(&self) -> EnvFilter {
+        // actix-server reports at this level what we report ourselves.
+        EnvFilter::new(format!("actix_server=warn,{}", self.0))
+    }
+}
+
+impl Default for LogFilter {
+    fn default() -> Self {
+        Self("info".into())
+    }
+}
+
+impl Serialize for LogFilter {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for LogFilter {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        // A lone word that is no level would be taken as a target's name and silence everything else.
+        let is_level = |word: &str| tracing::level_filters::LevelFilter::from_str(word).is_ok();
+        let plausible = text.contains(['=', ',']) || is_level(&text);
+        match EnvFilter::try_new(&text) {
+            Ok(_) if plausible => Ok(Self(text)),
+            _ => Err(de::Error::custom(
+                "expected trace, debug, info, warn, error or off, or directives such as info,sqlx=debug",
+            )),
+        }
+    }
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people, in colour on a terminal.
+    Pretty,
+}
+
+impl Default for LogFormat {
+    fn default() -> Self {
+        if std::io::stdout().is_terminal() {
+            Self::Pretty
+        } else {
+            Self::Json
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! What belongs to the request at hand: its id and its trace.
+
+use std::rc::Rc;
+
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+
+tokio::task_local! {
+    static CURRENT: Rc<RequestContext>;
+}
+
+/// The header that carries a request's id.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The header that carries the trace context (W3C Trace Context, level 1).
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// The longest request id that is taken over.
+const MAX_REQUEST_ID: usize = 128;
+
+/// The ids of the request that a task works on.
+#[derive(Debug)]
+pub struct RequestContext {
+    request_id: HeaderValue,
+    trace_id: String,
+    traceparent: Option<TraceParent>,
+}
+
+impl RequestContext {
+    /// The ids that a request brings, new ones for those that it lacks.
+    #[must_use]
+    pub(crate) fn from_headers(headers: &HeaderMap) -> Self {
+        let traceparent = headers
+            .get(&TRACEPARENT)
+            .and_then(|value| value.to_str().ok())
+            .and_then(TraceParent::parse);
+        let trace_id = traceparent.map_or_else(rand::random, |parent| parent.trace_id);
+        Self {
+            request_id: request_id(headers),
+            trace_id: hex(trace_id),
+            traceparent,
+        }
+    }
+
+    /// The request's id: 1 to 128 visible ASCII characters.
+    #[must_use]
+    pub fn request_id(&self) -> &str {
+        self.request_id.to_str().unwrap_or_default()
+    }
+
+    /// The trace's id: 32 hexadecimal digits.
+    #[must_use]
+    pub fn trace_id(&self) -> &str {
+        &self.trace_id
+    }
+
+    pub(crate) fn request_id_header(&self) -> HeaderValue {
+        self.request_id.clone()
+    }
+
+    /// What the caller said of its own span.
+    pub(crate) fn caller(&self) -> Option<TraceParent> {
+        self.traceparent
+    }
+
+    /// Replaces the trace's id by the one that the exporter gave.
+    pub(crate) fn set_trace_id(&mut self, trace_id: String) {
+        self.trace_id = trace_id;
+    }
+
+    /// Calls `f` with the request at hand, if this task works on one.
+    pub fn with_current<T>(f: impl FnOnce(&Self) -> T) -> Option<T> {
+        CURRENT.try_with(|context| f(context)).ok()
+    }
+
+    /// Runs a future that works on this request.
+    pub(crate) async fn scope<F: Future>(self: Rc<Self>, future: F) -> F::Output {
+        CURRENT.scope(self, future).await
+    }
+}
+
+/// Takes over the caller's id, or makes one.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    headers
+        .get(&REQUEST_ID)
+        .filter(|value| {
+            let id = value.as_bytes();
+            (1..=MAX_REQUEST_ID).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic)
+        })
+        .cloned()
+        .unwrap_or_else(|| {
+            HeaderValue::from_maybe_shared(bytes::Bytes::from(hex(rand::random())))
+                .unwrap_or_else(|_| HeaderValue::from_static("none"))
+        })
+}
+
+/// 32 lower-case hexadecimal digits.
+fn hex(value: u128) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    value
+        .to_be_bytes()
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 0xf])
+        .map(|digit| char::from(DIGITS[usize::from(digit)]))
+        .collect()
+}
+
+/// A caller's place in a trace, as the header `traceparent` tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TraceParent {
+    pub(crate) trace_id: u128,
+    pub(crate) span_id: u64,
+    pub(crate) flags: u8,
+}
+
+impl TraceParent {
+    /// Reads a header: `00-<32 digits>-<16 digits>-<2 digits>`, lower case, ids not zero. A later
+    /// version may go on behind that, version `ff` is forbidden
+    /// (<https://www.w3.org/TR/trace-context/#traceparent-header>).
+    fn parse(header: &str) -> Option<Self> {
+        let mut parts = header.splitn(5, '-');
+        let version = digits::<2>(parts.next()?)?;
+        let trace_id = digits::<32>(parts.next()?)?;
+        let span_id = u64::try_from(digits::<16>(parts.next()?)?).ok()?;
+        let flags = u8::try_from(digits::<2>(parts.next()?)?).ok()?;
+        let more = parts.next().is_some();
+        (version != 0xff && (version > 0 || !more) && trace_id != 0 && span_id != 0).then_some(
+            Self {
+                trace_id,
+                span_id,
+                flags,
+            },
+        )
+    }
+}
+
+/// Exactly `N` lower-case hexadecimal digits.
+fn digits<const N: usize>(text: &str) -> Option<u128> {
+    let lower_case = text
+        .bytes()
+        .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    (text.len() == N && lower_case)
+        .then(|| u128::from_str_radix(text, 16).ok())
+        .flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use opentelemetry::propagation::TextMapPropagator as _;
+    use opentelemetry::trace::TraceContextExt as _;
+    use opentelemetry_sdk::propagation::TraceContextPropagator;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn reference(header: &str) -> Option<u128> {
+        let carrier = HashMap::from([("traceparent".to_owned(), header.to_owned())]);
+        let context = TraceContextPropagator::new().extract(&carrier);
+        let span = context.span().span_context().clone();
+        span.is_valid()
+            .then(|| u128::from_be_bytes(span.trace_id().to_bytes()))
+    }
+
+    proptest! {
+        #[test]
+        fn a_well_formed_traceparent_is_read_as_the_sdk_reads_it(
+            header in "00-[0-9a-f]{32}-[0-9a-f]{16}-0[0-3]",
+        ) {
+            prop_assert_eq!(TraceParent::parse(&header).map(|parent| parent.trace_id), reference(&header));
+        }
+
+        #[test]
+        fn any_other_header_is_no_traceparent_and_no_panic(header in "\\PC*") {
+            prop_assert_eq!(TraceParent::parse(&header), None);
+        }
+    }
+
+    #[test]
+    fn malformed_traceparents_are_refused() {
+        let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+        for header in [
+            format!("00-{trace}-00f067aa0ba902b7-01-more"),
+            format!("ff-{trace}-00f067aa0ba902b7-01"),
+            format!("00-{trace}-0000000000000000-01"),
+            format!("00-{}-00f067aa0ba902b7-01", "0".repeat(32)),
+            format!("00-{}-00f067aa0ba902b7-01", trace.to_uppercase()),
+            format!("00-{trace}-00f067aa0ba902b7"),
+        ] {
+            assert_eq!(TraceParent::parse(&header), None, "{header}");
+        }
+        assert!(TraceParent::parse(&format!("01-{trace}-00f067aa0ba902b7-01-more")).is_some());
+    }
+
+    #[test]
+    fn a_request_id_is_taken_over_only_if_it_is_short_visible_ascii() {
+        for (given, taken) in [
+            ("abc-123", true),
+            ("", false),
+            ("with space", false),
+            (&"x".repeat(128), true),
+            (&"x".repeat(129), false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(REQUEST_ID, HeaderValue::from_str(given).unwrap());
+            let context = RequestContext::from_headers(&headers);
+            assert_eq!(context.request_id() == given, taken, "{given}");
+            assert!(!context.request_id().is_empty());
+        }
+    }
+}

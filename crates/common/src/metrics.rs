@@ -1,0 +1,166 @@
+//! Metrics in Prometheus form.
+//!
+//! A service registers its own with [`Metrics::register`]; metrics are structs whose handles are kept, so that
+//! counting costs some nanoseconds. No label takes a value that a client chose.
+
+mod http;
+mod process;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use actix_web::http::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
+use actix_web::{HttpRequest, HttpResponse, get, web};
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+pub(crate) use http::{HttpMetrics, MethodLabel, WorkerMetrics};
+
+use crate::{Problem, Service};
+
+/// The media type of the Prometheus text format.
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The media type of OpenMetrics.
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The metrics of one application; clones share them.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Arc<Mutex<Registry>>,
+    pub(crate) http: HttpMetrics,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl Metrics {
+    /// The metrics that every service has.
+    #[must_use]
+    pub fn new(service: &Service) -> Self {
+        let mut registry = Registry::default();
+        let build = Info::new(vec![
+            ("service", service.name),
+            ("version", service.version),
+            ("revision", Service::REVISION),
+        ]);
+        // `Info` appends its suffix itself.
+        registry.register("build", "What is running", build);
+        registry.register(
+            "log_lines_dropped",
+            "Log lines that no place took because it did not keep up or failed",
+            crate::telemetry::dropped_lines(),
+        );
+        registry.register_collector(Box::new(process::Process));
+        let http = HttpMetrics::register(&mut registry);
+        Self {
+            registry: Arc::new(Mutex::new(registry)),
+            http,
+        }
+    }
+
+    /// Registers metrics of a service's own, under its prefix: `<service>_<thing>_<unit>`.
+    pub fn register<T>(&self, register: impl FnOnce(&mut Registry) -> T) -> T {
+        register(&mut self.registry.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn encode(&self) -> Result<String, fmt::Error> {
+        let mut text = String::with_capacity(16 * 1024);
+        encode(
+            &mut text,
+            &self.registry.lock().unwrap_or_else(PoisonError::into_inner),
+        )?;
+        Ok(text)
+    }
+}
+
+/// The metrics in the Prometheus text format 0.0.4, or as OpenMetrics where the client asks for it.
+#[utoipa::path(
+    tag = "operations",
+    responses((status = 200, description = "The metrics", body = String, content_type = "text/plain")),
+)]
+#[get("/metrics")]
+pub(crate) async fn get_metrics(
+    request: HttpRequest,
+    metrics: web::Data<Metrics>,
+) -> Result<HttpResponse, Problem> {
+    let text = metrics.encode().map_err(Problem::internal)?;
+    Ok(if wants_openmetrics(request.headers()) {
+        HttpResponse::Ok()
+            .insert_header((CONTENT_TYPE, OPENMETRICS))
+            .body(text)
+    } else {
+        HttpResponse::Ok()
+            .insert_header((CONTENT_TYPE, TEXT))
+            .body(prometheus_text(&text))
+    })
+}
+
+fn wants_openmetrics(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(ACCEPT)
+        .filter_map(|value| value.to_str().ok())
+        .any(|accept| accept.contains("application/openmetrics-text"))
+}
+
+/// OpenMetrics in the older format: there a counter's or info's family has its samples' name, and neither
+/// units nor an end mark exist.
+fn prometheus_text(openmetrics: &str) -> String {
+    let mut text = String::with_capacity(openmetrics.len());
+    // The help comes before the type that decides the family's name.
+    let mut help: Option<&str> = None;
+    for line in openmetrics.lines() {
+        let Some(comment) = line.strip_prefix("# ") else {
+            push_lines(&mut text, &[line]);
+            continue;
+        };
+        if let Some(rest) = comment.strip_prefix("HELP ") {
+            help = Some(rest);
+        } else if let Some((family, kind)) = comment
+            .strip_prefix("TYPE ")
+            .and_then(|rest| rest.split_once(' '))
+        {
+            let (suffix, kind) = match kind {
+                "counter" => ("_total", "counter"),
+                "info" => ("_info", "gauge"),
+                "unknown" => ("", "untyped"),
+                other => ("", other),
+            };
+            if let Some((_, help)) = help.take().and_then(|help| help.split_once(' ')) {
+                push_lines(&mut text, &[&format!("# HELP {family}{suffix} {help}")]);
+            }
+            push_lines(&mut text, &[&format!("# TYPE {family}{suffix} {kind}")]);
+        }
+    }
+    text
+}
+
+fn push_lines(text: &mut String, lines: &[&str]) {
+    for line in lines {
+        text.push_str(line);
+        text.push('\n');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_older_format_names_families_as_their_samples() {
+        let openmetrics = "# HELP a_seconds Time.\n# TYPE a_seconds counter\n# UNIT a_seconds seconds\n\
+                           a_seconds_total 1\n# HELP b B.\n# TYPE b info\nb_info{x=\"y\"} 1\n\
+                           # HELP c C.\n# TYPE c gauge\nc 2\n# EOF\n";
+
+        assert_eq!(
+            prometheus_text(openmetrics),
+            "# HELP a_seconds_total Time.\n# TYPE a_seconds_total counter\na_seconds_total 1\n\
+             # HELP b_info B.\n# TYPE b_info gauge\nb_info{x=\"y\"} 1\n\
+             # HELP c C.\n# TYPE c gauge\nc 2\n"
+        );
+    }
+}

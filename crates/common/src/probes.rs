@@ -1,0 +1,231 @@
+//! Liveness and readiness.
+//!
+//! Checks run in the background, so that probing cannot load a dependency; `/readyz` tells what they last found.
+
+use std::error::Error as StdError;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use actix_web::http::StatusCode;
+use actix_web::{Either, HttpRequest, HttpResponse, get, web};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{Metrics, Problem, Tasks};
+
+/// How long to wait between two runs of a check.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// A check that takes longer has failed.
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The name of the check that fails while the process stops.
+const DRAINING: &str = "draining";
+
+/// Why a check failed, for the log alone.
+pub type CheckError = Box<dyn StdError + Send + Sync>;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CheckLabel {
+    check: &'static str,
+}
+
+/// What the service needs to serve, and whether it has it; clones share it.
+#[derive(Clone, Debug)]
+pub struct Readiness {
+    checks: Arc<Mutex<Vec<Check>>>,
+    gauges: Family<CheckLabel, Gauge>,
+}
+
+/// One check as `/readyz?verbose` shows it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Check {
+    /// What is checked.
+    #[schema(example = "database")]
+    name: &'static str,
+    state: State,
+    /// Since when it is in this state.
+    #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "rfc3339")]
+    since: SystemTime,
+    /// How long the last run took, in milliseconds; null before the first has ended.
+    last_duration_ms: Option<f64>,
+}
+
+/// Where a check stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    /// It has not run to its end yet.
+    Pending,
+    Ok,
+    Failing,
+}
+
+fn rfc3339<S: serde::Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&humantime::format_rfc3339_millis(*time))
+}
+
+impl Readiness {
+    /// A readiness without checks: ready until it drains.
+    #[must_use]
+    pub fn new(metrics: &Metrics) -> Self {
+        let gauges = Family::<CheckLabel, Gauge>::default();
+        metrics.register(|registry| {
+            registry.register(
+                "readiness_check_ok",
+                "Whether the service has what it needs: 1 or 0 for each check",
+                gauges.clone(),
+            );
+        });
+        Self {
+            checks: Arc::default(),
+            gauges,
+        }
+    }
+
+    /// Runs `check` now and then once a second; while it fails, the service is not ready.
+    pub fn check<F, Fut>(&self, tasks: &Tasks, name: &'static str, check: F)
+    where
+        F: Fn() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<(), CheckError>> + Send,
+    {
+        self.set(name, State::Pending, None);
+        let readiness = self.clone();
+        tasks.spawn(async move {
+            loop {
+                let started = Instant::now();
+                let result = match tokio::time::timeout(TIMEOUT, check()).await {
+                    Ok(result) => result,
+                    Err(elapsed) => Err(elapsed.into()),
+                };
+                let state = if result.is_ok() {
+                    State::Ok
+                } else {
+                    State::Failing
+                };
+                if readiness.set(name, state, Some(started.elapsed())) {
+                    match result {
+                        Ok(()) => tracing::info!(check = name, "Check passes"),
+                        Err(error) => tracing::warn!(check = name, error = %error, "Check fails"),
+                    }
+                }
+                tokio::time::sleep(INTERVAL).await;
+            }
+        });
+    }
+
+    /// From now on the service is not ready.
+    pub(crate) fn drain(&self) {
+        self.set(DRAINING, State::Failing, None);
+    }
+
+    /// Whether no check fails or has yet to run.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.with(|checks| checks.iter().all(|check| check.state == State::Ok))
+    }
+
+    /// Notes what a check found; returns whether that is news.
+    fn set(&self, name: &'static str, state: State, duration: Option<Duration>) -> bool {
+        let last_duration_ms = duration.map(|duration| duration.as_secs_f64() * 1e3);
+        let gauge = self.gauges.get_or_create(&CheckLabel { check: name });
+        gauge.set(i64::from(state == State::Ok));
+        let since = SystemTime::now();
+        self.with(|checks| {
+            let Some(check) = checks.iter_mut().find(|check| check.name == name) else {
+                checks.push(Check {
+                    name,
+                    state,
+                    since,
+                    last_duration_ms,
+                });
+                return true;
+            };
+            check.last_duration_ms = last_duration_ms;
+            let news = check.state != state;
+            if news {
+                (check.state, check.since) = (state, since);
+            }
+            news
+        })
+    }
+
+    fn with<T>(&self, f: impl FnOnce(&mut Vec<Check>) -> T) -> T {
+        f(&mut self.checks.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// All checks, for people.
+#[derive(Debug, Serialize, ToSchema)]
+struct Report {
+    ready: bool,
+    checks: Vec<Check>,
+}
+
+/// Whether the process lives; depends on nothing outside it.
+#[utoipa::path(
+    tag = "operations",
+    responses((status = 200, description = "It lives", body = String, content_type = "text/plain", example = "healthy")),
+)]
+#[get("/healthz")]
+pub(crate) async fn get_liveness() -> &'static str {
+    "healthy"
+}
+
+/// Whether the service can serve: everything it depends on is there, and it is not about to stop.
+#[utoipa::path(
+    tag = "operations",
+    params(("verbose" = Option<String>, Query, description = "Asks for every check as JSON", allow_reserved, example = "")),
+    responses(
+        (status = 200, description = "Ready", content(
+            (String = "text/plain", example = "ready"),
+            (Report = "application/json"),
+        )),
+        (status = 503, description = "Not ready: the member `checks` names what is missing", content(
+            (crate::problem::ProblemDetails = "application/problem+json"),
+            (Report = "application/json"),
+        )),
+    ),
+)]
+#[get("/readyz")]
+pub(crate) async fn get_readiness(
+    request: HttpRequest,
+    readiness: web::Data<Readiness>,
+) -> Result<Either<&'static str, HttpResponse>, Problem> {
+    let ready = readiness.is_ready();
+    let verbose = request.query_string().split('&').any(|parameter| {
+        parameter
+            .split_once('=')
+            .map_or(parameter, |(name, _)| name)
+            == "verbose"
+    });
+    if verbose {
+        let status = if ready {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        };
+        let report = Report {
+            ready,
+            checks: readiness.with(|checks| checks.clone()),
+        };
+        return Ok(Either::Right(HttpResponse::build(status).json(report)));
+    }
+    if ready {
+        return Ok(Either::Left("ready"));
+    }
+    let missing: Vec<&str> = readiness.with(|checks| {
+        checks
+            .iter()
+            .filter(|check| check.state != State::Ok)
+            .map(|check| check.name)
+            .collect()
+    });
+    Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE)
+        .detail(format!("not ready: {}", missing.join(", ")))
+        .member("checks", missing))
+}

@@ -1,0 +1,39 @@
+//! Who a service is.
+
+/// A service's identity, the same in its logs, metrics, documents and command line.
+#[derive(Clone, Copy, Debug)]
+pub struct Service {
+    /// The name in logs, metrics and file names: lower case, words joined by `-`.
+    pub name: &'static str,
+    /// The version of the package.
+    pub version: &'static str,
+    /// One sentence for `--help` and the OpenAPI document.
+    pub description: &'static str,
+    /// The port where `PORT` is not set.
+    pub default_port: u16,
+}
+
+impl Service {
+    /// The source revision the binary was built from; images set `REVISION` when they are built.
+    pub const REVISION: &'static str = match option_env!("REVISION") {
+        Some(revision) => revision,
+        None => "unknown",
+    };
+}
+
+/// A [`Service`] named after the calling package, with its version and description.
+///
+/// ```
+/// const SERVICE: common::Service = common::service!(port: 8003);
+/// ```
+#[macro_export]
+macro_rules! service {
+    (port: $port:literal) => {
+        $crate::Service {
+            name: env!("CARGO_PKG_NAME"),
+            version: env!("CARGO_PKG_VERSION"),
+            description: env!("CARGO_PKG_DESCRIPTION"),
+            default_port: $port,
+        }
+    };
+}

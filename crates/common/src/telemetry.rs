@@ -1,0 +1,169 @@
+//! Logs and spans.
+//!
+//! An event becomes one line, formatted on the thread where it happens and handed to bounded
+//! [`sink`]s that write many lines at once. `tracing-subscriber`'s own JSON formatter costs more CPU than
+//! a whole request, hence [`lines`]. Spans exist only while a collector is configured.
+
+mod lines;
+mod otlp;
+mod rotation;
+mod sink;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing::Subscriber;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::Registry;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
+
+pub use lines::Lines;
+pub(crate) use otlp::SPANS;
+pub(crate) use sink::dropped_lines;
+pub use sink::{Sink, Write};
+
+use crate::Service;
+use crate::config::{LogConfig, LogFormat, OtlpConfig};
+
+/// How long a stop waits for sinks that do not take their lines.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The target of the access log, for filter directives such as `info,access_log=off`.
+pub const ACCESS_LOG: &str = "access_log";
+
+/// Why telemetry could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// `LOG_DIR` cannot be written to.
+    #[error("LOG_DIR: cannot write {}", path.display())]
+    LogDir {
+        /// The file in question.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The thread that writes lines could not be started.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
+    /// The exporter refused its configuration.
+    #[error("cannot set up the export of spans")]
+    Otlp(#[source] opentelemetry_otlp::ExporterBuildError),
+    /// Another subscriber is in place.
+    #[error("logging is set up already")]
+    Installed(#[source] tracing_subscriber::util::TryInitError),
+}
+
+/// Keeps telemetry going; dropped, it writes out what was logged and exports what was recorded.
+#[derive(Debug)]
+#[must_use = "dropped at once, nothing would be logged"]
+pub struct Telemetry {
+    sinks: Vec<Sink>,
+    tracer: Option<SdkTracerProvider>,
+}
+
+impl Telemetry {
+    /// Sets up the process's log and export of spans. `file` names the log file under `LOG_DIR`.
+    ///
+    /// # Errors
+    /// When `LOG_DIR` cannot be written to, the exporter cannot be made, or another subscriber is in place.
+    pub fn install(
+        service: &Service,
+        file: &str,
+        log: &LogConfig,
+        otlp: &OtlpConfig,
+    ) -> Result<Self, TelemetryError> {
+        let mut sinks = vec![Sink::stdout()?];
+        if let Some(folder) = &log.log_dir {
+            sinks.push(Sink::file(folder, file)?);
+        }
+        let tracer = otlp
+            .otel_exporter_otlp_endpoint
+            .as_deref()
+            .map(|endpoint| otlp::provider(service, endpoint))
+            .transpose()
+            .map_err(TelemetryError::Otlp)?;
+        let lines = Lines::new(service, log.log_format, sinks.clone());
+        subscriber(
+            lines,
+            log.log_level.env_filter(),
+            tracer.as_ref().map(|provider| (service, provider)),
+        )
+        .try_init()
+        .map_err(TelemetryError::Installed)?;
+        report_panics();
+        Ok(Self { sinks, tracer })
+    }
+}
+
+impl Drop for Telemetry {
+    fn drop(&mut self) {
+        if let Some(tracer) = &self.tracer
+            && let Err(error) = tracer.shutdown_with_timeout(FLUSH_TIMEOUT)
+        {
+            tracing::warn!(error = %error, "Spans were lost at the stop");
+        }
+        for sink in &self.sinks {
+            // A place that takes nothing must not hold up the end; there is nowhere left to tell.
+            let _ = sink.flush(FLUSH_TIMEOUT);
+        }
+    }
+}
+
+/// The subscriber of a service, apart from its installation, so that a test can give it a sink of its own.
+pub fn subscriber(
+    lines: Lines,
+    filter: EnvFilter,
+    spans: Option<(&Service, &SdkTracerProvider)>,
+) -> impl Subscriber + Send + Sync + 'static {
+    Registry::default()
+        .with(lines.with_filter(filter))
+        .with(spans.map(|(service, provider)| otlp::layer(service, provider)))
+}
+
+/// A panic is an event like any other, so that it is found where all else is.
+fn report_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let message = panic.payload_as_str().unwrap_or("no message");
+        let location = panic
+            .location()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        tracing::error!(panic.location = %location, panic.message = message, "A thread panicked");
+    }));
+}
+
+/// Lines in memory instead of a stream, for tests.
+#[derive(Clone, Debug, Default)]
+pub struct Captured(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl Captured {
+    /// A formatter of JSON lines that writes here.
+    #[must_use]
+    pub fn lines(&self, service: &Service) -> Lines {
+        Lines::new(service, LogFormat::Json, vec![Sink::direct(self.clone())])
+    }
+
+    /// All lines so far.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let bytes = self
+            .0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+impl Write for Captured {
+    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .extend_from_slice(lines);
+        Ok(())
+    }
+}

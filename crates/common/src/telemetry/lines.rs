@@ -1,0 +1,278 @@
+//! Events as lines: JSON for machines, or coloured for people.
+//!
+//! A field `a.b` becomes the member `b` of an object `a`; fields of one object stand together.
+
+use std::cell::RefCell;
+use std::fmt::{self, Write as _};
+use std::io::IsTerminal as _;
+use std::time::SystemTime;
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::Context;
+
+use super::Sink;
+use crate::Service;
+use crate::config::LogFormat;
+use crate::context::RequestContext;
+
+thread_local! {
+    /// Each thread's scratch space for the line it is writing.
+    static LINE: RefCell<String> = RefCell::new(String::with_capacity(1024));
+}
+
+/// The layer that writes every event as one line.
+#[derive(Debug)]
+pub struct Lines {
+    service: &'static str,
+    format: Format,
+    sinks: Vec<Sink>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Format {
+    Json,
+    Pretty { colour: bool },
+}
+
+impl Lines {
+    /// Lines of this service in this format, into each of these sinks.
+    #[must_use]
+    pub fn new(service: &Service, format: LogFormat, sinks: Vec<Sink>) -> Self {
+        let format = match format {
+            LogFormat::Json => Format::Json,
+            LogFormat::Pretty => Format::Pretty {
+                colour: std::io::stdout().is_terminal(),
+            },
+        };
+        Self {
+            service: service.name,
+            format,
+            sinks,
+        }
+    }
+
+    fn write(&self, event: &Event<'_>, line: &mut String) -> fmt::Result {
+        match self.format {
+            Format::Json => write_json(self.service, event, line),
+            Format::Pretty { colour } => write_pretty(colour, event, line),
+        }
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Lines {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        LINE.with(|line| {
+            // A value whose `Debug` logs would come back here; its inner event gets a line of its own.
+            let Ok(mut line) = line.try_borrow_mut() else {
+                return;
+            };
+            line.clear();
+            if self.write(event, &mut line).is_ok() {
+                line.push('\n');
+                for sink in &self.sinks {
+                    sink.push(line.as_bytes());
+                }
+            }
+        });
+    }
+}
+
+fn write_json(service: &str, event: &Event<'_>, line: &mut String) -> fmt::Result {
+    let metadata = event.metadata();
+    line.push_str("{\"timestamp\":\"");
+    write!(
+        line,
+        "{}",
+        humantime::format_rfc3339_micros(SystemTime::now())
+    )?;
+    line.push_str("\",\"level\":\"");
+    line.push_str(metadata.level().as_str());
+    line.push('"');
+    let mut members = Members {
+        line,
+        group: None,
+        after_message: Some(service),
+    };
+    event.record(&mut members);
+    members.close_group();
+    if let Some(service) = members.after_message.take() {
+        members.string("service", service);
+    }
+    // The access log says where it comes from by its shape, and has the ids among its fields.
+    if metadata.target() != super::ACCESS_LOG {
+        members.string("target", metadata.target());
+        RequestContext::with_current(|context| {
+            members.string("request_id", context.request_id());
+            members.string("trace_id", context.trace_id());
+        });
+    }
+    members.close_group();
+    line.push('}');
+    Ok(())
+}
+
+/// Writes fields as members of the line's object, `a.b` inside an object `a`.
+struct Members<'a> {
+    line: &'a mut String,
+    /// The object that is open.
+    group: Option<&'static str>,
+    /// The service's name, to be written behind the message.
+    after_message: Option<&'a str>,
+}
+
+impl Members<'_> {
+    fn key(&mut self, name: &'static str) {
+        let (group, key) = match name.split_once('.') {
+            Some((group, key)) => (Some(group), key),
+            None => (None, name),
+        };
+        if self.group != group {
+            self.close_group();
+            if let Some(group) = group {
+                self.line.push(',');
+                push_json_string(self.line, group);
+                self.line.push_str(":{");
+            }
+            self.group = group;
+        }
+        if !self.line.ends_with('{') {
+            self.line.push(',');
+        }
+        push_json_string(self.line, key);
+        self.line.push(':');
+    }
+
+    fn close_group(&mut self) {
+        if self.group.take().is_some() {
+            self.line.push('}');
+        }
+    }
+
+    fn string(&mut self, name: &'static str, value: &str) {
+        self.key(name);
+        push_json_string(self.line, value);
+        if name == "message"
+            && let Some(service) = self.after_message.take()
+        {
+            self.string("service", service);
+        }
+    }
+
+    fn display(&mut self, name: &'static str, value: impl fmt::Display) {
+        self.key(name);
+        let _ = write!(self.line, "{value}");
+    }
+}
+
+impl Visit for Members<'_> {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.string(field.name(), value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.key(field.name());
+        self.line.push_str(itoa::Buffer::new().format(value));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.display(field.name(), value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.display(field.name(), value);
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        // JSON has no word for the others.
+        if value.is_finite() {
+            self.display(field.name(), value);
+        } else {
+            self.display(field.name(), "null");
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        // `format_args!` and `%value` arrive here, their `Debug` being the text itself.
+        self.string(field.name(), &format!("{value:?}"));
+    }
+}
+
+/// Appends a JSON string. Nearly all have nothing to escape.
+fn push_json_string(line: &mut String, value: &str) {
+    line.push('"');
+    let mut written = 0;
+    for (at, byte) in value.bytes().enumerate() {
+        if byte >= b' ' && byte != b'"' && byte != b'\\' && byte != 0x7f {
+            continue;
+        }
+        line.push_str(&value[written..at]);
+        match byte {
+            b'"' => line.push_str("\\\""),
+            b'\\' => line.push_str("\\\\"),
+            b'\n' => line.push_str("\\n"),
+            b'\r' => line.push_str("\\r"),
+            b'\t' => line.push_str("\\t"),
+            // DEL too: a terminal that shows the line would act on it.
+            control => {
+                let _ = write!(line, "\\u{control:04x}");
+            }
+        }
+        written = at + 1;
+    }
+    line.push_str(&value[written..]);
+    line.push('"');
+}
+
+fn write_pretty(colour: bool, event: &Event<'_>, line: &mut String) -> fmt::Result {
+    let metadata = event.metadata();
+    let level = match *metadata.level() {
+        Level::ERROR => "31",
+        Level::WARN => "33",
+        Level::INFO => "32",
+        Level::DEBUG => "34",
+        Level::TRACE => "35",
+    };
+    let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+    // The date is known to whoever looks at the screen.
+    let time = time.get(11..23).unwrap_or(&time);
+    if colour {
+        write!(
+            line,
+            "\x1b[2m{time}\x1b[0m \x1b[{level}m{:>5}\x1b[0m",
+            metadata.level().as_str()
+        )?;
+    } else {
+        write!(line, "{time} {:>5}", metadata.level().as_str())?;
+    }
+    event.record(&mut Words { line, colour });
+    if metadata.target() != super::ACCESS_LOG {
+        RequestContext::with_current(|context| {
+            let _ = write!(line, " request_id={}", context.request_id());
+        });
+    }
+    Ok(())
+}
+
+/// Writes fields as `name=value`, the message bare.
+struct Words<'a> {
+    line: &'a mut String,
+    colour: bool,
+}
+
+impl Visit for Words<'_> {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        // Control characters in a value must not reach the terminal.
+        let shown = value.escape_debug();
+        let _ = match field.name() {
+            "message" => write!(self.line, " {shown}"),
+            name if self.colour => write!(self.line, " \x1b[2m{name}=\x1b[0m{shown}"),
+            name => write!(self.line, " {name}={shown}"),
+        };
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.record_str(field, &format!("{value:?}"));
+    }
+}
