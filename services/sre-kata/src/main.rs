@@ -1,2 +1,16 @@
-//! s
-fn main() {}
+//! The program `sre-kata`.
+
+use std::process::ExitCode;
+
+use common::cli::Program;
+use sre_kata::{Config, SERVICE, build, document};
+
+fn main() -> ExitCode {
+    Program {
+        service: SERVICE,
+        load: Config::load,
+        document,
+        build,
+    }
+    .run()
+}

@@ -1,0 +1,104 @@
+//! Counting, by query string or by body.
+
+mod input;
+
+use actix_web::http::header::{ACCEPT, Accept, Header as _};
+use actix_web::{HttpRequest, HttpResponse, get, mime, post};
+use common::problem::ProblemDetails;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use input::{FromBody, FromQuery};
+
+use crate::repeats::Subject;
+
+/// How many characters occur more than once.
+#[derive(Debug, Serialize, ToSchema)]
+struct Counted<'a> {
+    /// The text that was asked about.
+    #[schema(example = "acx333x")]
+    param: &'a str,
+    /// How many distinct characters occur in it at least twice.
+    #[schema(example = 2)]
+    count: usize,
+}
+
+/// Count the distinct characters that occur at least twice.
+///
+/// Characters are Unicode code points; case matters, and nothing is normalised.
+#[utoipa::path(
+    tag = "sre-kata",
+    operation_id = "get_query",
+    params(("param" = String, Query, description = "The text, at least two characters", min_length = 2, example = "acx333x")),
+    responses(
+        (status = 200, description = "The count", content(
+            (String = "text/plain", example = "Result: The amount of reoccurrence characters in acx333x is 2!"),
+            (Counted<'_> = "application/json"),
+        )),
+        (status = 400, description = "No `param`, several, a short one, or one that is no UTF-8",
+            body = ProblemDetails, content_type = "application/problem+json"),
+    ),
+)]
+#[get("/query")]
+pub(crate) async fn get_query(request: HttpRequest, FromQuery(text): FromQuery) -> HttpResponse {
+    answer(&request, &text)
+}
+
+/// Count the distinct characters of a body that occur at least twice.
+#[utoipa::path(
+    tag = "sre-kata",
+    operation_id = "post_query",
+    request_body(content((String = "text/plain", example = "acx333x"), (input::Body = "application/json"))),
+    responses(
+        (status = 200, description = "The count", content(
+            (String = "text/plain", example = "Result: The amount of reoccurrence characters in acx333x is 2!"),
+            (Counted<'_> = "application/json"),
+        )),
+        (status = 400, description = "No `param`, several, a short one, one that is no UTF-8, or malformed JSON",
+            body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 408, description = "The body did not arrive in time",
+            body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 413, description = "The body is larger than `BODY_LIMIT`",
+            body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 415, description = "The body is neither text in UTF-8 nor JSON",
+            body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 422, description = "JSON that is no object with a text `param`",
+            body = ProblemDetails, content_type = "application/problem+json"),
+    ),
+)]
+#[post("/query")]
+pub(crate) async fn post_query(request: HttpRequest, FromBody(text): FromBody) -> HttpResponse {
+    answer(&request, &text)
+}
+
+fn answer(request: &HttpRequest, text: &Subject) -> HttpResponse {
+    let (param, count) = (text.as_str(), text.count());
+    if prefers_json(request) {
+        HttpResponse::Ok().json(Counted { param, count })
+    } else {
+        HttpResponse::Ok()
+            .content_type(mime::TEXT_PLAIN_UTF_8)
+            .body(format!(
+                "Result: The amount of reoccurrence characters in {param} is {count}!"
+            ))
+    }
+}
+
+/// Whether the client would rather have JSON; text goes to those who do not care.
+fn prefers_json(request: &HttpRequest) -> bool {
+    if !request.headers().contains_key(ACCEPT) {
+        return false;
+    }
+    let Ok(accept) = Accept::parse(request) else {
+        return false;
+    };
+    accept
+        .ranked()
+        .iter()
+        .find_map(|range| match (range.type_(), range.subtype()) {
+            (mime::APPLICATION, mime::JSON) => Some(true),
+            (mime::TEXT | mime::STAR, _) => Some(false),
+            _ => None,
+        })
+        .unwrap_or(false)
+}

@@ -1,0 +1,119 @@
+//! What a client may send, parsed before a handler sees it.
+
+use std::fmt;
+
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpRequest};
+use common::Problem;
+use common::extract::{self, Json, MediaType, Query};
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use std::future::{Ready, ready};
+use std::pin::Pin;
+use utoipa::ToSchema;
+
+use crate::error::Error;
+use crate::repeats::Subject;
+
+/// The text in the parameter `param` of the query string.
+#[derive(Debug)]
+pub(super) struct FromQuery(pub(super) Subject);
+
+impl FromRequest for FromQuery {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let parameters =
+            Query::<Vec<(String, String)>>::from_request(request, payload).into_inner();
+        ready(parameters.and_then(|Query(parameters)| {
+            let values = parameters.into_iter().filter(|(name, _)| name == "param");
+            Ok(Self(one(values.map(|(_, value)| value))?))
+        }))
+    }
+}
+
+/// The text that a body is, or the member `param` of a JSON body.
+#[derive(Debug)]
+pub(super) struct FromBody(pub(super) Subject);
+
+impl FromRequest for FromBody {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let media_type = MediaType::of(request);
+        let body = extract::Body::from_request(request, payload);
+        Box::pin(async move {
+            let media_type = media_type?;
+            let extract::Body(body) = body.await?;
+            let json = match media_type {
+                MediaType::Json => true,
+                MediaType::Text => false,
+                // Without a word from the client, what looks like our object is one.
+                MediaType::None => body.trim_ascii_start().starts_with(b"{"),
+            };
+            let text = if json {
+                let Json(Params(params)) = Json::parse(&body)?;
+                one(params.into_iter())?
+            } else {
+                String::from_utf8(body.into())
+                    .map_err(|_| Error::NotUtf8)?
+                    .parse()?
+            };
+            Ok(Self(text))
+        })
+    }
+}
+
+/// Exactly one value.
+fn one(mut values: impl Iterator<Item = String>) -> Result<Subject, Error> {
+    match (values.next(), values.next()) {
+        (None, _) => Err(Error::Missing),
+        (Some(value), None) => value.try_into(),
+        (Some(_), Some(_)) => Err(Error::Ambiguous),
+    }
+}
+
+/// A body as JSON.
+#[derive(ToSchema)]
+#[schema(as = Query)]
+#[expect(
+    dead_code,
+    reason = "describes for the OpenAPI document what `Params` reads"
+)]
+pub(super) struct Body {
+    /// The text, at least two characters.
+    #[schema(example = "acx333x", min_length = 2)]
+    param: String,
+}
+
+/// All members `param` of an object: serde's own structs refuse a second one before it can be told apart
+/// from a wrong type.
+struct Params(Vec<String>);
+
+impl<'de> Deserialize<'de> for Params {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ParamsVisitor;
+        impl<'de> Visitor<'de> for ParamsVisitor {
+            type Value = Params;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object with a text `param`")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Params, A::Error> {
+                let mut params = Vec::new();
+                while let Some(name) = map.next_key::<String>()? {
+                    if name == "param" {
+                        params.push(map.next_value()?);
+                    } else {
+                        map.next_value::<IgnoredAny>()?;
+                    }
+                }
+                Ok(Params(params))
+            }
+        }
+        deserializer.deserialize_map(ParamsVisitor)
+    }
+}
