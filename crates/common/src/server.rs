@@ -17,6 +17,7 @@ use actix_web::dev::AppConfig;
 use actix_web::rt::net::TcpStream;
 use actix_web::{App, web};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio_util::sync::CancellationToken;
 use utoipa_actix_web::AppExt as _;
 use utoipa_actix_web::service_config::ServiceConfig;
 
@@ -131,6 +132,8 @@ impl Kit {
                 .default_service(web::to(docs::answer_unmatched))
                 .wrap(observe)
         };
+        let end_idle = CancellationToken::new();
+        let end_idle_here = end_idle.clone();
         let (open, head_timeout) = (
             self.metrics.http.connections.clone(),
             config.request_timeout,
@@ -140,12 +143,16 @@ impl Kit {
             .shutdown_timeout(config.shutdown_grace_period.as_secs() + 1)
             .disable_signals()
             .listen("http", listener, move || {
+                let end_idle = end_idle_here.clone();
                 let connections = Connections::new(open.clone(), head_timeout);
                 let http = HttpService::build()
                     .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
                     // `Connection` bounds every head, not only the first.
                     .client_request_timeout(Duration::ZERO)
                     .client_disconnect_timeout(LINGER)
+                    // A client that closes its side is taken to be gone, and its request ends.
+                    .h1_allow_half_closed(false)
+                    .graceful_shutdown_signal(move || end_idle.clone().cancelled_owned())
                     .on_connect_ext(|connection: &Connection<TcpStream>, data| {
                         data.insert(connection.state());
                     })
@@ -170,16 +177,17 @@ impl Kit {
             build.revision = Service::REVISION,
             "Listening"
         );
-        Ok(Running::start(running::Parts {
+        let parts = running::Parts {
             address,
-            server,
             readiness: self.readiness,
             draining,
+            end_idle,
             active: self.metrics.http.active.clone(),
             tasks: self.tasks,
             drain_delay: config.drain_delay,
             grace_period: config.shutdown_grace_period,
-        }))
+        };
+        Ok(Running::start(server, parts))
     }
 }
 

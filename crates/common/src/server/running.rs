@@ -9,7 +9,8 @@ use actix_server::{Server, ServerHandle};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 use crate::{Readiness, Tasks};
 
@@ -20,6 +21,9 @@ const QUIET: Duration = Duration::from_millis(100);
 /// How often to look whether requests are in progress.
 const LOOK: Duration = Duration::from_millis(10);
 
+/// How long background work may take to end.
+const BACKGROUND_LIMIT: Duration = Duration::from_secs(10);
+
 /// How the service is to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
@@ -29,12 +33,13 @@ pub enum Stop {
     Now,
 }
 
-/// What a server is made of.
+/// What a server's life involves beside the server.
 pub(super) struct Parts {
     pub(super) address: SocketAddr,
-    pub(super) server: Server,
     pub(super) readiness: Readiness,
     pub(super) draining: Arc<AtomicBool>,
+    /// Ends connections that are between two requests.
+    pub(super) end_idle: CancellationToken,
     pub(super) active: Gauge,
     pub(super) tasks: Tasks,
     pub(super) drain_delay: Duration,
@@ -67,14 +72,14 @@ impl StopHandle {
 }
 
 impl Running {
-    pub(super) fn start(parts: Parts) -> Self {
+    pub(super) fn start(server: Server, parts: Parts) -> Self {
         let (sender, receiver) = watch::channel(None);
         let address = parts.address;
         #[expect(
             clippy::disallowed_methods,
             reason = "this task is what ends all others"
         )]
-        let life = tokio::spawn(live(parts, receiver));
+        let life = tokio::spawn(live(server, parts, receiver));
         Self {
             address,
             stop: StopHandle(Arc::new(sender)),
@@ -102,13 +107,13 @@ impl Running {
     }
 }
 
-async fn live(parts: Parts, mut wanted: watch::Receiver<Option<Stop>>) -> bool {
-    let handle = parts.server.handle();
+async fn live(server: Server, parts: Parts, mut wanted: watch::Receiver<Option<Stop>>) -> bool {
+    let handle = server.handle();
     #[expect(
         clippy::disallowed_methods,
-        reason = "ends by the handle, and is waited for below"
+        reason = "ends by its handle or is aborted, below"
     )]
-    let server = tokio::spawn(parts.server);
+    let server = tokio::spawn(server);
     // An error means that nobody can ask for a stop any more: whoever built the service has dropped it.
     let stop = wanted
         .wait_for(Option::is_some)
@@ -121,33 +126,35 @@ async fn live(parts: Parts, mut wanted: watch::Receiver<Option<Stop>>) -> bool {
     if stop == Some(Stop::AfterDrainDelay) {
         sleep(parts.drain_delay).await;
     }
-    let in_time = answer_the_rest(&handle, &parts.active, parts.grace_period).await;
-    if in_time {
-        parts.tasks.stop().await;
-        // It reports nothing that is not logged, and cannot fail to stop.
-        let _ = server.await;
-        tracing::info!("Stopped");
-    } else {
+    let answered = answer_the_rest(&handle, &parts).await;
+    if !answered {
         tracing::error!(
             requests = parts.active.get(),
-            "Stopped before all requests were answered"
+            "The grace period ended before all requests were answered"
         );
+        server.abort();
     }
-    in_time
+    let ended = timeout(BACKGROUND_LIMIT, parts.tasks.stop()).await.is_ok();
+    if !ended {
+        tracing::error!("Background work did not end in time");
+    }
+    tracing::info!("Stopped");
+    answered && ended
 }
 
 /// Takes no new connection, waits for the answers, and ends what connections are left.
-async fn answer_the_rest(handle: &ServerHandle, active: &Gauge, grace: Duration) -> bool {
-    let deadline = Instant::now() + grace;
+async fn answer_the_rest(handle: &ServerHandle, parts: &Parts) -> bool {
+    let deadline = Instant::now() + parts.grace_period;
     handle.pause().await;
     let answered = timeout_at(deadline, async {
         let mut quiet_since = Instant::now();
         while quiet_since.elapsed() < QUIET {
             sleep(LOOK).await;
-            if active.get() > 0 {
+            if parts.active.get() > 0 {
                 quiet_since = Instant::now();
             }
         }
+        parts.end_idle.cancel();
         handle.stop(true).await;
     });
     answered.await.is_ok()

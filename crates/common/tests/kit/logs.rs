@@ -1,0 +1,184 @@
+//! The access log.
+
+use common::telemetry::{Captured, subscriber};
+use common::{Service, config::LogFilter};
+use reqwest::Method;
+use serde_json::Value;
+
+use crate::demo;
+
+#[tokio::test]
+async fn a_request_is_one_line_of_the_agreed_shape() {
+    let app = demo::start(&[]);
+    let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let mut connection = app.connect().await;
+    connection
+        .send(format!(
+            "GET /hello/?a=b%20c HTTP/1.1\r\nhost: localhost:3000\r\nuser-agent: curl/8.2.1\r\n\
+             x-request-id: shape\r\ntraceparent: {traceparent}\r\n\r\n"
+        ))
+        .await;
+    connection.response().await.unwrap();
+
+    let lines = app.logs_of("shape").await;
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    let mut line = lines[0].clone();
+    let duration = line["duration_ms"].take().as_f64().unwrap();
+    assert!((0.0..10_000.0).contains(&duration), "{duration}");
+    let timestamp = line["timestamp"].take();
+    assert!(timestamp.as_str().unwrap().ends_with('Z'), "{timestamp}");
+    assert_eq!(
+        line,
+        serde_json::json!({
+            "timestamp": null,
+            "level": "INFO",
+            "message": "Incoming request",
+            "service": "test",
+            "req": {
+                "method": "GET",
+                "url": "http://localhost:3000/hello/?a=b%20c",
+                "client": "127.0.0.1",
+                "user-agent": "curl/8.2.1",
+            },
+            "res": {"status_code": 200},
+            "duration_ms": null,
+            "request_id": "shape",
+            "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+        })
+    );
+}
+
+#[test]
+fn members_stand_in_the_agreed_order() {
+    let logs = Captured::default();
+    let service = Service {
+        name: "stakefish",
+        ..demo::SERVICE
+    };
+    let lines = subscriber(
+        logs.lines(&service),
+        LogFilter::everything().env_filter(),
+        None,
+    );
+
+    tracing::subscriber::with_default(lines, || {
+        tracing::event!(target: "access_log", tracing::Level::INFO, "req.method" = "GET", "req.url" = "u", "res.status_code" = 200, duration_ms = 0.41, "Incoming request");
+    });
+
+    let text = logs.text();
+    let (_, rest) = text.split_once("\",\"level\"").unwrap();
+    assert_eq!(
+        rest,
+        ":\"INFO\",\"message\":\"Incoming request\",\"service\":\"stakefish\",\
+         \"req\":{\"method\":\"GET\",\"url\":\"u\"},\"res\":{\"status_code\":200},\"duration_ms\":0.41}\n"
+    );
+}
+
+#[tokio::test]
+async fn a_missing_user_agent_is_not_available() {
+    let app = demo::start(&[]);
+    let mut connection = app.connect().await;
+
+    connection
+        .send("GET /hello HTTP/1.1\r\nhost: x\r\nx-request-id: anonymous\r\n\r\n")
+        .await;
+
+    assert_eq!(
+        app.logs_of("anonymous").await[0]["req"]["user-agent"],
+        "N/A"
+    );
+}
+
+#[tokio::test]
+async fn probes_are_logged_at_debug_level_and_the_rest_at_info() {
+    let app = demo::start(&[]);
+
+    for (path, level) in [
+        ("/healthz", "DEBUG"),
+        ("/readyz", "DEBUG"),
+        ("/metrics", "DEBUG"),
+        ("/nothing", "INFO"),
+    ] {
+        let id = format!("level{}", path.replace('/', "-"));
+        app.request(Method::GET, path)
+            .header("x-request-id", &id)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(app.logs_of(&id).await[0]["level"], level, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_is_logged_as_499() {
+    let app = demo::start(&[]);
+    let mut connection = app.connect().await;
+    connection
+        .send("GET /gate HTTP/1.1\r\nhost: x\r\nx-request-id: gone\r\n\r\n")
+        .await;
+    test_support::wait_until(
+        "it is active",
+        std::time::Duration::from_secs(20),
+        async || app.metric("http_server_active_requests").await == Some(2.0),
+    )
+    .await;
+
+    drop(connection);
+
+    let line = app.logs_of("gone").await.pop().unwrap();
+    assert_eq!(line["res"]["status_code"], 499);
+}
+
+#[tokio::test]
+async fn a_stream_is_logged_when_it_ends_even_if_its_client_leaves() {
+    let app = demo::start(&[]);
+    let mut answer = app
+        .request(Method::GET, "/stream")
+        .header("x-request-id", "streams")
+        .send()
+        .await
+        .unwrap();
+    answer.chunk().await.unwrap();
+    assert!(test_support::logs(|line| line["request_id"] == "streams").is_empty());
+
+    drop(answer);
+
+    let line = app.logs_of("streams").await.pop().unwrap();
+    assert_eq!(line["res"]["status_code"], 200);
+    assert_eq!(line["error"], "the client went away");
+}
+
+#[tokio::test]
+async fn what_clients_send_cannot_break_a_line() {
+    let app = demo::start(&[]);
+    let mut connection = app.connect().await;
+    let mut request =
+        b"GET /hello?a={} HTTP/1.1\r\nhost: x\r\nx-request-id: hostile\r\nuser-agent: ".to_vec();
+    request.extend_from_slice(b"\"}\\\t\x80\xff\r\n\r\n");
+
+    connection.send(request).await;
+    assert_eq!(connection.response().await.unwrap().status, 200);
+
+    let line = &app.logs_of("hostile").await[0];
+    assert_eq!(line["req"]["user-agent"], "\"}\\\t\u{fffd}\u{fffd}");
+}
+
+#[test]
+fn any_value_is_a_json_string() {
+    use proptest::prelude::*;
+    let logs = Captured::default();
+    let lines = subscriber(
+        logs.lines(&demo::SERVICE),
+        LogFilter::everything().env_filter(),
+        None,
+    );
+
+    tracing::subscriber::with_default(lines, || {
+        proptest!(|(value in any::<String>())| {
+            tracing::info!(value = value, "a value");
+            let line = logs.text().lines().last().unwrap().to_owned();
+            let line: Value = serde_json::from_str(&line).unwrap();
+            prop_assert_eq!(&line["value"], &value);
+        });
+    });
+}

@@ -1,0 +1,175 @@
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use common::config::{Loader, LogFilter};
+use common::telemetry::{Captured, subscriber};
+use common::{Running, Service, StartError, Stop, StopHandle};
+use reqwest::{Client, Method, RequestBuilder, Response};
+use serde_json::Value;
+
+use crate::{RawConnection, wait_until};
+
+/// How long a client of a test waits for anything.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What every application of this test process logs.
+static LOGS: LazyLock<Captured> = LazyLock::new(|| {
+    let logs = Captured::default();
+    let name = Service {
+        name: "test",
+        version: "0",
+        description: "",
+        default_port: 0,
+    };
+    let lines = subscriber(
+        logs.lines(&name),
+        LogFilter::everything().env_filter(),
+        None,
+    );
+    tracing::subscriber::set_global_default(lines).expect("nothing else installs a subscriber");
+    logs
+});
+
+/// The real application, in the runtime of the test, on a free port of the loopback.
+///
+/// It stops when it is dropped, without waiting for requests; [`App::stop`] waits.
+#[derive(Debug)]
+pub struct App {
+    running: Running,
+    client: Client,
+}
+
+impl App {
+    /// Starts the application that `build` makes of the configuration that `load` reads from
+    /// `variables`; host and port are given.
+    ///
+    /// # Panics
+    /// When the configuration is wrong or the application cannot start.
+    pub fn start<C>(
+        variables: &[(&str, &str)],
+        load: impl FnOnce(&mut Loader) -> C,
+        build: impl FnOnce(&C) -> Result<Running, StartError>,
+    ) -> Self {
+        LazyLock::force(&LOGS);
+        // The process's provider; another test may have installed it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let given = [("HOST", "127.0.0.1"), ("PORT", "0"), ("WORKERS", "1")];
+        let mut loader = Loader::new(given.iter().chain(variables).copied());
+        let config = load(&mut loader);
+        let (config, _) = loader.finish(config).expect("the configuration is valid");
+        let running = build(&config).expect("the application starts");
+        let client = Client::builder()
+            .timeout(PATIENCE)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .expect("a client can be made");
+        Self { running, client }
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.running.addr().port()).into()
+    }
+
+    /// The URL of a path.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.addr())
+    }
+
+    /// A request, to be completed and sent.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, self.url(path))
+    }
+
+    /// The answer to a GET.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub async fn get(&self, path: &str) -> Response {
+        self.request(Method::GET, path)
+            .send()
+            .await
+            .expect("an answer")
+    }
+
+    /// The answer to a POST of a body of that type.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub async fn post(
+        &self,
+        path: &str,
+        content_type: &str,
+        body: impl Into<reqwest::Body>,
+    ) -> Response {
+        let request = self
+            .request(Method::POST, path)
+            .header("content-type", content_type);
+        request.body(body).send().await.expect("an answer")
+    }
+
+    /// A connection for requests that no HTTP client would send.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub async fn connect(&self) -> RawConnection {
+        RawConnection::open(self.addr()).await
+    }
+
+    /// The log lines with this request id, once there is one.
+    ///
+    /// # Panics
+    /// When none comes.
+    pub async fn logs_of(&self, request_id: &str) -> Vec<Value> {
+        let mut found = Vec::new();
+        wait_until(
+            &format!("request {request_id} was logged"),
+            PATIENCE,
+            async || {
+                found = logs(|line| line["request_id"] == request_id);
+                !found.is_empty()
+            },
+        )
+        .await;
+        found
+    }
+
+    /// The value of a metric, by its name and labels as `/metrics` writes them; none if it is not there.
+    ///
+    /// # Panics
+    /// When the metrics cannot be had.
+    pub async fn metric(&self, sample: &str) -> Option<f64> {
+        let text = self
+            .get("/metrics")
+            .await
+            .text()
+            .await
+            .expect("the metrics");
+        text.lines()
+            .find_map(|line| line.strip_prefix(sample)?.strip_prefix(' ')?.parse().ok())
+    }
+
+    /// What begins a stop.
+    pub fn stop_handle(&self) -> StopHandle {
+        self.running.stop_handle()
+    }
+
+    /// Stops it; returns whether it did so cleanly.
+    pub async fn stop(self) -> bool {
+        self.running.stop_handle().stop(Stop::Now);
+        self.running.wait().await
+    }
+}
+
+/// The lines that applications of this test process have logged so far and that are wanted.
+///
+/// # Panics
+/// When a line is no JSON.
+pub fn logs(wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
+    let text = LOGS.text();
+    let lines = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a line is JSON"));
+    lines.filter(wanted).collect()
+}
