@@ -1,4 +1,4 @@
-//! t
+#![doc = include_str!("../README.md")]
 #![expect(
     clippy::expect_used,
     clippy::missing_panics_doc,
@@ -6,9 +6,30 @@
     clippy::panic,
     reason = "in a test, what cannot go on is a failure: the panic is the report"
 )]
+
 mod app;
+mod binary;
+mod child;
+mod proxy;
 mod raw;
+mod servers;
+mod skips;
 mod wait;
+
 pub use app::{App, logs};
+pub use binary::Binary;
+pub use proxy::{Mode, Proxy, Toward};
 pub use raw::{RawConnection, RawResponse};
+pub use rustix::process::Signal;
+pub use servers::{Database, Durability, MongoDb, Postgres, Redis, Server};
+pub use skips::skip;
 pub use wait::{free_port, wait_until};
+
+/// What the test process was started with; an empty variable counts as unset.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the switches of the tests themselves, not a service's configuration"
+)]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}

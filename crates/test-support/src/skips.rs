@@ -1,0 +1,53 @@
+use std::path::Path;
+
+use crate::variable;
+
+/// Notes that a suite is skipped because its `server` cannot be had here.
+///
+/// Prints a line and writes the reason to a file named after the server in the folder
+/// `TEST_SKIPS_DIR`, if that is set, for a summary at the end of a run of many test processes.
+///
+/// # Panics
+/// With `CI=true`, where nothing may be skipped.
+pub fn skip(server: &str, reason: &str) {
+    let folder = variable("TEST_SKIPS_DIR");
+    let ci = variable("CI").is_some_and(|ci| ci == "true");
+    note(server, reason, folder.as_deref().map(Path::new), ci);
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the line is for the person who runs the tests"
+)]
+fn note(server: &str, reason: &str, folder: Option<&Path>, ci: bool) {
+    assert!(
+        !ci,
+        "CI=true, and tests with {server} would be skipped: {reason}"
+    );
+    eprintln!("skipped: tests with {server}: {reason}");
+    if let Some(folder) = folder {
+        std::fs::create_dir_all(folder)
+            .and_then(|()| std::fs::write(folder.join(server), format!("{reason}\n")))
+            .expect("TEST_SKIPS_DIR can be written to");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_skip_leaves_a_note_named_after_the_server() {
+        let folder = tempfile::tempdir().unwrap();
+        let notes = folder.path().join("made/when/needed");
+        note("oracle", "nobody has it", Some(&notes), false);
+        let text = std::fs::read_to_string(notes.join("oracle")).unwrap();
+        assert_eq!(text, "nobody has it\n");
+    }
+
+    #[test]
+    #[should_panic(expected = "nobody has it")]
+    fn a_skip_under_ci_is_a_failure() {
+        note("oracle", "nobody has it", None, true);
+    }
+}
