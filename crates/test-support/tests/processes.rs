@@ -1,4 +1,5 @@
 //! Child processes: the binary of a service, and what a test process leaves when it is killed.
+#![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
 use std::fs;
 use std::net::TcpStream;
@@ -73,7 +74,7 @@ async fn nothing_outlives_a_test_process_that_is_killed() {
         ("HOME", home.to_str().unwrap()),
     ];
     let mut binary = Binary::start(FIXTURE, &["servers"], &variables);
-    let pids: Vec<u64> = binary
+    let mut pids: Vec<u64> = binary
         .wait_for_log("the servers", 4 * SOON, |line| {
             let pids = line["pids"].as_array()?;
             Some(pids.iter().filter_map(serde_json::Value::as_u64).collect())
@@ -81,23 +82,48 @@ async fn nothing_outlives_a_test_process_that_is_killed() {
         .await;
     assert!(!pids.is_empty());
     assert!(fs::read_dir(folder.path()).unwrap().count() >= pids.len());
+    let servers = pids.clone();
+    let children = processes()
+        .into_iter()
+        .filter(|process| servers.contains(&process.parent));
+    pids.extend(children.map(|process| process.pid));
 
     binary.signal(Signal::KILL);
     binary.exit(SOON).await;
 
     wait_until("all processes and folders are gone", SOON, async || {
-        let list = Command::new("ps")
-            .args(["-A", "-o", "pid=,stat=,args="])
-            .output();
-        let list = String::from_utf8(list.unwrap().stdout).unwrap();
-        let alive = list.lines().any(|line| {
-            let mut fields = line.split_whitespace();
-            let pid = fields.next().unwrap().parse().unwrap();
-            // In a container there may be nobody to reap the children of a killed process.
-            let zombie = fields.next().unwrap().starts_with('Z');
-            !zombie && (pids.contains(&pid) || line.contains(folder.path().to_str().unwrap()))
+        let alive = processes().iter().any(|process| {
+            pids.contains(&process.pid) || process.line.contains(folder.path().to_str().unwrap())
         });
         !alive && fs::read_dir(folder.path()).unwrap().count() == 0
     })
     .await;
+}
+
+struct Process {
+    pid: u64,
+    parent: u64,
+    line: String,
+}
+
+/// All that run. In a container there may be nobody to reap the children of a killed process:
+/// zombies do not count.
+fn processes() -> Vec<Process> {
+    let list = Command::new("ps")
+        .args(["-A", "-o", "pid=,ppid=,stat=,args="])
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&list.stdout)
+        .lines()
+        .filter_map(|line| {
+            let mut fields = line.split_whitespace();
+            let [pid, parent] = [(); 2].map(|()| fields.next().unwrap().parse().unwrap());
+            let zombie = fields.next().unwrap().starts_with('Z');
+            (!zombie).then(|| Process {
+                pid,
+                parent,
+                line: line.to_owned(),
+            })
+        })
+        .collect()
 }

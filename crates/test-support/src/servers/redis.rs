@@ -251,6 +251,7 @@ mod tests {
         select(first.url()).call(&["SET", "key", "value"]).unwrap();
         let url = first.url().to_owned();
         drop(first);
+        assert_eq!(select(&url).call(&["DBSIZE"]).unwrap().unwrap(), "0");
         let second = redis.database().await;
         assert_eq!(second.url(), url);
         assert_eq!(
