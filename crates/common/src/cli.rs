@@ -98,7 +98,7 @@ impl<C: AsRef<Config>> Program<C> {
         let file = format!("{}.log", self.service.name);
         let telemetry = match Telemetry::install(&self.service, &file, &common.log, &common.otlp) {
             Ok(telemetry) => telemetry,
-            Err(error) => return fail(&error, 1),
+            Err(error) => return fail(&causes(&error), 1),
         };
         for near_miss in near_misses {
             tracing::warn!("{near_miss}");

@@ -70,7 +70,7 @@ fn variables_are_read() {
     assert_eq!(config.server.workers.get(), 3);
     assert_eq!(config.server.body_limit, ByteSize(1024 * 1024));
     assert_eq!(config.server.request_timeout, Duration::from_millis(500));
-    assert_eq!(config.server.drain_delay, Duration::from_secs(120));
+    assert_eq!(config.server.drain_delay, Duration::from_mins(2));
     assert_eq!(config.log.log_format, LogFormat::Pretty);
     assert_eq!(config.log.log_dir.unwrap().to_str(), Some("/tmp/x"));
 }

@@ -1,4 +1,9 @@
 //! The kit as the clients of a small service see it.
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "in a test, what cannot go on is a failure"
+)]
 
 mod bodies;
 mod configuration;

@@ -10,16 +10,22 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A place that takes lines while it is open, and remembers them.
 #[derive(Clone, Default)]
-struct Place(Arc<(Mutex<(bool, Vec<Vec<u8>>)>, Condvar)>);
+struct Place(Arc<(Mutex<Content>, Condvar)>);
+
+#[derive(Default)]
+struct Content {
+    open: bool,
+    batches: Vec<Vec<u8>>,
+}
 
 impl Place {
     fn open(&self) {
-        self.0.0.lock().unwrap().0 = true;
+        self.0.0.lock().unwrap().open = true;
         self.0.1.notify_all();
     }
 
     fn batches(&self) -> Vec<Vec<u8>> {
-        self.0.0.lock().unwrap().1.clone()
+        self.0.0.lock().unwrap().batches.clone()
     }
 }
 
@@ -28,9 +34,9 @@ impl Write for Place {
         let mut place = self
             .0
             .1
-            .wait_while(self.0.0.lock().unwrap(), |(open, _)| !*open)
+            .wait_while(self.0.0.lock().unwrap(), |place| !place.open)
             .unwrap();
-        place.1.push(lines.to_vec());
+        place.batches.push(lines.to_vec());
         Ok(())
     }
 }

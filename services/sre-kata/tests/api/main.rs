@@ -1,6 +1,11 @@
 //! The service as its clients see it.
+#![expect(
+    clippy::unwrap_used,
+    reason = "in a test, what cannot go on is a failure"
+)]
 
 mod documents;
+mod process;
 mod query;
 
 use sre_kata::{Config, build};
