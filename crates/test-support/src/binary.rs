@@ -87,7 +87,11 @@ impl Binary {
             .map(|lines| lines.is_ok());
         let problem = match end {
             Ok(true) => return found.expect("just found"),
-            Ok(false) => "its output ended without",
+            Ok(false) => {
+                // What it died of is on the other stream, whose last lines may still be on the way.
+                let _ = tokio::time::timeout(within, self.stderr.clone().wait_for(|_| false)).await;
+                "its output ended without"
+            }
             Err(_) => "waited in vain for",
         };
         panic!("{problem} {what}{}", self.output());

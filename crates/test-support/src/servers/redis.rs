@@ -275,6 +275,15 @@ mod tests {
         redis.server.kill();
         assert!(!answers(addr));
         redis.server.restart().await;
+        redis.server.restart().await;
+        let pid = format!("process_id:{}\r", redis.server.pid().unwrap());
+        assert!(
+            connect(redis.url())
+                .call(&["INFO"])
+                .unwrap()
+                .unwrap()
+                .contains(&pid)
+        );
         assert_eq!(redis.server.addr(), addr);
         assert_eq!(
             connect(redis.url()).call(&["GET", "key"]).unwrap().unwrap(),
