@@ -18,9 +18,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use loader::{Effective, Invalid, Loader};
-pub use types::{ByteSize, LogFilter, LogFormat, Secret};
+pub use types::{ByteSize, LogFilter, LogFormat, Networks, RateLimit, Secret};
 
-use crate::Service;
+use crate::{Service, causes, tls};
 
 /// What every service is configured by.
 #[derive(Clone, Debug)]
@@ -41,11 +41,9 @@ impl Config {
         if loader.is_set("KUBERNETES_SERVICE_HOST") {
             loader.default_value("DRAIN_DELAY", "3s");
         }
-        Self {
-            server: loader.section(),
-            log: loader.section(),
-            otlp: loader.section(),
-        }
+        let server: ServerConfig = loader.section();
+        server.check(loader);
+        Self { server, log: loader.section(), otlp: loader.section() }
     }
 }
 
@@ -71,6 +69,51 @@ pub struct ServerConfig {
     /// `SHUTDOWN_GRACE_PERIOD`: how long requests that were read may take to finish after that, `20s`.
     #[serde(with = "humantime_serde")]
     pub shutdown_grace_period: Duration,
+    /// `ADMIN_PORT`: a port of its own for `/healthz`, `/readyz` and `/metrics`, open until the process
+    /// ends; `/metrics` is then on that port alone. None by default.
+    pub admin_port: Option<u16>,
+    /// `TLS_CERT_FILE`: the certificate chain in PEM form; with `TLS_KEY_FILE` the service speaks HTTPS.
+    pub tls_cert_file: Option<PathBuf>,
+    /// `TLS_KEY_FILE`: the key of the certificate, in PEM form.
+    pub tls_key_file: Option<PathBuf>,
+    /// `TRUSTED_PROXIES`: networks whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed; none by
+    /// default.
+    pub trusted_proxies: Networks,
+    /// `FORCE_HTTPS`: whether clients that a trusted proxy reports as speaking plain HTTP are sent to
+    /// HTTPS, and the others told to stay there; `false`.
+    pub force_https: bool,
+    /// `RATE_LIMIT`: how many requests an address may make of this process, `none`.
+    pub rate_limit: RateLimit,
+}
+
+impl ServerConfig {
+    /// The files for HTTPS, if it is wanted.
+    pub(crate) fn tls_files(&self) -> Option<tls::Files> {
+        Some(tls::Files {
+            certificates: self.tls_cert_file.clone()?,
+            key: self.tls_key_file.clone()?,
+        })
+    }
+
+    /// Notes what does not go together.
+    fn check(&self, loader: &mut Loader) {
+        match (&self.tls_cert_file, &self.tls_key_file) {
+            (Some(_), None) => loader.problem("TLS_KEY_FILE", "is required with TLS_CERT_FILE"),
+            (None, Some(_)) => loader.problem("TLS_CERT_FILE", "is required with TLS_KEY_FILE"),
+            _ => {}
+        }
+        let files = self.tls_files();
+        if let Some(Err(error)) = files.as_ref().map(tls::Files::check) {
+            loader.problem("TLS_CERT_FILE, TLS_KEY_FILE", causes(&error));
+        }
+        if self.force_https && self.trusted_proxies.is_empty() && files.is_none() {
+            loader
+                .problem("FORCE_HTTPS", "needs TRUSTED_PROXIES or TLS_CERT_FILE and TLS_KEY_FILE");
+        }
+        if self.port != 0 && self.admin_port == Some(self.port) {
+            loader.problem("ADMIN_PORT", "is the same as PORT");
+        }
+    }
 }
 
 impl Default for ServerConfig {
@@ -84,6 +127,12 @@ impl Default for ServerConfig {
             request_timeout: Duration::from_secs(10),
             drain_delay: Duration::ZERO,
             shutdown_grace_period: Duration::from_secs(20),
+            admin_port: None,
+            tls_cert_file: None,
+            tls_key_file: None,
+            trusted_proxies: Networks::default(),
+            force_https: false,
+            rate_limit: RateLimit::default(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What belongs to the request at hand: its id and its trace.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -23,28 +24,31 @@ pub struct RequestContext {
     request_id: HeaderValue,
     trace_id: String,
     traceparent: Option<TraceParent>,
+    client: IpAddr,
 }
 
 impl RequestContext {
     /// The ids that a request brings, new ones for those that it lacks.
     #[must_use]
-    pub(crate) fn from_headers(headers: &HeaderMap) -> Self {
+    pub(crate) fn new(headers: &HeaderMap, client: IpAddr) -> Self {
         let traceparent = headers
             .get(&TRACEPARENT)
             .and_then(|value| value.to_str().ok())
             .and_then(TraceParent::parse);
         let trace_id = traceparent.map_or_else(rand::random, |parent| parent.trace_id);
-        Self {
-            request_id: request_id(headers),
-            trace_id: hex(trace_id),
-            traceparent,
-        }
+        Self { request_id: request_id(headers), trace_id: hex(trace_id), traceparent, client }
     }
 
     /// The request's id: 1 to 128 visible ASCII characters.
     #[must_use]
     pub fn request_id(&self) -> &str {
         self.request_id.to_str().unwrap_or_default()
+    }
+
+    /// The client's address: the peer's, or what trusted proxies say; mapped IPv4 addresses as IPv4.
+    #[must_use]
+    pub fn client(&self) -> IpAddr {
+        self.client
     }
 
     /// The trace's id: 32 hexadecimal digits.
@@ -123,24 +127,15 @@ impl TraceParent {
         let span_id = u64::try_from(digits::<16>(parts.next()?)?).ok()?;
         let flags = u8::try_from(digits::<2>(parts.next()?)?).ok()?;
         let more = parts.next().is_some();
-        (version != 0xff && (version > 0 || !more) && trace_id != 0 && span_id != 0).then_some(
-            Self {
-                trace_id,
-                span_id,
-                flags,
-            },
-        )
+        (version != 0xff && (version > 0 || !more) && trace_id != 0 && span_id != 0)
+            .then_some(Self { trace_id, span_id, flags })
     }
 }
 
 /// Exactly `N` lower-case hexadecimal digits.
 fn digits<const N: usize>(text: &str) -> Option<u128> {
-    let lower_case = text
-        .bytes()
-        .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    (text.len() == N && lower_case)
-        .then(|| u128::from_str_radix(text, 16).ok())
-        .flatten()
+    let lower_case = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    (text.len() == N && lower_case).then(|| u128::from_str_radix(text, 16).ok()).flatten()
 }
 
 #[cfg(test)]
@@ -158,8 +153,7 @@ mod tests {
         let carrier = HashMap::from([("traceparent".to_owned(), header.to_owned())]);
         let context = TraceContextPropagator::new().extract(&carrier);
         let span = context.span().span_context().clone();
-        span.is_valid()
-            .then(|| u128::from_be_bytes(span.trace_id().to_bytes()))
+        span.is_valid().then(|| u128::from_be_bytes(span.trace_id().to_bytes()))
     }
 
     proptest! {
@@ -203,7 +197,7 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(REQUEST_ID, HeaderValue::from_str(given).unwrap());
-            let context = RequestContext::from_headers(&headers);
+            let context = RequestContext::new(&headers, IpAddr::from([127, 0, 0, 1]));
             assert_eq!(context.request_id() == given, taken, "{given}");
             assert!(!context.request_id().is_empty());
         }

@@ -11,6 +11,9 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use crate::server::RouteTable;
 use crate::{Problem, Service};
 
+/// Where the parts of the page `/docs` are; they are nobody's interface, and no part of the document.
+pub(crate) const PAGE_PARTS: &str = "/docs/{file}";
+
 /// The page loads its own script and style and nothing else; Swagger UI sets styles and inline images itself.
 const PAGE_POLICY: &str = "default-src 'none'; connect-src 'self'; font-src 'self'; \
     img-src 'self' data:; script-src 'self'; style-src 'self' 'unsafe-inline'; \
@@ -28,6 +31,16 @@ impl Document {
 
 /// The OpenAPI document of a service with these routes, the common endpoints included.
 pub fn document(service: &Service, routes: impl Fn(&mut ServiceConfig<'_>)) -> OpenApi {
+    document_of(service, |config: &mut ServiceConfig<'_>| {
+        configure(config, &routes, Face::Only);
+    })
+}
+
+/// The OpenAPI document of an application.
+pub(crate) fn document_of(
+    service: &Service,
+    configure: impl Fn(&mut ServiceConfig<'_>),
+) -> OpenApi {
     let info = InfoBuilder::new()
         .title(service.name)
         .version(service.version)
@@ -42,22 +55,42 @@ pub fn document(service: &Service, routes: impl Fn(&mut ServiceConfig<'_>)) -> O
     let (_, mut document) = App::new()
         .into_utoipa_app()
         .openapi(OpenApiBuilder::new().info(info).build())
-        .configure(routes)
-        .configure(operations)
+        .configure(configure)
         .split_for_parts();
     document.servers = None;
     document
 }
 
-/// The endpoints that every service has.
-pub(crate) fn operations(config: &mut ServiceConfig<'_>) {
-    config
-        .service(crate::probes::get_liveness)
-        .service(crate::probes::get_readiness)
-        .service(crate::metrics::get_metrics)
-        .service(get_openapi)
-        .service(get_docs)
-        .route("/docs/{file}", web::get().to(get_docs_file));
+/// Which of a service's endpoints a port has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Face {
+    /// All: there is no other port.
+    Only,
+    /// All but the metrics, which are on the admin port.
+    Public,
+    /// Probes and metrics.
+    Admin,
+}
+
+/// The endpoints that a port has: the service's own and those that every service has.
+pub(crate) fn configure(
+    config: &mut ServiceConfig<'_>,
+    routes: impl Fn(&mut ServiceConfig<'_>),
+    face: Face,
+) {
+    if face != Face::Admin {
+        routes(config);
+    }
+    config.service(crate::probes::get_liveness).service(crate::probes::get_readiness);
+    if face != Face::Public {
+        config.service(crate::metrics::get_metrics);
+    }
+    if face != Face::Admin {
+        config
+            .service(get_openapi)
+            .service(get_docs)
+            .route(PAGE_PARTS, web::get().to(get_docs_file));
+    }
 }
 
 /// This document.
@@ -67,9 +100,7 @@ pub(crate) fn operations(config: &mut ServiceConfig<'_>) {
 )]
 #[get("/openapi.json")]
 async fn get_openapi(document: web::Data<Document>) -> HttpResponse {
-    HttpResponse::Ok()
-        .content_type("application/json")
-        .body(document.0.clone())
+    HttpResponse::Ok().content_type("application/json").body(document.0.clone())
 }
 
 /// A page that shows this document and tries its requests.
@@ -89,16 +120,14 @@ async fn get_docs_file(file: web::Path<String>) -> Result<HttpResponse, Problem>
     let mut response = HttpResponse::Ok();
     response.insert_header((CACHE_CONTROL, "public, max-age=3600"));
     if *file == "start.js" {
-        return Ok(response
-            .content_type("text/javascript")
-            .body(include_str!("docs/start.js")));
+        return Ok(response.content_type("text/javascript").body(include_str!("docs/start.js")));
     }
     let config = std::sync::Arc::new(utoipa_swagger_ui::Config::from("/openapi.json"));
     match utoipa_swagger_ui::serve(&file, config) {
         // Its own page would load an inline script.
-        Ok(Some(found)) if !file.ends_with(".html") => Ok(response
-            .content_type(found.content_type)
-            .body(found.bytes.into_owned())),
+        Ok(Some(found)) if !file.ends_with(".html") => {
+            Ok(response.content_type(found.content_type).body(found.bytes.into_owned()))
+        }
         _ => Err(Problem::new(StatusCode::NOT_FOUND)),
     }
 }
@@ -112,9 +141,7 @@ pub(crate) async fn answer_unmatched(
         return Err(Problem::new(StatusCode::NOT_FOUND));
     };
     if request.method() == Method::OPTIONS {
-        return Ok(HttpResponse::NoContent()
-            .insert_header((ALLOW, allow))
-            .finish());
+        return Ok(HttpResponse::NoContent().insert_header((ALLOW, allow)).finish());
     }
     let allow = allow.parse().map_err(Problem::internal)?;
     Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED).header(ALLOW, allow))

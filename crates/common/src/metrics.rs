@@ -57,10 +57,7 @@ impl Metrics {
         );
         registry.register_collector(Box::new(process::Process));
         let http = HttpMetrics::register(&mut registry);
-        Self {
-            registry: Arc::new(Mutex::new(registry)),
-            http,
-        }
+        Self { registry: Arc::new(Mutex::new(registry)), http }
     }
 
     /// Registers metrics of a service's own, under its prefix: `<service>_<thing>_<unit>`.
@@ -70,10 +67,7 @@ impl Metrics {
 
     fn encode(&self) -> Result<String, fmt::Error> {
         let mut text = String::with_capacity(16 * 1024);
-        encode(
-            &mut text,
-            &self.registry.lock().unwrap_or_else(PoisonError::into_inner),
-        )?;
+        encode(&mut text, &self.registry.lock().unwrap_or_else(PoisonError::into_inner))?;
         Ok(text)
     }
 }
@@ -90,13 +84,9 @@ pub(crate) async fn get_metrics(
 ) -> Result<HttpResponse, Problem> {
     let text = metrics.encode().map_err(Problem::internal)?;
     Ok(if wants_openmetrics(request.headers()) {
-        HttpResponse::Ok()
-            .insert_header((CONTENT_TYPE, OPENMETRICS))
-            .body(text)
+        HttpResponse::Ok().insert_header((CONTENT_TYPE, OPENMETRICS)).body(text)
     } else {
-        HttpResponse::Ok()
-            .insert_header((CONTENT_TYPE, TEXT))
-            .body(prometheus_text(&text))
+        HttpResponse::Ok().insert_header((CONTENT_TYPE, TEXT)).body(prometheus_text(&text))
     })
 }
 
@@ -120,9 +110,8 @@ fn prometheus_text(openmetrics: &str) -> String {
         };
         if let Some(rest) = comment.strip_prefix("HELP ") {
             help = Some(rest);
-        } else if let Some((family, kind)) = comment
-            .strip_prefix("TYPE ")
-            .and_then(|rest| rest.split_once(' '))
+        } else if let Some((family, kind)) =
+            comment.strip_prefix("TYPE ").and_then(|rest| rest.split_once(' '))
         {
             let (suffix, kind) = match kind {
                 "counter" => ("_total", "counter"),

@@ -81,10 +81,7 @@ impl Readiness {
                 gauges.clone(),
             );
         });
-        Self {
-            checks: Arc::default(),
-            gauges,
-        }
+        Self { checks: Arc::default(), gauges }
     }
 
     /// Runs `check` now and then once a second; while it fails, the service is not ready.
@@ -102,11 +99,7 @@ impl Readiness {
                     Ok(result) => result,
                     Err(elapsed) => Err(elapsed.into()),
                 };
-                let state = if result.is_ok() {
-                    State::Ok
-                } else {
-                    State::Failing
-                };
+                let state = if result.is_ok() { State::Ok } else { State::Failing };
                 if readiness.set(name, state, Some(started.elapsed())) {
                     match result {
                         Ok(()) => tracing::info!(check = name, "Check passes"),
@@ -137,12 +130,7 @@ impl Readiness {
         let since = SystemTime::now();
         self.with(|checks| {
             let Some(check) = checks.iter_mut().find(|check| check.name == name) else {
-                checks.push(Check {
-                    name,
-                    state,
-                    since,
-                    last_duration_ms,
-                });
+                checks.push(Check { name, state, since, last_duration_ms });
                 return true;
             };
             check.last_duration_ms = last_duration_ms;
@@ -198,32 +186,18 @@ pub(crate) async fn get_readiness(
 ) -> Result<Either<&'static str, HttpResponse>, Problem> {
     let ready = readiness.is_ready();
     let verbose = request.query_string().split('&').any(|parameter| {
-        parameter
-            .split_once('=')
-            .map_or(parameter, |(name, _)| name)
-            == "verbose"
+        parameter.split_once('=').map_or(parameter, |(name, _)| name) == "verbose"
     });
     if verbose {
-        let status = if ready {
-            StatusCode::OK
-        } else {
-            StatusCode::SERVICE_UNAVAILABLE
-        };
-        let report = Report {
-            ready,
-            checks: readiness.with(|checks| checks.clone()),
-        };
+        let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let report = Report { ready, checks: readiness.with(|checks| checks.clone()) };
         return Ok(Either::Right(HttpResponse::build(status).json(report)));
     }
     if ready {
         return Ok(Either::Left("ready"));
     }
     let missing: Vec<&str> = readiness.with(|checks| {
-        checks
-            .iter()
-            .filter(|check| check.state != State::Ok)
-            .map(|check| check.name)
-            .collect()
+        checks.iter().filter(|check| check.state != State::Ok).map(|check| check.name).collect()
     });
     Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE)
         .detail(format!("not ready: {}", missing.join(", ")))

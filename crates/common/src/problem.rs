@@ -100,9 +100,7 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.status.canonical_reason().unwrap_or("unknown"))?;
-        self.detail
-            .iter()
-            .try_for_each(|detail| write!(f, ": {detail}"))
+        self.detail.iter().try_for_each(|detail| write!(f, ": {detail}"))
     }
 }
 

@@ -2,41 +2,27 @@
 
 mod connection;
 mod observe;
+mod port;
+mod proxies;
 mod routes;
 mod running;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
-use actix_http::{HttpService, KeepAlive, Protocol};
-use actix_service::{ServiceFactoryExt as _, fn_service, map_config};
-use actix_web::dev::AppConfig;
-use actix_web::rt::net::TcpStream;
-use actix_web::{App, web};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio_util::sync::CancellationToken;
-use utoipa_actix_web::AppExt as _;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 pub(crate) use routes::{RouteId, RouteTable};
 pub use running::{Running, Stop, StopHandle};
 
 use crate::config::{Config, ServerConfig};
-use crate::{Metrics, Readiness, Service, Tasks, docs};
+use crate::docs::Face;
+use crate::{Metrics, RateLimiter, Readiness, Service, Tasks, tls};
 
-use connection::{Connection, Connections};
-use observe::{Observe, Worker};
-
-/// How long an idle connection is kept for the next request: longer than the 60 s of common load
-/// balancers, so that the balancer and not the server ends it.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
-
-/// How long the rest of a refused body is read and thrown away, so that the client reads the answer
-/// instead of a reset.
-const LINGER: Duration = Duration::from_secs(1);
+use port::Shared;
 
 /// Why a service could not start.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +35,12 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// The certificate or its key cannot be used.
+    #[error("cannot speak HTTPS")]
+    Tls(#[source] tls::TlsError),
+    /// The server's threads cannot be started.
+    #[error("cannot start the server")]
+    Server(#[source] io::Error),
     /// Something else that the service needs from the start.
     #[error("cannot start")]
     Other(#[from] Box<dyn std::error::Error + Send + Sync>),
@@ -88,90 +80,46 @@ impl Kit {
     /// `routes` is called once for each worker and once for the OpenAPI document.
     ///
     /// # Errors
-    /// When the address cannot be bound or the workers cannot be started.
+    /// When an address cannot be bound, the certificate is of no use, or the workers cannot be started.
     pub fn serve<F>(self, routes: F) -> Result<Running, StartError>
     where
         F: Fn(&mut ServiceConfig<'_>) + Clone + Send + Sync + 'static,
     {
         raise_open_files_limit();
-        let config = self.config;
-        let address = SocketAddr::new(config.host, config.port);
-        let bind_error = |source| StartError::Bind { address, source };
-        let listener = TcpListener::bind(address).map_err(bind_error)?;
-        let address = listener.local_addr().map_err(bind_error)?;
+        let config = &self.config;
+        let (listener, address) = bind(config.host, config.port)?;
+        let admin = config.admin_port.map(|port| bind(config.host, port)).transpose()?;
+        let tls = config
+            .tls_files()
+            .map(|files| tls::server_config(files, &self.tasks))
+            .transpose()
+            .map_err(StartError::Tls)?;
 
-        let document = docs::document(&self.service, &routes);
-        let table = Arc::new(RouteTable::new(&document));
-        let document = web::Data::new(docs::Document::new(&document));
-        let draining = Arc::new(AtomicBool::new(false));
-        let limits = web::Data::new(crate::extract::BodyLimits {
-            bytes: config.body_limit.as_usize(),
-            timeout: config.request_timeout,
-        });
-        let (metrics, readiness) = (self.metrics.clone(), self.readiness.clone());
-        let (flag, exports_spans) = (Arc::clone(&draining), self.exports_spans);
-
-        let app = move || {
-            let observe = Observe::new(Worker {
-                metrics: metrics.http.for_worker(),
-                routes: Arc::clone(&table),
-                draining: Arc::clone(&flag),
-                authority: address.to_string(),
-                exports_spans,
-            });
-            App::new()
-                .app_data(web::Data::new(metrics.clone()))
-                .app_data(web::Data::new(readiness.clone()))
-                .app_data(web::Data::from(Arc::clone(&table)))
-                .app_data(document.clone())
-                .app_data(limits.clone())
-                .into_utoipa_app()
-                .configure(&routes)
-                .configure(docs::operations)
-                .into_app()
-                .default_service(web::to(docs::answer_unmatched))
-                .wrap(observe)
+        let shared = Shared {
+            service: self.service,
+            config: config.clone(),
+            exports_spans: self.exports_spans,
+            metrics: self.metrics.clone(),
+            readiness: self.readiness.clone(),
+            rate_limiter: RateLimiter::new(config.rate_limit).map(Arc::new),
+            draining: Arc::default(),
+            end_idle: CancellationToken::new(),
         };
-        let end_idle = CancellationToken::new();
-        let end_idle_here = end_idle.clone();
-        let (open, head_timeout) = (
-            self.metrics.http.connections.clone(),
-            config.request_timeout,
-        );
-        let server = actix_server::Server::build()
-            .workers(config.workers.get())
-            .shutdown_timeout(config.shutdown_grace_period.as_secs() + 1)
-            .disable_signals()
-            .listen("http", listener, move || {
-                let end_idle = end_idle_here.clone();
-                let connections = Connections::new(open.clone(), head_timeout);
-                let http = HttpService::build()
-                    .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
-                    // `Connection` bounds every head, not only the first.
-                    .client_request_timeout(Duration::ZERO)
-                    .client_disconnect_timeout(LINGER)
-                    // A client that closes its side is taken to be gone, and its request ends.
-                    .h1_allow_half_closed(false)
-                    .graceful_shutdown_signal(move || end_idle.clone().cancelled_owned())
-                    .on_connect_ext(|connection: &Connection<TcpStream>, data| {
-                        data.insert(connection.state());
-                    })
-                    .finish(map_config(app(), |()| AppConfig::default()));
-                fn_service(move |stream: TcpStream| {
-                    let connection = connections.accept(stream);
-                    async move {
-                        let (connection, peer) = connection?;
-                        Ok((connection, Protocol::Http1, Some(peer)))
-                    }
-                })
-                .map_err(actix_http::error::DispatchError::Io)
-                .and_then(http)
+        let face = if admin.is_some() { Face::Public } else { Face::Only };
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let server = port::listen(&shared, routes.clone(), listener, face, tls)?;
+        let admin = admin
+            .map(|(listener, address)| {
+                // Plain HTTP: it is for the cluster's own probes and scrapes.
+                let server = port::listen(&shared, routes, listener, Face::Admin, None)?;
+                Ok::<_, StartError>((server, address))
             })
-            .map_err(bind_error)?
-            .run();
-
+            .transpose()?;
+        let (admin, admin_address) = admin.unzip();
         tracing::info!(
             server.address = %address,
+            server.scheme = scheme,
+            server.admin_address = admin_address.map(tracing::field::display),
             server.workers = config.workers.get(),
             build.version = self.service.version,
             build.revision = Service::REVISION,
@@ -179,29 +127,34 @@ impl Kit {
         );
         let parts = running::Parts {
             address,
+            admin_address,
             readiness: self.readiness,
-            draining,
-            end_idle,
+            draining: shared.draining,
+            end_idle: shared.end_idle,
             active: self.metrics.http.active.clone(),
             tasks: self.tasks,
-            drain_delay: config.drain_delay,
-            grace_period: config.shutdown_grace_period,
+            drain_delay: self.config.drain_delay,
+            grace_period: self.config.shutdown_grace_period,
         };
-        Ok(Running::start(server, parts))
+        Ok(Running::start(server, admin, parts))
     }
+}
+
+fn bind(host: IpAddr, port: u16) -> Result<(TcpListener, SocketAddr), StartError> {
+    let address = SocketAddr::new(host, port);
+    let bind = || {
+        let listener = TcpListener::bind(address)?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    };
+    bind().map_err(|source| StartError::Bind { address, source })
 }
 
 /// Every connection is a file; the soft limit of 1 024 is for programs that use `select`.
 fn raise_open_files_limit() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current != maximum
-        && let Err(error) = setrlimit(
-            Resource::Nofile,
-            Rlimit {
-                current: maximum,
-                maximum,
-            },
-        )
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
     {
         tracing::warn!(error = %error, "The limit of open files stays low");
     }

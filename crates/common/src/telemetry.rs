@@ -128,10 +128,7 @@ pub fn subscriber(
 fn report_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let message = panic.payload_as_str().unwrap_or("no message");
-        let location = panic
-            .location()
-            .map(ToString::to_string)
-            .unwrap_or_default();
+        let location = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(panic.location = %location, panic.message = message, "A thread panicked");
     }));
 }
@@ -150,20 +147,14 @@ impl Captured {
     /// All lines so far.
     #[must_use]
     pub fn text(&self) -> String {
-        let bytes = self
-            .0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let bytes = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         String::from_utf8_lossy(&bytes).into_owned()
     }
 }
 
 impl Write for Captured {
     fn write(&mut self, lines: &[u8]) -> io::Result<()> {
-        self.0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .extend_from_slice(lines);
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend_from_slice(lines);
         Ok(())
     }
 }

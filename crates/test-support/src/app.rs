@@ -16,17 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What every application of this test process logs.
 static LOGS: LazyLock<Captured> = LazyLock::new(|| {
     let logs = Captured::default();
-    let name = Service {
-        name: "test",
-        version: "0",
-        description: "",
-        default_port: 0,
-    };
-    let lines = subscriber(
-        logs.lines(&name),
-        LogFilter::everything().env_filter(),
-        None,
-    );
+    let name = Service { name: "test", version: "0", description: "", default_port: 0 };
+    let lines = subscriber(logs.lines(&name), LogFilter::everything().env_filter(), None);
     tracing::subscriber::set_global_default(lines).expect("nothing else installs a subscriber");
     logs
 });
@@ -72,6 +63,15 @@ impl App {
         (Ipv4Addr::LOCALHOST, self.running.addr().port()).into()
     }
 
+    /// Where it serves probes and metrics beside that.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn admin_addr(&self) -> SocketAddr {
+        let admin = self.running.admin_addr().expect("there is an admin port");
+        (Ipv4Addr::LOCALHOST, admin.port()).into()
+    }
+
     /// The URL of a path.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.addr())
@@ -87,10 +87,7 @@ impl App {
     /// # Panics
     /// When there is none.
     pub async fn get(&self, path: &str) -> Response {
-        self.request(Method::GET, path)
-            .send()
-            .await
-            .expect("an answer")
+        self.request(Method::GET, path).send().await.expect("an answer")
     }
 
     /// The answer to a POST of a body of that type.
@@ -103,9 +100,7 @@ impl App {
         content_type: &str,
         body: impl Into<reqwest::Body>,
     ) -> Response {
-        let request = self
-            .request(Method::POST, path)
-            .header("content-type", content_type);
+        let request = self.request(Method::POST, path).header("content-type", content_type);
         request.body(body).send().await.expect("an answer")
     }
 
@@ -123,14 +118,10 @@ impl App {
     /// When none comes.
     pub async fn logs_of(&self, request_id: &str) -> Vec<Value> {
         let mut found = Vec::new();
-        wait_until(
-            &format!("request {request_id} was logged"),
-            PATIENCE,
-            async || {
-                found = logs(|line| line["request_id"] == request_id);
-                !found.is_empty()
-            },
-        )
+        wait_until(&format!("request {request_id} was logged"), PATIENCE, async || {
+            found = logs(|line| line["request_id"] == request_id);
+            !found.is_empty()
+        })
         .await;
         found
     }
@@ -140,14 +131,8 @@ impl App {
     /// # Panics
     /// When the metrics cannot be had.
     pub async fn metric(&self, sample: &str) -> Option<f64> {
-        let text = self
-            .get("/metrics")
-            .await
-            .text()
-            .await
-            .expect("the metrics");
-        text.lines()
-            .find_map(|line| line.strip_prefix(sample)?.strip_prefix(' ')?.parse().ok())
+        let text = self.get("/metrics").await.text().await.expect("the metrics");
+        text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' ')?.parse().ok())
     }
 
     /// What begins a stop.
@@ -168,8 +153,6 @@ impl App {
 /// When a line is no JSON.
 pub fn logs(wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
     let text = LOGS.text();
-    let lines = text
-        .lines()
-        .map(|line| serde_json::from_str(line).expect("a line is JSON"));
+    let lines = text.lines().map(|line| serde_json::from_str(line).expect("a line is JSON"));
     lines.filter(wanted).collect()
 }

@@ -37,11 +37,7 @@ impl Binary {
         );
         let stdout = collect_lines(child.stdout.take().expect("piped"));
         let stderr = collect_lines(child.stderr.take().expect("piped"));
-        Self {
-            process,
-            stdout,
-            stderr,
-        }
+        Self { process, stdout, stderr }
     }
 
     /// The lines that it has written to stdout so far.
@@ -56,11 +52,7 @@ impl Binary {
 
     /// The lines of stdout that are JSON: its log.
     pub fn logs(&self) -> Vec<Value> {
-        self.stdout
-            .borrow()
-            .iter()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect()
+        self.stdout.borrow().iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
     /// Waits for the first line of its log, written already or still to come, in which `find`
@@ -82,9 +74,7 @@ impl Binary {
             found = new.find_map(|line| find(&serde_json::from_str(line).ok()?));
             found.is_some()
         });
-        let end = tokio::time::timeout(within, look)
-            .await
-            .map(|lines| lines.is_ok());
+        let end = tokio::time::timeout(within, look).await.map(|lines| lines.is_ok());
         let problem = match end {
             Ok(true) => return found.expect("just found"),
             Ok(false) => {
@@ -102,8 +92,7 @@ impl Binary {
     /// # Panics
     /// When it has not said so within 30 s.
     pub async fn addr(&self) -> SocketAddr {
-        self.wait_for_log("its address", Duration::from_secs(30), listening_address)
-            .await
+        self.wait_for_log("its address", Duration::from_secs(30), listening_address).await
     }
 
     /// Its process id, until its end was seen by [`Self::exit`].
@@ -128,9 +117,7 @@ impl Binary {
         })
         .await;
         for stream in [&mut self.stdout, &mut self.stderr] {
-            let closed = tokio::time::timeout(within, stream.wait_for(|_| false))
-                .await
-                .is_ok();
+            let closed = tokio::time::timeout(within, stream.wait_for(|_| false)).await.is_ok();
             assert!(closed, "its output is still open {within:?} after its end");
         }
         status.expect("just seen")

@@ -52,12 +52,7 @@ impl ChildProcess {
             .spawn()
             .expect("there is a shell");
         let watchdog_input = watchdog.stdin.take();
-        Self {
-            folder,
-            watchdog,
-            watchdog_input,
-            child: None,
-        }
+        Self { folder, watchdog, watchdog_input, child: None }
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -88,11 +83,7 @@ impl ChildProcess {
     /// The exit status, when there is one and the first time that it is asked for. Its process id
     /// is free for others from then on.
     pub(crate) fn try_wait(&mut self) -> Option<ExitStatus> {
-        let status = self
-            .child
-            .as_mut()?
-            .try_wait()
-            .expect("the child is ours")?;
+        let status = self.child.as_mut()?.try_wait().expect("the child is ours")?;
         self.forget();
         Some(status)
     }
@@ -150,10 +141,7 @@ fn send(pid: u32, signal: Signal) {
 }
 
 fn children_of(parent: u32) -> Vec<u32> {
-    let list = Command::new("ps")
-        .args(["-A", "-o", "pid=,ppid="])
-        .output()
-        .expect("there is ps");
+    let list = Command::new("ps").args(["-A", "-o", "pid=,ppid="]).output().expect("there is ps");
     String::from_utf8_lossy(&list.stdout)
         .lines()
         .filter_map(|line| {

@@ -84,11 +84,7 @@ impl Proxy {
                 .expect("a runtime can be made")
                 .block_on(run(listener, upstream, inbox));
         });
-        Self {
-            addr,
-            commands: Some(commands),
-            thread: Some(thread),
-        }
+        Self { addr, commands: Some(commands), thread: Some(thread) }
     }
 
     /// Where it listens.
@@ -99,8 +95,7 @@ impl Proxy {
     /// A server's URL with this proxy's host and port in place of the server's.
     pub fn url(&self, server: &str) -> String {
         let mut url = Url::parse(server).expect("a server's URL");
-        url.set_host(Some(&self.addr.ip().to_string()))
-            .expect("it has a host");
+        url.set_host(Some(&self.addr.ip().to_string())).expect("it has a host");
         url.set_port(Some(self.addr.port())).expect("it has a host");
         url.into()
     }
@@ -110,9 +105,7 @@ impl Proxy {
     pub async fn set(&self, mode: Mode) {
         let (done, applied) = oneshot::channel();
         let commands = self.commands.as_ref().expect("open until the drop");
-        commands
-            .send(Command { mode, done })
-            .expect("the proxy runs");
+        commands.send(Command { mode, done }).expect("the proxy runs");
         applied.await.expect("the proxy runs");
     }
 
@@ -130,14 +123,8 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         drop(self.commands.take());
-        let panicked = self
-            .thread
-            .take()
-            .is_some_and(|thread| thread.join().is_err());
-        assert!(
-            !panicked || std::thread::panicking(),
-            "the proxy has panicked"
-        );
+        let panicked = self.thread.take().is_some_and(|thread| thread.join().is_err());
+        assert!(!panicked || std::thread::panicking(), "the proxy has panicked");
     }
 }
 
@@ -148,9 +135,7 @@ async fn run(
     upstream: SocketAddr,
     mut commands: mpsc::UnboundedReceiver<Command>,
 ) {
-    listener
-        .set_nonblocking(true)
-        .expect("a socket can be made so");
+    listener.set_nonblocking(true).expect("a socket can be made so");
     let listener = TcpListener::from_std(listener).expect("there is a runtime");
     let (modes, mode) = watch::channel(Mode::Forward);
     let mut connections = JoinSet::new();
@@ -204,10 +189,7 @@ struct Guarded {
 
 impl Guarded {
     fn new(stream: TcpStream) -> Self {
-        Self {
-            stream,
-            close: false,
-        }
+        Self { stream, close: false }
     }
 }
 
@@ -258,15 +240,7 @@ impl<'a> Pump<'a> {
     fn new(toward: Toward, from: ReadHalf<'a>, to: WriteHalf<'a>) -> Self {
         let now = Instant::now();
         let chunk = Vec::with_capacity(CHUNK_BYTES);
-        Self {
-            toward,
-            from,
-            to,
-            chunk,
-            read_at: now,
-            idle_until: now,
-            passed: 0,
-        }
+        Self { toward, from, to, chunk, read_at: now, idle_until: now, passed: 0 }
     }
 
     async fn run(mut self, mut modes: watch::Receiver<Mode>) -> Result<(), Abort> {
@@ -308,10 +282,7 @@ impl<'a> Pump<'a> {
         }
         if self.chunk.is_empty() {
             let wanted = limit.min(CHUNK_BYTES as u64);
-            let read = (&mut self.from)
-                .take(wanted)
-                .read_buf(&mut self.chunk)
-                .await?;
+            let read = (&mut self.from).take(wanted).read_buf(&mut self.chunk).await?;
             self.read_at = Instant::now();
             if read == 0 {
                 self.to.shutdown().await?;
@@ -321,10 +292,7 @@ impl<'a> Pump<'a> {
         if let Mode::Delay(delay) = mode {
             sleep_until(self.read_at + delay).await;
         }
-        let length = self
-            .chunk
-            .len()
-            .min(usize::try_from(limit).unwrap_or(usize::MAX));
+        let length = self.chunk.len().min(usize::try_from(limit).unwrap_or(usize::MAX));
         let written = self.to.write(&self.chunk[..length]).await?;
         self.chunk.drain(..written);
         self.passed += written as u64;
@@ -363,10 +331,7 @@ mod tests {
     async fn pass(from: &mut TcpStream, to: &mut TcpStream) {
         from.write_all(b"hello").await.unwrap();
         let mut received = [0; 5];
-        tokio::time::timeout(SOON, to.read_exact(&mut received))
-            .await
-            .unwrap()
-            .unwrap();
+        tokio::time::timeout(SOON, to.read_exact(&mut received)).await.unwrap().unwrap();
         assert_eq!(&received, b"hello");
     }
 
@@ -378,9 +343,7 @@ mod tests {
 
     async fn read_end(stream: &mut TcpStream) -> (Vec<u8>, io::Result<usize>) {
         let mut received = Vec::new();
-        let end = tokio::time::timeout(SOON, stream.read_to_end(&mut received))
-            .await
-            .unwrap();
+        let end = tokio::time::timeout(SOON, stream.read_to_end(&mut received)).await.unwrap();
         (received, end)
     }
 
@@ -408,15 +371,9 @@ mod tests {
         let (mut client, mut server) = connect(&proxy, &listener).await;
         proxy.cut().await;
         for stream in [&mut client, &mut server] {
-            assert_eq!(
-                read_end(stream).await.1.unwrap_err().kind(),
-                ErrorKind::ConnectionReset
-            );
+            assert_eq!(read_end(stream).await.1.unwrap_err().kind(), ErrorKind::ConnectionReset);
         }
-        assert_eq!(
-            connect_and_read(&proxy).await.unwrap_err().kind(),
-            ErrorKind::ConnectionReset
-        );
+        assert_eq!(connect_and_read(&proxy).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
         proxy.heal().await;
         connect(&proxy, &listener).await;
     }
@@ -451,10 +408,7 @@ mod tests {
         tokio::time::timeout(A_WHILE, more).await.unwrap_err();
         proxy.heal().await;
         let rest = &mut received[passed + 1..];
-        tokio::time::timeout(SOON, server.read_exact(rest))
-            .await
-            .unwrap()
-            .unwrap();
+        tokio::time::timeout(SOON, server.read_exact(rest)).await.unwrap().unwrap();
     }
 
     #[tokio::test]
@@ -493,12 +447,7 @@ mod tests {
         let (mut client, mut server) = connect(&proxy, &listener).await;
         // What has passed before does not count.
         pass(&mut server, &mut client).await;
-        proxy
-            .set(Mode::CutAfter {
-                toward: Toward::Client,
-                bytes: 70_000,
-            })
-            .await;
+        proxy.set(Mode::CutAfter { toward: Toward::Client, bytes: 70_000 }).await;
         pass(&mut client, &mut server).await;
         server.write_all(&vec![b'x'; 100_000]).await.unwrap();
         let (received, _) = read_end(&mut client).await;
@@ -509,12 +458,7 @@ mod tests {
     #[tokio::test]
     async fn new_connections_are_cut_after_so_many_bytes_each() {
         let (proxy, listener) = proxy().await;
-        proxy
-            .set(Mode::CutAfter {
-                toward: Toward::Upstream,
-                bytes: 3,
-            })
-            .await;
+        proxy.set(Mode::CutAfter { toward: Toward::Upstream, bytes: 3 }).await;
         for _ in 0..2 {
             let mut client = TcpStream::connect(proxy.addr()).await.unwrap();
             let (mut server, _) = listener.accept().await.unwrap();
@@ -526,10 +470,7 @@ mod tests {
     #[tokio::test]
     async fn the_client_of_an_upstream_that_refuses_is_reset() {
         let proxy = Proxy::start((Ipv4Addr::LOCALHOST, free_port()).into());
-        assert_eq!(
-            connect_and_read(&proxy).await.unwrap_err().kind(),
-            ErrorKind::ConnectionReset
-        );
+        assert_eq!(connect_and_read(&proxy).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
     }
 
     #[tokio::test]
@@ -538,10 +479,7 @@ mod tests {
         let (client, mut server) = connect(&proxy, &listener).await;
         client.set_zero_linger().unwrap();
         drop(client);
-        assert_eq!(
-            read_end(&mut server).await.1.unwrap_err().kind(),
-            ErrorKind::ConnectionReset
-        );
+        assert_eq!(read_end(&mut server).await.1.unwrap_err().kind(), ErrorKind::ConnectionReset);
     }
 
     #[tokio::test]
@@ -550,10 +488,7 @@ mod tests {
         let addr = proxy.addr();
         let (mut client, _server) = connect(&proxy, &listener).await;
         drop(proxy);
-        assert_eq!(
-            read_end(&mut client).await.1.unwrap_err().kind(),
-            ErrorKind::ConnectionReset
-        );
+        assert_eq!(read_end(&mut client).await.1.unwrap_err().kind(), ErrorKind::ConnectionReset);
         let refused = TcpStream::connect(addr).await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
     }
@@ -565,9 +500,6 @@ mod tests {
         let url = proxy.url("postgres://me:secret@db.example:5432/things?sslmode=disable");
         let led = format!("postgres://me:secret@127.0.0.1:{port}/things?sslmode=disable");
         assert_eq!(url, led);
-        assert_eq!(
-            proxy.url("redis://db.example/3"),
-            format!("redis://127.0.0.1:{port}/3")
-        );
+        assert_eq!(proxy.url("redis://db.example/3"), format!("redis://127.0.0.1:{port}/3"));
     }
 }

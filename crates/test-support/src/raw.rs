@@ -63,9 +63,7 @@ impl RawConnection {
     /// # Panics
     /// When neither comes, or the answer breaks off.
     pub async fn response(&mut self) -> Option<RawResponse> {
-        timeout(PATIENCE, self.read_response())
-            .await
-            .expect("an answer or the end")
+        timeout(PATIENCE, self.read_response()).await.expect("an answer or the end")
     }
 
     async fn read_response(&mut self) -> Option<RawResponse> {
@@ -77,28 +75,15 @@ impl RawConnection {
                 Err(error) => panic!("a head breaks off: {error}"),
             }
         }
-        let head = String::from_utf8(head)
-            .expect("a head is ASCII")
-            .to_lowercase();
-        let status = head
-            .split(' ')
-            .nth(1)?
-            .parse()
-            .expect("a status is a number");
+        let head = String::from_utf8(head).expect("a head is ASCII").to_lowercase();
+        let status = head.split(' ').nth(1)?.parse().expect("a status is a number");
         let length = head
             .lines()
             .find_map(|line| line.strip_prefix("content-length: "))
             .map_or(0, |length| length.parse().expect("a length is a number"));
         let mut body = vec![0; length];
-        self.0
-            .read_exact(&mut body)
-            .await
-            .expect("a body is complete");
-        Some(RawResponse {
-            status,
-            head,
-            body: String::from_utf8_lossy(&body).into_owned(),
-        })
+        self.0.read_exact(&mut body).await.expect("a body is complete");
+        Some(RawResponse { status, head, body: String::from_utf8_lossy(&body).into_owned() })
     }
 
     /// Everything until the connection ends.
@@ -108,9 +93,8 @@ impl RawConnection {
     pub async fn rest(&mut self) -> String {
         let mut rest = Vec::new();
         // A reset is an end too.
-        let _ = timeout(PATIENCE, self.0.read_to_end(&mut rest))
-            .await
-            .expect("the connection ends");
+        let _ =
+            timeout(PATIENCE, self.0.read_to_end(&mut rest)).await.expect("the connection ends");
         String::from_utf8_lossy(&rest).into_owned()
     }
 }

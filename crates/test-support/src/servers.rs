@@ -71,18 +71,12 @@ impl Server {
             .to_socket_addrs()?
             .find(|addr| TcpStream::connect_timeout(addr, EXCHANGE).is_ok())
             .ok_or(io::ErrorKind::ConnectionRefused)?;
-        Ok(Self {
-            addr,
-            process: None,
-        })
+        Ok(Self { addr, process: None })
     }
 
     async fn start(child: ChildProcess, port: u16, launch: Launch) -> Self {
         let addr = (Ipv4Addr::LOCALHOST, port).into();
-        let mut server = Self {
-            addr,
-            process: Some(Process { child, launch }),
-        };
+        let mut server = Self { addr, process: Some(Process { child, launch }) };
         server.restart().await;
         server
     }
@@ -153,9 +147,7 @@ impl Server {
     }
 
     fn process_mut(&mut self) -> &mut Process {
-        self.process
-            .as_mut()
-            .expect("only a server that runs elsewhere has none, which is shared")
+        self.process.as_mut().expect("only a server that runs elsewhere has none, which is shared")
     }
 }
 
@@ -167,10 +159,7 @@ pub struct Database {
 
 impl Database {
     fn new(url: impl Into<String>, cleanup: impl FnOnce() + Send + Sync + 'static) -> Self {
-        Self {
-            url: url.into(),
-            cleanup: Some(Box::new(cleanup)),
-        }
+        Self { url: url.into(), cleanup: Some(Box::new(cleanup)) }
     }
 
     /// How a client gets to it.
@@ -202,9 +191,8 @@ fn url_variable(name: &str) -> Option<Url> {
 /// The first of these programs that is on the `PATH` or in one of the further folders.
 fn find_program(names: &[&str], folders: &[PathBuf]) -> Option<PathBuf> {
     let path = variable("PATH").unwrap_or_default();
-    let folders: Vec<PathBuf> = std::env::split_paths(&path)
-        .chain(folders.iter().cloned())
-        .collect();
+    let folders: Vec<PathBuf> =
+        std::env::split_paths(&path).chain(folders.iter().cloned()).collect();
     names
         .iter()
         .flat_map(|name| folders.iter().map(move |folder| folder.join(name)))
@@ -231,7 +219,5 @@ fn become_user(user: Option<(u32, u32)>, command: &mut Command) {
 
 /// Runs what waits for a server on a thread where it may.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    tokio::task::spawn_blocking(work)
-        .await
-        .expect("a helper thread has not panicked")
+    tokio::task::spawn_blocking(work).await.expect("a helper thread has not panicked")
 }

@@ -17,10 +17,7 @@ pub fn skip(server: &str, reason: &str) {
 }
 
 fn note(server: &str, reason: &str, folder: Option<&Path>, ci: bool) {
-    assert!(
-        !ci,
-        "CI=true, and tests with {server} would be skipped: {reason}"
-    );
+    assert!(!ci, "CI=true, and tests with {server} would be skipped: {reason}");
     // Unlike `eprintln`, this is not kept from the person who runs the tests.
     let line = format!("skipped: tests with {server}: {reason}\n");
     let _ = std::io::stderr().write_all(line.as_bytes());

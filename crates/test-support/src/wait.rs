@@ -51,14 +51,10 @@ mod tests {
     #[tokio::test]
     async fn a_condition_is_asked_until_it_holds() {
         let mut asked = 0;
-        wait_until(
-            "it was asked three times",
-            Duration::from_secs(10),
-            async || {
-                asked += 1;
-                asked == 3
-            },
-        )
+        wait_until("it was asked three times", Duration::from_secs(10), async || {
+            asked += 1;
+            asked == 3
+        })
         .await;
         assert_eq!(asked, 3);
     }
@@ -72,10 +68,7 @@ mod tests {
     #[tokio::test]
     #[should_panic(expected = "in vain until the answer comes")]
     async fn a_question_that_hangs_is_bounded() {
-        wait_until("the answer comes", Duration::from_millis(5), || {
-            std::future::pending()
-        })
-        .await;
+        wait_until("the answer comes", Duration::from_millis(5), || std::future::pending()).await;
     }
 
     #[test]

@@ -69,10 +69,7 @@ async fn nothing_outlives_a_test_process_that_is_killed() {
     // PostgreSQL runs as another user when this is root.
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let home = std::env::home_dir().unwrap();
-    let variables = [
-        ("TMPDIR", folder.path().to_str().unwrap()),
-        ("HOME", home.to_str().unwrap()),
-    ];
+    let variables = [("TMPDIR", folder.path().to_str().unwrap()), ("HOME", home.to_str().unwrap())];
     let mut binary = Binary::start(FIXTURE, &["servers"], &variables);
     let mut pids: Vec<u64> = binary
         .wait_for_log("the servers", 4 * SOON, |line| {
@@ -83,9 +80,7 @@ async fn nothing_outlives_a_test_process_that_is_killed() {
     assert!(!pids.is_empty());
     assert!(fs::read_dir(folder.path()).unwrap().count() >= pids.len());
     let servers = pids.clone();
-    let children = processes()
-        .into_iter()
-        .filter(|process| servers.contains(&process.parent));
+    let children = processes().into_iter().filter(|process| servers.contains(&process.parent));
     pids.extend(children.map(|process| process.pid));
 
     binary.signal(Signal::KILL);
@@ -109,21 +104,14 @@ struct Process {
 /// All that run. In a container there may be nobody to reap the children of a killed process:
 /// zombies do not count.
 fn processes() -> Vec<Process> {
-    let list = Command::new("ps")
-        .args(["-A", "-o", "pid=,ppid=,stat=,args="])
-        .output()
-        .unwrap();
+    let list = Command::new("ps").args(["-A", "-o", "pid=,ppid=,stat=,args="]).output().unwrap();
     String::from_utf8_lossy(&list.stdout)
         .lines()
         .filter_map(|line| {
             let mut fields = line.split_whitespace();
             let [pid, parent] = [(); 2].map(|()| fields.next().unwrap().parse().unwrap());
             let zombie = fields.next().unwrap().starts_with('Z');
-            (!zombie).then(|| Process {
-                pid,
-                parent,
-                line: line.to_owned(),
-            })
+            (!zombie).then(|| Process { pid, parent, line: line.to_owned() })
         })
         .collect()
 }

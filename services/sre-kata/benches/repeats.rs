@@ -9,11 +9,7 @@ fn repeats(criterion: &mut Criterion) {
     let mixed =
         "Größe, déjà vu; Съешь ещё этих; Ζεφυρ; 漢字かな交じり文; 한국어; 🦀🚀 ok. ".repeat(12_000);
     let mut group = criterion.benchmark_group("count");
-    for (name, text) in [
-        ("ascii", prose),
-        ("mixed", mixed),
-        ("acx333x", "acx333x".to_owned()),
-    ] {
+    for (name, text) in [("ascii", prose), ("mixed", mixed), ("acx333x", "acx333x".to_owned())] {
         group.throughput(Throughput::Bytes(text.len() as u64));
         group.bench_function(name, |bencher| {
             bencher.iter(|| count(std::hint::black_box(&text)));

@@ -20,8 +20,6 @@ impl AsRef<common::Config> for Config {
 impl Config {
     /// Reads the variables.
     pub fn load(loader: &mut Loader) -> Self {
-        Self {
-            common: common::Config::load(&SERVICE, loader),
-        }
+        Self { common: common::Config::load(&SERVICE, loader) }
     }
 }

@@ -6,11 +6,5 @@ use common::cli::Program;
 use sre_kata::{Config, SERVICE, build, document};
 
 fn main() -> ExitCode {
-    Program {
-        service: SERVICE,
-        load: Config::load,
-        document,
-        build,
-    }
-    .run()
+    Program { service: SERVICE, load: Config::load, document, build }.run()
 }

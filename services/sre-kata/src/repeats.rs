@@ -26,11 +26,7 @@ impl TryFrom<String> for Subject {
     type Error = Error;
 
     fn try_from(text: String) -> Result<Self, Error> {
-        if text.chars().nth(1).is_some() {
-            Ok(Self(text))
-        } else {
-            Err(Error::TooShort)
-        }
+        if text.chars().nth(1).is_some() { Ok(Self(text)) } else { Err(Error::TooShort) }
     }
 }
 
@@ -87,20 +83,14 @@ struct Ascii {
 
 impl Default for Ascii {
     fn default() -> Self {
-        Self {
-            met: [0; 256],
-            repeated: 0,
-        }
+        Self { met: [0; 256], repeated: 0 }
     }
 }
 
 impl Ascii {
     fn knows_all(&self, block: &[u8; BLOCK]) -> bool {
         // All bits of all entries together: no branch, so that the processor looks several up at once.
-        block
-            .iter()
-            .fold(2, |all, &byte| all & self.met[usize::from(byte)])
-            == 2
+        block.iter().fold(2, |all, &byte| all & self.met[usize::from(byte)]) == 2
     }
 
     fn meet(&mut self, byte: u8) {

@@ -72,10 +72,7 @@ impl Loader {
                 }
             }
             // Its own error repeats the line.
-            Err(_) => self.problem(
-                ".env",
-                "cannot be read: expected lines of the form NAME=value",
-            ),
+            Err(_) => self.problem(".env", "cannot be read: expected lines of the form NAME=value"),
         }
     }
 
@@ -87,9 +84,7 @@ impl Loader {
 
     /// Gives a variable that is not set a value, where a default depends on the surroundings.
     pub fn default_value(&mut self, name: &str, value: &str) {
-        self.variables
-            .entry(name.into())
-            .or_insert_with(|| value.into());
+        self.variables.entry(name.into()).or_insert_with(|| value.into());
     }
 
     /// Notes a problem with a variable. The reason must not contain the variable's value.
@@ -99,10 +94,7 @@ impl Loader {
 
     /// Notes a problem where a value that has no default is missing.
     pub fn require<T>(&mut self, name: &str, value: Option<&T>) {
-        let noted = self
-            .problems
-            .iter()
-            .any(|(known, _)| known.trim_end_matches("_FILE") == name);
+        let noted = self.problems.iter().any(|(known, _)| known.trim_end_matches("_FILE") == name);
         if value.is_none() && !noted {
             self.problem(name, "is required");
         }
@@ -156,10 +148,7 @@ impl Loader {
                 }
             }
             Err(error) => {
-                self.problem(
-                    &file_name,
-                    format!("the file cannot be read: {}", error.kind()),
-                );
+                self.problem(&file_name, format!("the file cannot be read: {}", error.kind()));
             }
         }
     }
@@ -168,15 +157,14 @@ impl Loader {
         let Ok(serde_json::Value::Object(fields)) = serde_json::to_value(section) else {
             return;
         };
-        self.effective
-            .extend(fields.into_iter().map(|(name, value)| {
-                let value = match value {
-                    serde_json::Value::Null => String::new(),
-                    serde_json::Value::String(text) => text,
-                    other => other.to_string(),
-                };
-                (name.to_uppercase(), value)
-            }));
+        self.effective.extend(fields.into_iter().map(|(name, value)| {
+            let value = match value {
+                serde_json::Value::Null => String::new(),
+                serde_json::Value::String(text) => text,
+                other => other.to_string(),
+            };
+            (name.to_uppercase(), value)
+        }));
     }
 
     /// The value if nothing was wrong, with what to print of it; else everything that was.
@@ -187,19 +175,10 @@ impl Loader {
     pub fn finish<T>(self, value: T) -> Result<(T, Effective), Invalid> {
         let near_misses = self.near_misses();
         if self.problems.is_empty() {
-            return Ok((
-                value,
-                Effective {
-                    variables: self.effective,
-                    near_misses,
-                },
-            ));
+            return Ok((value, Effective { variables: self.effective, near_misses }));
         }
-        let mut lines: Vec<String> = self
-            .problems
-            .iter()
-            .map(|(name, reason)| format!("{name}: {reason}"))
-            .collect();
+        let mut lines: Vec<String> =
+            self.problems.iter().map(|(name, reason)| format!("{name}: {reason}")).collect();
         lines.extend(near_misses);
         Err(Invalid { lines })
     }
@@ -207,21 +186,12 @@ impl Loader {
     /// Variables that nothing reads and that look like a slip of the pen.
     fn near_misses(&self) -> Vec<String> {
         let mut hints = Vec::new();
-        for name in self
-            .variables
-            .keys()
-            .filter(|name| !self.known.contains(*name))
-        {
+        for name in self.variables.keys().filter(|name| !self.known.contains(*name)) {
             let near = self
                 .known
                 .iter()
                 .filter(|known| !self.variables.contains_key(*known))
-                .map(|known| {
-                    (
-                        strsim::damerau_levenshtein(&name.to_uppercase(), known),
-                        known,
-                    )
-                })
+                .map(|known| (strsim::damerau_levenshtein(&name.to_uppercase(), known), known))
                 // In a short name two letters apart is another word.
                 .filter(|(distance, known)| *distance <= if known.len() < 8 { 1 } else { 2 })
                 .min();
@@ -236,9 +206,7 @@ impl Loader {
 /// Whether the process runs in a container, where a `.env` is somebody else's.
 fn in_container(variables: &BTreeMap<String, String>) -> bool {
     variables.contains_key("KUBERNETES_SERVICE_HOST")
-        || ["/.dockerenv", "/run/.containerenv"]
-            .iter()
-            .any(|marker| Path::new(marker).exists())
+        || ["/.dockerenv", "/run/.containerenv"].iter().any(|marker| Path::new(marker).exists())
 }
 
 /// What is wrong, without the value, which envy's and serde's messages repeat.
@@ -251,11 +219,7 @@ fn reason(message: &str, value: &str) -> String {
         message.to_owned()
     };
     // A last line of defence against a message of a form that is not known here.
-    if value.len() > 3 && reason.contains(value) {
-        "has a wrong value".to_owned()
-    } else {
-        reason
-    }
+    if value.len() > 3 && reason.contains(value) { "has a wrong value".to_owned() } else { reason }
 }
 
 /// The configuration as it is in effect, secrets masked: a line `NAME=value` each.

@@ -25,10 +25,7 @@ pub(super) fn of<T: DeserializeOwned>() -> Vec<Field> {
         .iter()
         .map(|&name| {
             let mut secret = false;
-            let _ = T::deserialize(Only {
-                name,
-                secret: &mut secret,
-            });
+            let _ = T::deserialize(Only { name, secret: &mut secret });
             Field { name, secret }
         })
         .collect()

@@ -2,8 +2,12 @@
 
 use std::fmt;
 use std::io::IsTerminal as _;
-use std::str::FromStr as _;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::str::FromStr;
+use std::time::Duration;
 
+use ipnet::IpNet;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::{Serialize, Serializer};
@@ -152,10 +156,123 @@ pub enum LogFormat {
 
 impl Default for LogFormat {
     fn default() -> Self {
-        if std::io::stdout().is_terminal() {
-            Self::Pretty
-        } else {
-            Self::Json
+        if std::io::stdout().is_terminal() { Self::Pretty } else { Self::Json }
+    }
+}
+
+/// Networks, as CIDRs or single addresses, separated by commas.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Networks(Vec<IpNet>);
+
+impl Networks {
+    /// Whether one of them has this address.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(&address))
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl FromStr for Networks {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let network = |entry: &str| {
+            let entry = entry.trim();
+            entry.parse().or_else(|_| entry.parse::<IpAddr>().map(IpNet::from))
+        };
+        text.split(',')
+            .map(network)
+            .collect::<Result<_, _>>()
+            .map(Self)
+            .map_err(|_| "expected networks such as 10.0.0.0/8,fd00::/8 or addresses")
+    }
+}
+
+impl Serialize for Networks {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let networks: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        serializer.serialize_str(&networks.join(","))
+    }
+}
+
+impl<'de> Deserialize<'de> for Networks {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// A number of requests in a second, minute or hour: `50/s`, `100/m`, `1000/h`; or `none`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RateLimit(Option<(NonZeroU32, Period)>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Period {
+    Second,
+    Minute,
+    Hour,
+}
+
+impl RateLimit {
+    /// How many requests in which time; none where there is no limit.
+    #[must_use]
+    pub fn requests_per(self) -> Option<(NonZeroU32, Duration)> {
+        self.0.map(|(requests, period)| {
+            let period = match period {
+                Period::Second => Duration::from_secs(1),
+                Period::Minute => Duration::from_mins(1),
+                Period::Hour => Duration::from_hours(1),
+            };
+            (requests, period)
+        })
+    }
+}
+
+impl FromStr for RateLimit {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "none" {
+            return Ok(Self(None));
         }
+        let limit = text.split_once('/').and_then(|(requests, period)| {
+            let period = match period {
+                "s" => Period::Second,
+                "m" => Period::Minute,
+                "h" => Period::Hour,
+                _ => return None,
+            };
+            Some((requests.parse().ok()?, period))
+        });
+        limit
+            .map(|limit| Self(Some(limit)))
+            .ok_or("expected none or a rate such as 50/s, 100/m, 1000/h")
+    }
+}
+
+impl Serialize for RateLimit {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            None => serializer.serialize_str("none"),
+            Some((requests, period)) => {
+                let period = match period {
+                    Period::Second => 's',
+                    Period::Minute => 'm',
+                    Period::Hour => 'h',
+                };
+                serializer.collect_str(&format_args!("{requests}/{period}"))
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for RateLimit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }

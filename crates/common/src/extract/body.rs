@@ -43,9 +43,7 @@ impl FromRequest for Body {
     type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let limits = request
-            .app_data::<web::Data<BodyLimits>>()
-            .map(|limits| ***limits);
+        let limits = request.app_data::<web::Data<BodyLimits>>().map(|limits| ***limits);
         let announced = announced_length(request);
         let mut payload = payload.take();
         Box::pin(async move {
@@ -60,9 +58,7 @@ impl FromRequest for Body {
 }
 
 fn announced_length(request: &HttpRequest) -> Option<u64> {
-    let length = request
-        .headers()
-        .get(actix_web::http::header::CONTENT_LENGTH)?;
+    let length = request.headers().get(actix_web::http::header::CONTENT_LENGTH)?;
     length.to_str().ok()?.parse().ok()
 }
 
@@ -83,14 +79,12 @@ async fn read(
     let mut deadline = Instant::now() + limits.timeout;
     let mut expected = MIN_PROGRESS;
     loop {
-        let chunk = timeout_at(deadline, payload.next())
-            .await
-            .map_err(|elapsed| {
-                Problem::new(StatusCode::REQUEST_TIMEOUT)
-                    .detail("the body did not arrive in time")
-                    .close()
-                    .caused_by(elapsed)
-            })?;
+        let chunk = timeout_at(deadline, payload.next()).await.map_err(|elapsed| {
+            Problem::new(StatusCode::REQUEST_TIMEOUT)
+                .detail("the body did not arrive in time")
+                .close()
+                .caused_by(elapsed)
+        })?;
         let Some(chunk) = chunk else {
             return Ok(chunks.join());
         };
@@ -128,19 +122,14 @@ impl Chunks {
             self.first = chunk;
         } else {
             if self.rest.is_empty() {
-                self.rest
-                    .extend_from_slice(&std::mem::take(&mut self.first));
+                self.rest.extend_from_slice(&std::mem::take(&mut self.first));
             }
             self.rest.extend_from_slice(&chunk);
         }
     }
 
     fn join(self) -> Bytes {
-        if self.rest.is_empty() {
-            self.first
-        } else {
-            self.rest.freeze()
-        }
+        if self.rest.is_empty() { self.first } else { self.rest.freeze() }
     }
 }
 

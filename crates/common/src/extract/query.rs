@@ -19,14 +19,12 @@ impl<T: DeserializeOwned> Query<T> {
         // The parser below would take a broken escape as it stands and replace what is no UTF-8.
         let decoded = decode(query).ok_or_else(|| bad("the query has a broken percent escape"))?;
         std::str::from_utf8(&decoded).map_err(|_| bad("the query is not valid UTF-8"))?;
-        web::Query::<T>::from_query(query)
-            .map(|query| Self(query.into_inner()))
-            .map_err(|error| {
-                let actix_web::error::QueryPayloadError::Deserialize(error) = error else {
-                    return bad("the query is not valid");
-                };
-                bad(&error.to_string())
-            })
+        web::Query::<T>::from_query(query).map(|query| Self(query.into_inner())).map_err(|error| {
+            let actix_web::error::QueryPayloadError::Deserialize(error) = error else {
+                return bad("the query is not valid");
+            };
+            bad(&error.to_string())
+        })
     }
 }
 
@@ -92,10 +90,7 @@ mod tests {
     fn a_plus_is_a_space_and_numbers_are_read() {
         assert_eq!(
             parse("limit=7&param=a+b%2Bc"),
-            Ok(Parameters {
-                param: "a b+c".into(),
-                limit: Some(7)
-            })
+            Ok(Parameters { param: "a b+c".into(), limit: Some(7) })
         );
     }
 

@@ -16,9 +16,8 @@ use crate::server::RouteId;
 
 /// The bucket boundaries that OpenTelemetry's semantic conventions advise, in seconds
 /// (<https://opentelemetry.io/docs/specs/semconv/http/http-metrics/#metric-httpserverrequestduration>).
-const BUCKETS: [f64; 14] = [
-    0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
-];
+const BUCKETS: [f64; 14] =
+    [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 
 /// A method that is one of HTTP's own; any other word counts as `_OTHER`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,16 +25,10 @@ pub(crate) struct MethodLabel(&'static str);
 
 impl From<&Method> for MethodLabel {
     fn from(method: &Method) -> Self {
-        const KNOWN: [&str; 9] = [
-            "GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT",
-        ];
+        const KNOWN: [&str; 9] =
+            ["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT"];
         let method = method.as_str();
-        Self(
-            KNOWN
-                .into_iter()
-                .find(|known| *known == method)
-                .unwrap_or("_OTHER"),
-        )
+        Self(KNOWN.into_iter().find(|known| *known == method).unwrap_or("_OTHER"))
     }
 }
 
@@ -93,11 +86,7 @@ impl HttpMetrics {
             "Requests whose answer is not complete",
             http.active.clone(),
         );
-        registry.register(
-            "http_server_panics",
-            "Panics in handlers",
-            http.panics.clone(),
-        );
+        registry.register("http_server_panics", "Panics in handlers", http.panics.clone());
         registry.register(
             "http_server_open_connections",
             "Connections that clients have open",
@@ -108,10 +97,7 @@ impl HttpMetrics {
 
     /// A worker's own view, which remembers the histograms it has used.
     pub(crate) fn for_worker(&self) -> WorkerMetrics {
-        WorkerMetrics {
-            shared: self.clone(),
-            known: RefCell::default(),
-        }
+        WorkerMetrics { shared: self.clone(), known: RefCell::default() }
     }
 }
 

@@ -21,18 +21,8 @@ impl Collector for Process {
             gauge.encode(encoder.encode_descriptor(name, help, unit, gauge.metric_type())?)
         };
         if let Some(stat) = Stat::read() {
-            gauge(
-                "process_resident_memory",
-                "Memory in RAM",
-                Some(&Unit::Bytes),
-                stat.resident,
-            )?;
-            gauge(
-                "process_virtual_memory",
-                "Memory mapped",
-                Some(&Unit::Bytes),
-                stat.virtual_,
-            )?;
+            gauge("process_resident_memory", "Memory in RAM", Some(&Unit::Bytes), stat.resident)?;
+            gauge("process_virtual_memory", "Memory mapped", Some(&Unit::Bytes), stat.virtual_)?;
             if let Some(start) = stat.start {
                 let help = "When the process started, as UNIX time";
                 gauge("process_start_time", help, Some(&Unit::Seconds), start)?;
@@ -52,18 +42,10 @@ impl Collector for Process {
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
         };
         if let Ok(open) = fs::read_dir("/proc/self/fd") {
-            gauge(
-                "process_open_fds",
-                "Open file descriptors",
-                count(open.count() as u64),
-            )?;
+            gauge("process_open_fds", "Open file descriptors", count(open.count() as u64))?;
         }
         if let Some(limit) = getrlimit(Resource::Nofile).current {
-            gauge(
-                "process_max_fds",
-                "Most file descriptors that may be open",
-                count(limit),
-            )?;
+            gauge("process_max_fds", "Most file descriptors that may be open", count(limit))?;
         }
         Ok(())
     }
@@ -100,9 +82,5 @@ impl Stat {
 
 fn boot_time() -> Option<f64> {
     let stat = fs::read_to_string("/proc/stat").ok()?;
-    stat.lines()
-        .find_map(|line| line.strip_prefix("btime "))?
-        .trim()
-        .parse()
-        .ok()
+    stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
 }

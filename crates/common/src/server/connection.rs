@@ -4,16 +4,21 @@
 //! time, and a client that takes no more of its answer is left.
 
 use std::cell::{Cell, RefCell};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use actix_web::rt::net::TcpStream;
 use prometheus_client::metrics::gauge::Gauge;
+use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 /// How long a client may take nothing of its answer.
 const WRITE_TIMEOUT: Duration = Duration::from_mins(1);
@@ -23,15 +28,18 @@ const REQUEST_TIMEOUT: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
 /// The connections of one worker.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Connections {
     open: Gauge,
+    tls: Option<TlsAcceptor>,
+    /// A handshake has as much time as a head.
+    handshake_timeout: Duration,
     known: Rc<RefCell<Vec<Weak<ConnectionState>>>>,
 }
 
 impl Connections {
     /// Starts to watch over connections. Must be called on the worker's thread.
-    pub(super) fn new(open: Gauge, head_timeout: Duration) -> Self {
+    pub(super) fn new(open: Gauge, head_timeout: Duration, tls: Option<Arc<ServerConfig>>) -> Self {
         let known = Rc::<RefCell<Vec<Weak<ConnectionState>>>>::default();
         let watched = Rc::clone(&known);
         // One timer for all: a timer for each request would cost more than the request.
@@ -40,51 +48,114 @@ impl Connections {
             loop {
                 tokio::time::sleep(tick).await;
                 watched.borrow_mut().retain(|state| {
-                    state
-                        .upgrade()
-                        .inspect(|state| state.expire(head_timeout))
-                        .is_some()
+                    state.upgrade().inspect(|state| state.expire(head_timeout)).is_some()
                 });
             }
         });
-        Self { open, known }
+        Self { open, tls: tls.map(TlsAcceptor::from), handshake_timeout: head_timeout, known }
     }
 
-    /// Takes a connection over.
-    pub(super) fn accept(
-        &self,
-        stream: TcpStream,
-    ) -> io::Result<(Connection<TcpStream>, SocketAddr)> {
+    /// Takes a connection over, once the two sides have agreed how to speak.
+    pub(super) async fn accept(&self, stream: TcpStream) -> io::Result<(Connection, SocketAddr)> {
         stream.set_nodelay(true)?;
         let peer = stream.peer_addr()?;
+        let open = Open::new(&self.open);
+        let stream = match &self.tls {
+            None => Stream::Plain(stream),
+            Some(tls) => {
+                let handshake = timeout(self.handshake_timeout, tls.accept(stream)).await;
+                Stream::Tls(Box::new(
+                    handshake.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))?,
+                ))
+            }
+        };
         let state = Rc::new(ConnectionState {
+            tls: self.tls.is_some(),
             waiting_since: Cell::new(Some(Instant::now())),
             ..ConnectionState::default()
         });
         self.known.borrow_mut().push(Rc::downgrade(&state));
-        self.open.inc();
-        Ok((
-            Connection {
-                stream,
-                state,
-                open: self.open.clone(),
-            },
-            peer,
-        ))
+        Ok((Connection { stream, state, _open: open }, peer))
+    }
+}
+
+/// Counts a connection for as long as it lives.
+#[derive(Debug)]
+struct Open(Gauge);
+
+impl Open {
+    fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 
 /// A connection that ends when its client is too slow.
 #[derive(Debug)]
-pub(super) struct Connection<IO> {
-    stream: IO,
+pub(super) struct Connection {
+    stream: Stream,
     state: Rc<ConnectionState>,
-    open: Gauge,
+    _open: Open,
+}
+
+#[derive(Debug)]
+enum Stream {
+    Plain(TcpStream),
+    /// Boxed: a session is some kilobytes.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
 }
 
 /// How far a client is.
 #[derive(Debug, Default)]
 pub(super) struct ConnectionState {
+    /// The client speaks HTTPS.
+    tls: bool,
     /// Requests that are being answered.
     busy: Cell<u32>,
     /// Since when a head is awaited; none between requests.
@@ -99,6 +170,10 @@ pub(super) struct ConnectionState {
 }
 
 impl ConnectionState {
+    pub(super) fn is_tls(&self) -> bool {
+        self.tls
+    }
+
     /// A head is complete: until its answer is, time limits are the handler's.
     pub(super) fn request_begins(&self) {
         self.busy.set(self.busy.get() + 1);
@@ -125,19 +200,13 @@ impl ConnectionState {
     }
 }
 
-impl<IO> Connection<IO> {
+impl Connection {
     pub(super) fn state(&self) -> Rc<ConnectionState> {
         Rc::clone(&self.state)
     }
 }
 
-impl<IO> Drop for Connection<IO> {
-    fn drop(&mut self) {
-        self.open.dec();
-    }
-}
-
-impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Connection<IO> {
+impl AsyncRead for Connection {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -171,7 +240,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Connection<IO> {
     }
 }
 
-impl<IO: AsyncWrite + Unpin> AsyncWrite for Connection<IO> {
+impl AsyncWrite for Connection {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -179,7 +248,7 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Connection<IO> {
     ) -> Poll<io::Result<usize>> {
         let Self { stream, state, .. } = self.get_mut();
         if state.too_slow.get() && state.blocked_since.get().is_some() {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            return Poll::Ready(Err(ErrorKind::TimedOut.into()));
         }
         let written = Pin::new(stream).poll_write(cx, bytes);
         if written.is_pending() {

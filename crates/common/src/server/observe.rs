@@ -6,6 +6,7 @@
 use std::any::Any;
 use std::cell::Cell;
 use std::future::{Ready, ready};
+use std::net::{IpAddr, Ipv4Addr};
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -18,11 +19,12 @@ use actix_http::ConnectionType;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform};
 use actix_web::error::InternalError;
-use actix_web::http::Method;
 use actix_web::http::header::{
-    CONTENT_SECURITY_POLICY, HOST, HeaderValue, USER_AGENT, X_CONTENT_TYPE_OPTIONS,
+    CONTENT_SECURITY_POLICY, HOST, HeaderValue, LOCATION, STRICT_TRANSPORT_SECURITY, USER_AGENT,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::http::uri::{Authority, PathAndQuery, Uri};
+use actix_web::http::{Method, StatusCode};
 use actix_web::{Error, HttpResponse, ResponseError as _};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -35,11 +37,12 @@ use tracing::{Instrument as _, Level, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use super::connection::ConnectionState;
-use super::{RouteId, RouteTable};
-use crate::Problem;
+use super::{RouteId, RouteTable, proxies};
+use crate::config::Networks;
 use crate::context::{REQUEST_ID, RequestContext, TraceParent};
 use crate::metrics::{MethodLabel, WorkerMetrics};
 use crate::telemetry::{ACCESS_LOG, SPANS};
+use crate::{Problem, RateLimiter};
 
 /// The status that the log and the metrics show for a request whose client did not wait for the answer,
 /// as nginx has it; it is never sent.
@@ -47,6 +50,9 @@ const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// Answers show nothing, load nothing and are framed by nobody, unless a page says otherwise.
 const ALLOW_NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
+
+/// Browsers are to use HTTPS for a year, for this host.
+const STAY_WITH_HTTPS: &str = "max-age=31536000";
 
 /// What a worker needs to observe its requests.
 #[derive(Debug)]
@@ -57,6 +63,9 @@ pub(super) struct Worker {
     pub(super) draining: Arc<AtomicBool>,
     /// The host in the log's URLs for requests that name none.
     pub(super) authority: String,
+    pub(super) trusted_proxies: Networks,
+    pub(super) force_https: bool,
+    pub(super) rate_limiter: Option<Arc<RateLimiter>>,
     pub(super) exports_spans: bool,
 }
 
@@ -81,10 +90,7 @@ where
     type Future = Ready<Result<Self::Transform, ()>>;
 
     fn new_transform(&self, service: S) -> Self::Future {
-        ready(Ok(Observed {
-            worker: Rc::clone(&self.0),
-            service: Rc::new(service),
-        }))
+        ready(Ok(Observed { worker: Rc::clone(&self.0), service: Rc::new(service) }))
     }
 }
 
@@ -109,7 +115,14 @@ where
     fn call(&self, mut request: ServiceRequest) -> Self::Future {
         let exchange = Exchange::begin(&self.worker, &mut request);
         let service = Rc::clone(&self.service);
-        let answer = async move { service.call(request).await };
+        let early = exchange.early_answer();
+        let answer = async move {
+            match early {
+                None => service.call(request).await,
+                Some(Ok(response)) => Ok(request.into_response(response)),
+                Some(Err(problem)) => Ok(request.into_response(problem.error_response())),
+            }
+        };
         let context = Rc::clone(&exchange.context);
         Box::pin(async move {
             let span = exchange.span.clone();
@@ -145,7 +158,7 @@ struct Exchange {
     uri: Uri,
     host: Option<HeaderValue>,
     user_agent: Option<HeaderValue>,
-    client: Option<std::net::IpAddr>,
+    https: Option<bool>,
     route: RouteId,
     /// The answer's status once its head is decided.
     status: Cell<Option<u16>>,
@@ -169,7 +182,10 @@ impl Exchange {
             request.head_mut().method = Method::GET;
         }
         let route = worker.routes.find(request.match_info().as_str());
-        let mut context = RequestContext::from_headers(request.headers());
+        let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+        let tls = connection.as_ref().is_some_and(|connection| connection.is_tls());
+        let origin = proxies::origin(peer, tls, request.headers(), &worker.trusted_proxies);
+        let mut context = RequestContext::new(request.headers(), origin.client);
         let span = worker
             .exports_spans
             .then(|| span(&mut context, &method, worker.routes.label(route), &uri));
@@ -183,26 +199,44 @@ impl Exchange {
             uri,
             host: request.headers().get(HOST).cloned(),
             user_agent: request.headers().get(USER_AGENT).cloned(),
-            client: request.peer_addr().map(|peer| peer.ip().to_canonical()),
+            https: origin.https,
             route,
             status: Cell::new(None),
             ended: Cell::new(false),
         }
     }
 
+    /// The answer that is due before any handler is asked: to HTTPS, or not so fast. Probes are exempt.
+    fn early_answer(&self) -> Option<Result<HttpResponse, Problem>> {
+        if self.is_probe() {
+            return None;
+        }
+        if self.worker.force_https && self.https == Some(false) {
+            let Some(host) = &self.host else {
+                let detail = "a request over HTTP without `Host` cannot be sent to HTTPS";
+                return Some(Err(Problem::new(StatusCode::BAD_REQUEST).detail(detail)));
+            };
+            let path = self.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+            let location = format!("https://{}{path}", text(Some(host)).unwrap_or_default());
+            let mut response = HttpResponse::PermanentRedirect();
+            return Some(Ok(response.insert_header((LOCATION, location)).finish()));
+        }
+        let wait = self.worker.rate_limiter.as_ref()?.take(self.context.client()).err()?;
+        Some(Err(Problem::new(StatusCode::TOO_MANY_REQUESTS).retry_after(wait)))
+    }
+
+    fn is_probe(&self) -> bool {
+        let route = self.worker.routes.label(self.route);
+        matches!(route, "/healthz" | "/readyz" | "/metrics")
+    }
+
     /// Gives the answer what all answers have, and ends now or with its last byte.
     fn answer(self, response: ServiceResponse) -> ServiceResponse {
-        let problem = response
-            .response()
-            .error()
-            .map(|error| match error.as_error::<Problem>() {
-                Some(problem) => (problem.causes(), None),
-                // Of actix-web's own errors only the status is fit for clients.
-                None => (
-                    Some(error.to_string()),
-                    Some(Problem::new(response.status())),
-                ),
-            });
+        let problem = response.response().error().map(|error| match error.as_error::<Problem>() {
+            Some(problem) => (problem.causes(), None),
+            // Of actix-web's own errors only the status is fit for clients.
+            None => (Some(error.to_string()), Some(Problem::new(response.status()))),
+        });
         let (cause, replacement) = problem.unwrap_or_default();
         let mut response = match replacement {
             Some(problem) => response.into_response(problem.error_response()),
@@ -216,10 +250,7 @@ impl Exchange {
                 self.end(status, cause.as_deref());
                 BoxBody::new(bytes)
             }
-            Err(body) => BoxBody::new(ObservedBody {
-                body,
-                exchange: self,
-            }),
+            Err(body) => BoxBody::new(ObservedBody { body, exchange: self }),
         })
     }
 
@@ -252,15 +283,13 @@ impl Exchange {
         headers.insert(REQUEST_ID, self.context.request_id_header());
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         if !headers.contains_key(CONTENT_SECURITY_POLICY) {
-            headers.insert(
-                CONTENT_SECURITY_POLICY,
-                HeaderValue::from_static(ALLOW_NOTHING),
-            );
+            headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(ALLOW_NOTHING));
+        }
+        if self.worker.force_https && self.https == Some(true) {
+            headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(STAY_WITH_HTTPS));
         }
         if self.worker.draining.load(Ordering::Relaxed) {
-            response
-                .head_mut()
-                .set_connection_type(ConnectionType::Close);
+            response.head_mut().set_connection_type(ConnectionType::Close);
         }
     }
 
@@ -276,12 +305,7 @@ impl Exchange {
         let metrics = &self.worker.metrics;
         metrics.shared.active.dec();
         let label = self.worker.routes.label(self.route);
-        metrics.observe(
-            (self.route, label),
-            MethodLabel::from(&self.method),
-            status,
-            duration,
-        );
+        metrics.observe((self.route, label), MethodLabel::from(&self.method), status, duration);
         if let Some(span) = &self.span {
             span.record("http.response.status_code", status);
             if status >= 500 {
@@ -301,7 +325,7 @@ impl Exchange {
                         $level,
                         "req.method" = self.method.as_str(),
                         "req.url" = self.url(),
-                        "req.client" = self.client.map(|client| client.to_string()).as_deref().unwrap_or("N/A"),
+                        "req.client" = self.context.client().to_string(),
                         "req.user-agent" = &*text(self.user_agent.as_ref()).unwrap_or("N/A".into()),
                         "res.status_code" = status,
                         duration_ms = (duration_ms * 1e3).round() / 1e3,
@@ -313,10 +337,7 @@ impl Exchange {
                 }
             };
         }
-        if matches!(
-            self.worker.routes.label(self.route),
-            "/healthz" | "/readyz" | "/metrics"
-        ) {
+        if self.is_probe() {
             log!(Level::DEBUG);
         } else if (500..600).contains(&status) {
             log!(Level::ERROR);
@@ -329,12 +350,11 @@ impl Exchange {
     fn url(&self) -> String {
         let host = text(self.host.as_ref());
         let authority = self.uri.authority().map(Authority::as_str);
-        let authority = authority
-            .or(host.as_deref())
-            .unwrap_or(&self.worker.authority);
+        let authority = authority.or(host.as_deref()).unwrap_or(&self.worker.authority);
         let path = self.uri.path_and_query().map_or("/", PathAndQuery::as_str);
-        let mut url = String::with_capacity(7 + authority.len() + path.len());
-        url.push_str("http://");
+        let scheme = if self.https == Some(true) { "https://" } else { "http://" };
+        let mut url = String::with_capacity(scheme.len() + authority.len() + path.len());
+        url.push_str(scheme);
         url.push_str(authority);
         url.push_str(path);
         url

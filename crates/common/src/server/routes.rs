@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use actix_web::dev::ResourceDef;
 use utoipa::openapi::{OpenApi, PathItem};
 
+use crate::docs::PAGE_PARTS;
+
 /// A route's place in its table, or [`RouteId::UNMATCHED`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct RouteId(usize);
@@ -37,14 +39,11 @@ impl RouteTable {
             .iter()
             .map(|(template, item)| (template.as_str(), methods_of(item)))
             .collect();
-        // The parts of the page `/docs` are nobody's interface.
-        methods.insert("/docs/{file}", vec!["GET", "HEAD"]);
+        if methods.contains_key("/docs") {
+            methods.insert(PAGE_PARTS, vec!["GET", "HEAD"]);
+        }
 
-        let mut table = Self {
-            routes: Vec::new(),
-            exact: HashMap::new(),
-            patterns: Vec::new(),
-        };
+        let mut table = Self { routes: Vec::new(), exact: HashMap::new(), patterns: Vec::new() };
         for (template, mut allowed) in methods {
             let id = RouteId(table.routes.len());
             if template.contains('{') {
@@ -61,11 +60,7 @@ impl RouteTable {
 
     /// The route of a path.
     pub(crate) fn find(&self, path: &str) -> RouteId {
-        let pattern = || {
-            self.patterns
-                .iter()
-                .find(|(pattern, _)| pattern.is_match(path))
-        };
+        let pattern = || self.patterns.iter().find(|(pattern, _)| pattern.is_match(path));
         self.exact
             .get(path)
             .copied()
@@ -75,9 +70,7 @@ impl RouteTable {
 
     /// The route as a metric's label: its template, or `unmatched`.
     pub(crate) fn label(&self, id: RouteId) -> &str {
-        self.routes
-            .get(id.0)
-            .map_or("unmatched", |route| &route.template)
+        self.routes.get(id.0).map_or("unmatched", |route| &route.template)
     }
 
     /// The methods of a path, as the header `Allow` lists them; none if there is no such path.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use actix_server::{Server, ServerHandle};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +36,7 @@ pub enum Stop {
 /// What a server's life involves beside the server.
 pub(super) struct Parts {
     pub(super) address: SocketAddr,
+    pub(super) admin_address: Option<SocketAddr>,
     pub(super) readiness: Readiness,
     pub(super) draining: Arc<AtomicBool>,
     /// Ends connections that are between two requests.
@@ -50,6 +51,7 @@ pub(super) struct Parts {
 #[derive(Debug)]
 pub struct Running {
     address: SocketAddr,
+    admin_address: Option<SocketAddr>,
     stop: StopHandle,
     life: JoinHandle<bool>,
 }
@@ -72,25 +74,24 @@ impl StopHandle {
 }
 
 impl Running {
-    pub(super) fn start(server: Server, parts: Parts) -> Self {
+    pub(super) fn start(server: Server, admin: Option<Server>, parts: Parts) -> Self {
         let (sender, receiver) = watch::channel(None);
-        let address = parts.address;
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "this task is what ends all others"
-        )]
-        let life = tokio::spawn(live(server, parts, receiver));
-        Self {
-            address,
-            stop: StopHandle(Arc::new(sender)),
-            life,
-        }
+        let (address, admin_address) = (parts.address, parts.admin_address);
+        #[expect(clippy::disallowed_methods, reason = "this task is what ends all others")]
+        let life = tokio::spawn(live(server, admin, parts, receiver));
+        Self { address, admin_address, stop: StopHandle(Arc::new(sender)), life }
     }
 
     /// Where it listens; with port 0 in the configuration, the port that the system gave.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where probes and metrics are served beside it, if they are.
+    #[must_use]
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin_address
     }
 
     /// What stops it.
@@ -107,18 +108,22 @@ impl Running {
     }
 }
 
-async fn live(server: Server, parts: Parts, mut wanted: watch::Receiver<Option<Stop>>) -> bool {
+async fn live(
+    server: Server,
+    admin: Option<Server>,
+    parts: Parts,
+    mut wanted: watch::Receiver<Option<Stop>>,
+) -> bool {
     let handle = server.handle();
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "ends by its handle or is aborted, below"
-    )]
+    // Answers until the very end, when dropping its set ends it.
+    let mut until_the_end = JoinSet::new();
+    if let Some(admin) = admin {
+        until_the_end.spawn(admin);
+    }
+    #[expect(clippy::disallowed_methods, reason = "ends by its handle or is aborted, below")]
     let server = tokio::spawn(server);
     // An error means that nobody can ask for a stop any more: whoever built the service has dropped it.
-    let stop = wanted
-        .wait_for(Option::is_some)
-        .await
-        .map_or(Some(Stop::Now), |stop| *stop);
+    let stop = wanted.wait_for(Option::is_some).await.map_or(Some(Stop::Now), |stop| *stop);
 
     parts.readiness.drain();
     parts.draining.store(true, Ordering::Relaxed);

@@ -42,15 +42,9 @@ impl Lines {
     pub fn new(service: &Service, format: LogFormat, sinks: Vec<Sink>) -> Self {
         let format = match format {
             LogFormat::Json => Format::Json,
-            LogFormat::Pretty => Format::Pretty {
-                colour: std::io::stdout().is_terminal(),
-            },
+            LogFormat::Pretty => Format::Pretty { colour: std::io::stdout().is_terminal() },
         };
-        Self {
-            service: service.name,
-            format,
-            sinks,
-        }
+        Self { service: service.name, format, sinks }
     }
 
     fn write(&self, event: &Event<'_>, line: &mut String) -> fmt::Result {
@@ -82,19 +76,11 @@ impl<S: Subscriber> Layer<S> for Lines {
 fn write_json(service: &str, event: &Event<'_>, line: &mut String) -> fmt::Result {
     let metadata = event.metadata();
     line.push_str("{\"timestamp\":\"");
-    write!(
-        line,
-        "{}",
-        humantime::format_rfc3339_micros(SystemTime::now())
-    )?;
+    write!(line, "{}", humantime::format_rfc3339_micros(SystemTime::now()))?;
     line.push_str("\",\"level\":\"");
     line.push_str(metadata.level().as_str());
     line.push('"');
-    let mut members = Members {
-        line,
-        group: None,
-        after_message: Some(service),
-    };
+    let mut members = Members { line, group: None, after_message: Some(service) };
     event.record(&mut members);
     members.close_group();
     if let Some(service) = members.after_message.take() {
@@ -238,11 +224,7 @@ fn write_pretty(colour: bool, event: &Event<'_>, line: &mut String) -> fmt::Resu
     // The date is known to whoever looks at the screen.
     let time = time.get(11..23).unwrap_or(&time);
     if colour {
-        write!(
-            line,
-            "\x1b[2m{time}\x1b[0m \x1b[{level}m{:>5}\x1b[0m",
-            metadata.level().as_str()
-        )?;
+        write!(line, "\x1b[2m{time}\x1b[0m \x1b[{level}m{:>5}\x1b[0m", metadata.level().as_str())?;
     } else {
         write!(line, "{time} {:>5}", metadata.level().as_str())?;
     }

@@ -22,10 +22,7 @@ pub(super) fn provider(
     endpoint: &str,
 ) -> Result<SdkTracerProvider, ExporterBuildError> {
     let traces = format!("{}/v1/traces", endpoint.trim_end_matches('/'));
-    let exporter = SpanExporter::builder()
-        .with_http()
-        .with_endpoint(traces)
-        .build()?;
+    let exporter = SpanExporter::builder().with_http().with_endpoint(traces).build()?;
     // The detectors of `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` run first; what they leave
     // as the SDK's fallback is replaced by our own name.
     let detected = Resource::builder().build();
@@ -36,13 +33,9 @@ pub(super) fn provider(
     if !named {
         resource = resource.with_service_name(service.name);
     }
-    let resource = resource
-        .with_attribute(KeyValue::new("service.version", service.version))
-        .build();
-    Ok(SdkTracerProvider::builder()
-        .with_batch_exporter(exporter)
-        .with_resource(resource)
-        .build())
+    let resource =
+        resource.with_attribute(KeyValue::new("service.version", service.version)).build();
+    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
 }
 
 /// The layer that turns `tracing`'s spans of the target [`SPANS`] into OpenTelemetry's.
@@ -54,7 +47,5 @@ where
         .with_tracer(provider.tracer(service.name))
         .with_location(false)
         .with_threads(false)
-        .with_filter(filter_fn(|metadata| {
-            metadata.is_span() && metadata.target() == SPANS
-        }))
+        .with_filter(filter_fn(|metadata| metadata.is_span() && metadata.target() == SPANS))
 }

@@ -31,12 +31,7 @@ impl RotatingFile {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
         }
-        let mut file = Self {
-            path,
-            file: None,
-            size: 0,
-            max_bytes,
-        };
+        let mut file = Self { path, file: None, size: 0, max_bytes };
         file.reopen()?;
         Ok(file)
     }
@@ -116,10 +111,7 @@ mod tests {
         let path = folder.path().join("service.log");
         fs::write(&path, "before\n").unwrap();
 
-        RotatingFile::with_size(path.clone(), 100)
-            .unwrap()
-            .write(b"after\n")
-            .unwrap();
+        RotatingFile::with_size(path.clone(), 100).unwrap().write(b"after\n").unwrap();
 
         assert_eq!(fs::read_to_string(&path).unwrap(), "before\nafter\n");
     }

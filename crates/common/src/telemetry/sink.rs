@@ -168,11 +168,8 @@ impl Buffer {
             }
             state.flush = true;
             self.filled.notify_one();
-            state = self
-                .written
-                .wait_timeout(state, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            state =
+                self.written.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         true
     }

@@ -25,9 +25,7 @@ async fn a_body_that_is_announced_too_large_is_refused_before_it_is_sent() {
     let app = demo::start(&[]);
     let mut connection = app.connect().await;
 
-    connection
-        .send("POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 10000000\r\n\r\n")
-        .await;
+    connection.send("POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 10000000\r\n\r\n").await;
 
     let answer = connection.response().await.unwrap();
     assert_eq!(answer.status, 413);
@@ -39,9 +37,7 @@ async fn a_body_that_is_announced_too_large_is_refused_before_it_is_sent() {
 async fn a_chunked_body_without_end_is_refused_and_its_connection_closed() {
     let app = demo::start(&[]);
     let mut connection = app.connect().await;
-    connection
-        .send("POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
-        .await;
+    connection.send("POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n").await;
     let chunk = format!("1000\r\n{}\r\n", "x".repeat(0x1000));
 
     // The client writes on while the answer is on its way, until the server has had enough of it.
@@ -51,10 +47,7 @@ async fn a_chunked_body_without_end_is_refused_and_its_connection_closed() {
 
     assert!(refused.await.is_ok(), "the server reads on for ever");
     let rest = connection.rest().await;
-    assert!(
-        rest.is_empty() || rest.starts_with("HTTP/1.1 413"),
-        "{rest}"
-    );
+    assert!(rest.is_empty() || rest.starts_with("HTTP/1.1 413"), "{rest}");
 }
 
 #[tokio::test]
@@ -62,9 +55,7 @@ async fn a_client_that_sends_on_after_a_413_reads_the_answer() {
     let app = demo::start(&[]);
     let mut connection = app.connect().await;
 
-    connection
-        .send("POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 200000\r\n\r\n")
-        .await;
+    connection.send("POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 200000\r\n\r\n").await;
     connection.send(vec![b'x'; 200_000]).await;
 
     assert_eq!(connection.response().await.unwrap().status, 413);
@@ -91,20 +82,13 @@ async fn json_is_read_with_and_without_a_content_type() {
     let app = demo::start(&[]);
     let json = r#"{"word":"a","more":1}"#;
 
-    for content_type in [
-        "application/json",
-        "application/json; charset=utf-8",
-        "application/x+json",
-    ] {
+    for content_type in
+        ["application/json", "application/json; charset=utf-8", "application/x+json"]
+    {
         let answer = app.post("/json", content_type, json).await;
         assert_eq!(answer.status(), 200, "{content_type}");
     }
-    let without = app
-        .request(reqwest::Method::POST, "/json")
-        .body(json)
-        .send()
-        .await
-        .unwrap();
+    let without = app.request(reqwest::Method::POST, "/json").body(json).send().await.unwrap();
     assert_eq!(without.text().await.unwrap(), "a");
 }
 
@@ -134,12 +118,8 @@ async fn json_that_is_malformed_or_wrong_says_so() {
 async fn another_media_type_is_a_415() {
     let app = demo::start(&[]);
 
-    for content_type in [
-        "text/plain",
-        "application/x-www-form-urlencoded",
-        "nonsense",
-        "image/png",
-    ] {
+    for content_type in ["text/plain", "application/x-www-form-urlencoded", "nonsense", "image/png"]
+    {
         let answer = app.post("/json", content_type, r#"{"word":"a"}"#).await;
         assert_eq!(answer.status(), 415, "{content_type}");
     }

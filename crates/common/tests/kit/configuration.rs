@@ -27,10 +27,7 @@ struct Store {
 fn load_store(variables: &[(&str, &str)]) -> Result<(Store, String), String> {
     let mut loader = Loader::new(variables.iter().copied());
     let store: Store = loader.section();
-    loader.require(
-        "EXTERNAL_INTEGRATION_KEY",
-        store.external_integration_key.as_ref(),
-    );
+    loader.require("EXTERNAL_INTEGRATION_KEY", store.external_integration_key.as_ref());
     let finished = loader.finish(store).map_err(|invalid| invalid.to_string());
     finished.map(|(store, effective)| (store, effective.to_string()))
 }
@@ -81,10 +78,7 @@ fn under_kubernetes_a_stop_is_delayed() {
 
     let kubernetes = ("KUBERNETES_SERVICE_HOST", "10.0.0.1");
     assert_eq!(delay(&[kubernetes]), Duration::from_secs(3));
-    assert_eq!(
-        delay(&[kubernetes, ("DRAIN_DELAY", "1s")]),
-        Duration::from_secs(1)
-    );
+    assert_eq!(delay(&[kubernetes, ("DRAIN_DELAY", "1s")]), Duration::from_secs(1));
 }
 
 #[test]
@@ -103,11 +97,7 @@ fn each_wrong_variable_is_reported_with_a_reason() {
         ("PORT", "65536", "number too large to fit in target type"),
         ("PORT", "-1", "invalid digit found in string"),
         ("WORKERS", "0", "expected a nonzero usize"),
-        (
-            "BODY_LIMIT",
-            "much",
-            "expected a size such as 65536, 64KiB or 1MiB",
-        ),
+        ("BODY_LIMIT", "much", "expected a size such as 65536, 64KiB or 1MiB"),
         ("REQUEST_TIMEOUT", "10", "expected a duration"),
         ("DRAIN_DELAY", "-1s", "expected a duration"),
         ("SHUTDOWN_GRACE_PERIOD", "soon", "expected a duration"),
@@ -117,31 +107,18 @@ fn each_wrong_variable_is_reported_with_a_reason() {
     ] {
         let error = load(&[(name, value)]).unwrap_err();
         let line = error.lines().nth(1).unwrap();
-        assert!(
-            line.starts_with(&format!("{name}: {reason}")),
-            "{name}={value}: {line}"
-        );
+        assert!(line.starts_with(&format!("{name}: {reason}")), "{name}={value}: {line}");
         assert_eq!(error.lines().count(), 2, "{error}");
     }
 }
 
 #[test]
 fn all_wrong_variables_are_reported_together() {
-    let error = load(&[
-        ("PORT", "x"),
-        ("HOST", "y"),
-        ("LOG_FORMAT", "z"),
-        ("DRAIN_DELAY", "d"),
-    ])
-    .unwrap_err();
+    let error = load(&[("PORT", "x"), ("HOST", "y"), ("LOG_FORMAT", "z"), ("DRAIN_DELAY", "d")])
+        .unwrap_err();
 
     for name in ["PORT", "HOST", "LOG_FORMAT", "DRAIN_DELAY"] {
-        assert!(
-            error
-                .lines()
-                .any(|line| line.starts_with(&format!("{name}: "))),
-            "{error}"
-        );
+        assert!(error.lines().any(|line| line.starts_with(&format!("{name}: "))), "{error}");
     }
 }
 
@@ -163,10 +140,7 @@ proptest! {
 fn a_required_variable_is_missed_and_a_near_miss_pointed_out() {
     let error = load_store(&[("EXTERNAL_INTGERATION_KEY", "hush-hush")]).unwrap_err();
 
-    assert!(
-        error.contains("EXTERNAL_INTEGRATION_KEY: is required"),
-        "{error}"
-    );
+    assert!(error.contains("EXTERNAL_INTEGRATION_KEY: is required"), "{error}");
     assert!(
         error.contains(
             "EXTERNAL_INTGERATION_KEY: is read by nothing; did you mean EXTERNAL_INTEGRATION_KEY?"
@@ -178,9 +152,7 @@ fn a_required_variable_is_missed_and_a_near_miss_pointed_out() {
 
 #[test]
 fn a_near_miss_of_an_optional_variable_is_a_warning() {
-    let near_misses = load(&[("LOG_LEVLE", "info"), ("PATH", "/bin"), ("WORKER", "1")])
-        .unwrap()
-        .2;
+    let near_misses = load(&[("LOG_LEVLE", "info"), ("PATH", "/bin"), ("WORKER", "1")]).unwrap().2;
 
     assert_eq!(
         near_misses,
@@ -199,18 +171,9 @@ fn a_secret_is_shown_nowhere() {
     ])
     .unwrap();
 
-    assert_eq!(
-        store.external_integration_key.as_ref().unwrap().expose(),
-        "hush-hush"
-    );
-    assert!(
-        effective.contains("EXTERNAL_INTEGRATION_KEY=********\n"),
-        "{effective}"
-    );
-    assert!(
-        !format!("{store:?}{effective}").contains("hush"),
-        "{store:?}{effective}"
-    );
+    assert_eq!(store.external_integration_key.as_ref().unwrap().expose(), "hush-hush");
+    assert!(effective.contains("EXTERNAL_INTEGRATION_KEY=********\n"), "{effective}");
+    assert!(!format!("{store:?}{effective}").contains("hush"), "{store:?}{effective}");
 }
 
 #[test]
@@ -229,11 +192,7 @@ fn a_secret_can_come_from_a_file() {
         let file = [("EXTERNAL_INTEGRATION_KEY_FILE", path.to_str().unwrap())];
         let store = load_store(&file).unwrap().0;
 
-        assert_eq!(
-            store.external_integration_key.unwrap().expose(),
-            secret,
-            "{content:?}"
-        );
+        assert_eq!(store.external_integration_key.unwrap().expose(), secret, "{content:?}");
     }
 }
 
@@ -249,28 +208,64 @@ fn a_secret_file_that_is_not_right_is_reported() {
             vec![("EXTERNAL_INTEGRATION_KEY_FILE", missing)],
             "the file cannot be read: entity not found",
         ),
+        (vec![("EXTERNAL_INTEGRATION_KEY_FILE", empty)], "the file is empty"),
         (
-            vec![("EXTERNAL_INTEGRATION_KEY_FILE", empty)],
-            "the file is empty",
-        ),
-        (
-            vec![
-                ("EXTERNAL_INTEGRATION_KEY_FILE", empty),
-                ("EXTERNAL_INTEGRATION_KEY", "hush"),
-            ],
+            vec![("EXTERNAL_INTEGRATION_KEY_FILE", empty), ("EXTERNAL_INTEGRATION_KEY", "hush")],
             "cannot be set together with EXTERNAL_INTEGRATION_KEY",
         ),
     ] {
         let error = load_store(&variables).unwrap_err();
 
-        assert!(
-            error.contains(&format!("EXTERNAL_INTEGRATION_KEY_FILE: {reason}")),
-            "{error}"
-        );
-        assert!(
-            !error.contains("is required"),
-            "one problem is enough: {error}"
-        );
+        assert!(error.contains(&format!("EXTERNAL_INTEGRATION_KEY_FILE: {reason}")), "{error}");
+        assert!(!error.contains("is required"), "one problem is enough: {error}");
         assert!(!error.contains("hush"), "{error}");
     }
+}
+
+#[test]
+fn what_does_not_go_together_is_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty = folder.path().join("empty");
+    std::fs::write(&empty, "").unwrap();
+    let empty = empty.to_str().unwrap();
+
+    for (variables, reason) in [
+        (vec![("TLS_CERT_FILE", empty)], "TLS_KEY_FILE: is required with TLS_CERT_FILE"),
+        (vec![("TLS_KEY_FILE", empty)], "TLS_CERT_FILE: is required with TLS_KEY_FILE"),
+        (
+            vec![("TLS_CERT_FILE", "/nonexistent"), ("TLS_KEY_FILE", empty)],
+            "TLS_CERT_FILE, TLS_KEY_FILE: cannot read /nonexistent",
+        ),
+        (
+            vec![("TLS_CERT_FILE", empty), ("TLS_KEY_FILE", empty)],
+            "TLS_CERT_FILE, TLS_KEY_FILE: no certificate in the file",
+        ),
+        (vec![("FORCE_HTTPS", "true")], "FORCE_HTTPS: needs TRUSTED_PROXIES or"),
+        (vec![("FORCE_HTTPS", "yes")], "FORCE_HTTPS: provided string was not `true` or `false`"),
+        (vec![("ADMIN_PORT", "8080")], "ADMIN_PORT: is the same as PORT"),
+        (vec![("TRUSTED_PROXIES", "10.0.0.0/33")], "TRUSTED_PROXIES: expected networks such as"),
+        (vec![("TRUSTED_PROXIES", "10.1.0.0/16,")], "TRUSTED_PROXIES: expected networks such as"),
+        (vec![("RATE_LIMIT", "50")], "RATE_LIMIT: expected none or a rate such as"),
+        (vec![("RATE_LIMIT", "0/s")], "RATE_LIMIT: expected none or a rate such as"),
+        (vec![("RATE_LIMIT", "1/d")], "RATE_LIMIT: expected none or a rate such as"),
+    ] {
+        let error = load(&variables).unwrap_err();
+        assert!(error.lines().any(|line| line.starts_with(reason)), "{variables:?}: {error}");
+    }
+}
+
+#[test]
+fn networks_and_rates_are_read() {
+    let (config, effective, _) =
+        load(&[("TRUSTED_PROXIES", "10.0.0.0/8, fd00::/8 ,192.0.2.7"), ("RATE_LIMIT", "50/s")])
+            .unwrap();
+
+    assert!(config.server.trusted_proxies.contains("192.0.2.7".parse().unwrap()));
+    assert!(!config.server.trusted_proxies.contains("192.0.2.8".parse().unwrap()));
+    assert!(
+        effective.contains("TRUSTED_PROXIES=10.0.0.0/8,fd00::/8,192.0.2.7/32\n"),
+        "{effective}"
+    );
+    assert!(effective.contains("RATE_LIMIT=50/s\n"), "{effective}");
+    assert!(load(&[("RATE_LIMIT", "none")]).unwrap().1.contains("RATE_LIMIT=none\n"));
 }

@@ -13,12 +13,8 @@ use test_support::App;
 use tokio::sync::Semaphore;
 use utoipa_actix_web::service_config::ServiceConfig;
 
-pub(crate) const SERVICE: Service = Service {
-    name: "demo",
-    version: "1.2.3",
-    description: "A demonstration",
-    default_port: 8080,
-};
+pub(crate) const SERVICE: Service =
+    Service { name: "demo", version: "1.2.3", description: "A demonstration", default_port: 8080 };
 
 /// Starts it with these variables.
 pub(crate) fn start(variables: &[(&str, &str)]) -> App {
@@ -88,10 +84,7 @@ async fn get_query(Query(Word { word }): Query<Word>) -> String {
 
 #[utoipa::path(responses((status = 200)))]
 #[get("/panic")]
-#[expect(
-    unreachable_code,
-    reason = "a handler's type, for one that has no answer"
-)]
+#[expect(unreachable_code, reason = "a handler's type, for one that has no answer")]
 async fn get_panic() -> &'static str {
     panic!("the reason is for the log alone");
     ""

@@ -23,10 +23,7 @@ async fn the_document_lists_every_endpoint() {
         ("/openapi.json", "get"),
         ("/docs", "get"),
     ] {
-        assert!(
-            document["paths"][path][method]["responses"].is_object(),
-            "{method} {path}"
-        );
+        assert!(document["paths"][path][method]["responses"].is_object(), "{method} {path}");
     }
 }
 
@@ -36,10 +33,7 @@ async fn the_page_needs_nothing_from_elsewhere() {
 
     let page = app.get("/docs").await;
     assert_eq!(page.status(), 200);
-    let policy = page.headers()["content-security-policy"]
-        .to_str()
-        .unwrap()
-        .to_owned();
+    let policy = page.headers()["content-security-policy"].to_str().unwrap().to_owned();
     assert!(policy.contains("script-src 'self'"), "{policy}");
     let page = page.text().await.unwrap();
     assert!(!page.contains("//"), "{page}");
@@ -59,12 +53,7 @@ async fn the_page_needs_nothing_from_elsewhere() {
 async fn nothing_but_the_parts_of_the_page_is_served() {
     let app = demo::start(&[]);
 
-    for path in [
-        "/docs/nothing",
-        "/docs/index.html",
-        "/docs/..%2f..%2fetc%2fpasswd",
-        "/docs/a/b",
-    ] {
+    for path in ["/docs/nothing", "/docs/index.html", "/docs/..%2f..%2fetc%2fpasswd", "/docs/a/b"] {
         assert_eq!(app.get(path).await.status(), 404, "{path}");
     }
 }

@@ -25,9 +25,7 @@ async fn a_port_that_is_taken_is_an_error_that_names_it() {
     let mut loader = Loader::new([("HOST", "127.0.0.1"), ("PORT", &address.port().to_string())]);
     let config = Config::load(&demo::SERVICE, &mut loader);
 
-    let error = Kit::new(demo::SERVICE, &config)
-        .serve(demo::routes)
-        .unwrap_err();
+    let error = Kit::new(demo::SERVICE, &config).serve(demo::routes).unwrap_err();
 
     assert!(matches!(error, StartError::Bind { .. }));
     assert_eq!(error.to_string(), format!("cannot listen on {address}"));
@@ -40,20 +38,14 @@ async fn a_stop_answers_the_requests_that_were_read() {
     let mut waiting = app.connect().await;
     waiting.send("GET /gate HTTP/1.1\r\nhost: x\r\n\r\n").await;
     let mut sending = app.connect().await;
-    sending
-        .send("POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 6\r\n\r\nabc")
-        .await;
+    sending.send("POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 6\r\n\r\nabc").await;
     let mut opener = app.connect().await;
-    opener
-        .send("POST /gate HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\n")
-        .await;
+    opener.send("POST /gate HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\n").await;
     wait_for_active(&app, 3.0).await;
 
     app.stop_handle().stop(Stop::Now);
     wait_until("the stop has begun", PATIENCE, async || {
-        readiness
-            .as_ref()
-            .is_some_and(|readiness| !readiness.is_ready())
+        readiness.as_ref().is_some_and(|readiness| !readiness.is_ready())
     })
     .await;
     sending.send("def").await;
@@ -71,9 +63,7 @@ async fn a_stop_answers_the_requests_that_were_read() {
 async fn idle_connections_do_not_hold_up_a_stop() {
     let app = demo::start(&[("SHUTDOWN_GRACE_PERIOD", "1m")]);
     let mut connection = app.connect().await;
-    connection
-        .send("GET /hello HTTP/1.1\r\nhost: x\r\n\r\n")
-        .await;
+    connection.send("GET /hello HTTP/1.1\r\nhost: x\r\n\r\n").await;
     connection.response().await.unwrap();
 
     let stopped = tokio::time::timeout(PATIENCE, app.stop()).await;
@@ -86,9 +76,7 @@ async fn idle_connections_do_not_hold_up_a_stop() {
 async fn a_stop_without_an_answer_in_the_grace_period_is_not_clean() {
     let app = demo::start(&[("SHUTDOWN_GRACE_PERIOD", "200ms")]);
     let mut connection = app.connect().await;
-    connection
-        .send("GET /gate HTTP/1.1\r\nhost: x\r\n\r\n")
-        .await;
+    connection.send("GET /gate HTTP/1.1\r\nhost: x\r\n\r\n").await;
     wait_for_active(&app, 1.0).await;
 
     assert!(!app.stop().await);

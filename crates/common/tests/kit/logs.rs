@@ -51,15 +51,8 @@ async fn a_request_is_one_line_of_the_agreed_shape() {
 #[test]
 fn members_stand_in_the_agreed_order() {
     let logs = Captured::default();
-    let service = Service {
-        name: "stakefish",
-        ..demo::SERVICE
-    };
-    let lines = subscriber(
-        logs.lines(&service),
-        LogFilter::everything().env_filter(),
-        None,
-    );
+    let service = Service { name: "stakefish", ..demo::SERVICE };
+    let lines = subscriber(logs.lines(&service), LogFilter::everything().env_filter(), None);
 
     tracing::subscriber::with_default(lines, || {
         tracing::event!(target: "access_log", tracing::Level::INFO, "req.method" = "GET", "req.url" = "u", "res.status_code" = 200, duration_ms = 0.41, "Incoming request");
@@ -79,32 +72,20 @@ async fn a_missing_user_agent_is_not_available() {
     let app = demo::start(&[]);
     let mut connection = app.connect().await;
 
-    connection
-        .send("GET /hello HTTP/1.1\r\nhost: x\r\nx-request-id: anonymous\r\n\r\n")
-        .await;
+    connection.send("GET /hello HTTP/1.1\r\nhost: x\r\nx-request-id: anonymous\r\n\r\n").await;
 
-    assert_eq!(
-        app.logs_of("anonymous").await[0]["req"]["user-agent"],
-        "N/A"
-    );
+    assert_eq!(app.logs_of("anonymous").await[0]["req"]["user-agent"], "N/A");
 }
 
 #[tokio::test]
 async fn probes_are_logged_at_debug_level_and_the_rest_at_info() {
     let app = demo::start(&[]);
 
-    for (path, level) in [
-        ("/healthz", "DEBUG"),
-        ("/readyz", "DEBUG"),
-        ("/metrics", "DEBUG"),
-        ("/nothing", "INFO"),
-    ] {
+    for (path, level) in
+        [("/healthz", "DEBUG"), ("/readyz", "DEBUG"), ("/metrics", "DEBUG"), ("/nothing", "INFO")]
+    {
         let id = format!("level{}", path.replace('/', "-"));
-        app.request(Method::GET, path)
-            .header("x-request-id", &id)
-            .send()
-            .await
-            .unwrap();
+        app.request(Method::GET, path).header("x-request-id", &id).send().await.unwrap();
         assert_eq!(app.logs_of(&id).await[0]["level"], level, "{path}");
     }
 }
@@ -113,14 +94,10 @@ async fn probes_are_logged_at_debug_level_and_the_rest_at_info() {
 async fn a_client_that_goes_away_is_logged_as_499() {
     let app = demo::start(&[]);
     let mut connection = app.connect().await;
-    connection
-        .send("GET /gate HTTP/1.1\r\nhost: x\r\nx-request-id: gone\r\n\r\n")
-        .await;
-    test_support::wait_until(
-        "it is active",
-        std::time::Duration::from_secs(20),
-        async || app.metric("http_server_active_requests").await == Some(2.0),
-    )
+    connection.send("GET /gate HTTP/1.1\r\nhost: x\r\nx-request-id: gone\r\n\r\n").await;
+    test_support::wait_until("it is active", std::time::Duration::from_secs(20), async || {
+        app.metric("http_server_active_requests").await == Some(2.0)
+    })
     .await;
 
     drop(connection);
@@ -132,12 +109,8 @@ async fn a_client_that_goes_away_is_logged_as_499() {
 #[tokio::test]
 async fn a_stream_is_logged_when_it_ends_even_if_its_client_leaves() {
     let app = demo::start(&[]);
-    let mut answer = app
-        .request(Method::GET, "/stream")
-        .header("x-request-id", "streams")
-        .send()
-        .await
-        .unwrap();
+    let mut answer =
+        app.request(Method::GET, "/stream").header("x-request-id", "streams").send().await.unwrap();
     answer.chunk().await.unwrap();
     assert!(test_support::logs(|line| line["request_id"] == "streams").is_empty());
 
@@ -167,11 +140,7 @@ async fn what_clients_send_cannot_break_a_line() {
 fn any_value_is_a_json_string() {
     use proptest::prelude::*;
     let logs = Captured::default();
-    let lines = subscriber(
-        logs.lines(&demo::SERVICE),
-        LogFilter::everything().env_filter(),
-        None,
-    );
+    let lines = subscriber(logs.lines(&demo::SERVICE), LogFilter::everything().env_filter(), None);
 
     tracing::subscriber::with_default(lines, || {
         proptest!(|(value in any::<String>())| {

@@ -1,14 +1,11 @@
 //! The kit as the clients of a small service see it.
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "in a test, what cannot go on is a failure"
-)]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "in a test, what cannot go on is a failure")]
 
 mod bodies;
 mod configuration;
 mod demo;
 mod documents;
+mod edge;
 mod life;
 mod logs;
 mod metrics;
@@ -16,3 +13,4 @@ mod probes;
 mod requests;
 mod slow_clients;
 mod telemetry;
+mod tls;

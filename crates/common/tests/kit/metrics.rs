@@ -28,20 +28,9 @@ async fn requests_are_counted_by_method_route_and_status() {
 #[tokio::test]
 async fn no_client_can_grow_the_number_of_series() {
     let app = demo::start(&[]);
-    let series = async || {
-        app.get("/metrics")
-            .await
-            .text()
-            .await
-            .unwrap()
-            .lines()
-            .count()
-    };
+    let series = async || app.get("/metrics").await.text().await.unwrap().lines().count();
     app.get("/nothing").await;
-    app.request(Method::from_bytes(b"BREW").unwrap(), "/nothing")
-        .send()
-        .await
-        .unwrap();
+    app.request(Method::from_bytes(b"BREW").unwrap(), "/nothing").send().await.unwrap();
     app.get("/docs/nothing").await;
     app.get("/metrics").await;
     let before = series().await;
@@ -50,10 +39,7 @@ async fn no_client_can_grow_the_number_of_series() {
         app.get(&format!("/nothing/{number}")).await;
         app.get(&format!("/docs/{number}")).await;
         let method = Method::from_bytes(format!("BREW{number}").as_bytes()).unwrap();
-        app.request(method, &format!("/no/{number}"))
-            .send()
-            .await
-            .unwrap();
+        app.request(method, &format!("/no/{number}")).send().await.unwrap();
     }
 
     assert_eq!(series().await, before);
@@ -78,10 +64,7 @@ async fn the_process_and_the_build_are_described() {
             "process_max_fds",
             "process_start_time_seconds",
         ] {
-            assert!(
-                app.metric(metric).await.is_some_and(|value| value > 0.0),
-                "{metric}"
-            );
+            assert!(app.metric(metric).await.is_some_and(|value| value > 0.0), "{metric}");
         }
     }
 }
@@ -90,9 +73,7 @@ async fn the_process_and_the_build_are_described() {
 async fn a_request_in_progress_is_active() {
     let app = demo::start(&[]);
     let mut connection = app.connect().await;
-    connection
-        .send("GET /gate HTTP/1.1\r\nhost: x\r\n\r\n")
-        .await;
+    connection.send("GET /gate HTTP/1.1\r\nhost: x\r\n\r\n").await;
 
     // The scrape itself is one.
     let active = async || app.metric("http_server_active_requests").await;
@@ -113,15 +94,9 @@ async fn both_formats_are_spoken() {
     let app = demo::start(&[]);
 
     let classic = app.get("/metrics").await;
-    assert_eq!(
-        classic.headers()["content-type"],
-        "text/plain; version=0.0.4; charset=utf-8"
-    );
+    assert_eq!(classic.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
     let classic = classic.text().await.unwrap();
-    assert!(
-        classic.contains("# TYPE http_server_panics_total counter\n"),
-        "{classic}"
-    );
+    assert!(classic.contains("# TYPE http_server_panics_total counter\n"), "{classic}");
     assert!(!classic.contains("# EOF"), "{classic}");
 
     let request = app.request(Method::GET, "/metrics");
@@ -130,9 +105,6 @@ async fn both_formats_are_spoken() {
     let content_type = open.headers()["content-type"].to_str().unwrap();
     assert!(content_type.starts_with("application/openmetrics-text; version=1.0.0"));
     let open = open.text().await.unwrap();
-    assert!(
-        open.contains("# TYPE http_server_panics counter\n"),
-        "{open}"
-    );
+    assert!(open.contains("# TYPE http_server_panics counter\n"), "{open}");
     assert!(open.ends_with("# EOF\n"), "{open}");
 }

@@ -20,13 +20,7 @@ fn start_with_check() -> (App, Arc<AtomicBool>) {
     let app = demo::start_with(&[], |kit| {
         kit.readiness.check(&kit.tasks, "database", move || {
             let passes = seen.load(Ordering::Relaxed);
-            async move {
-                if passes {
-                    Ok(())
-                } else {
-                    Err("secret internals".into())
-                }
-            }
+            async move { if passes { Ok(()) } else { Err("secret internals".into()) } }
         });
     });
     (app, switch)
@@ -34,10 +28,7 @@ fn start_with_check() -> (App, Arc<AtomicBool>) {
 
 async fn wait_for_readyz(app: &App, status: u16) {
     let what = format!("/readyz answers {status}");
-    wait_until(&what, PATIENCE, async || {
-        app.get("/readyz").await.status() == status
-    })
-    .await;
+    wait_until(&what, PATIENCE, async || app.get("/readyz").await.status() == status).await;
 }
 
 #[tokio::test]
@@ -47,11 +38,7 @@ async fn a_service_without_checks_is_alive_and_ready() {
     for (path, body) in [("/healthz", "healthy"), ("/readyz", "ready")] {
         let answer = app.get(path).await;
         assert_eq!(answer.status(), 200, "{path}");
-        assert_eq!(
-            answer.headers()["content-type"],
-            "text/plain; charset=utf-8",
-            "{path}"
-        );
+        assert_eq!(answer.headers()["content-type"], "text/plain; charset=utf-8", "{path}");
         assert_eq!(answer.text().await.unwrap(), body, "{path}");
     }
 }
@@ -74,10 +61,7 @@ async fn a_failing_check_is_named_without_its_internals() {
     assert_eq!(problem["checks"], serde_json::json!(["database"]));
     assert!(!problem.to_string().contains("secret"), "{problem}");
     assert_eq!(app.get("/healthz").await.status(), 200);
-    assert_eq!(
-        app.metric("readiness_check_ok{check=\"database\"}").await,
-        Some(0.0)
-    );
+    assert_eq!(app.metric("readiness_check_ok{check=\"database\"}").await, Some(0.0));
 }
 
 #[tokio::test]
@@ -110,18 +94,14 @@ async fn verbose_readiness_shows_every_check() {
         assert_eq!(check["state"], "ok");
         assert!(check["last_duration_ms"].is_f64(), "{check}");
         let since = check["since"].as_str().unwrap();
-        assert!(
-            since.ends_with('Z') && since.len() == "2024-05-13T08:47:47.037Z".len(),
-            "{since}"
-        );
+        assert!(since.ends_with('Z') && since.len() == "2024-05-13T08:47:47.037Z".len(), "{since}");
     }
 }
 
 #[tokio::test]
 async fn a_check_that_hangs_fails() {
     let app = demo::start_with(&[], |kit| {
-        kit.readiness
-            .check(&kit.tasks, "redis", std::future::pending);
+        kit.readiness.check(&kit.tasks, "redis", std::future::pending);
     });
 
     wait_until("the check is given up", PATIENCE, async || {

@@ -9,24 +9,14 @@ use crate::demo;
 async fn every_answer_has_the_common_headers() {
     let app = demo::start(&[]);
 
-    for path in [
-        "/hello", "/nothing", "/panic", "/items/x", "/healthz", "/metrics",
-    ] {
+    for path in ["/hello", "/nothing", "/panic", "/items/x", "/healthz", "/metrics"] {
         let answer = app.get(path).await;
-        let header = |name: &str| {
-            answer
-                .headers()
-                .get(name)
-                .map(|value| value.to_str().unwrap())
-        };
+        let header = |name: &str| answer.headers().get(name).map(|value| value.to_str().unwrap());
 
         assert_eq!(header("x-content-type-options"), Some("nosniff"), "{path}");
         let policy = header("content-security-policy").unwrap();
         assert!(policy.contains("default-src 'none'"), "{path}: {policy}");
-        assert!(
-            header("x-request-id").is_some_and(|id| id.len() == 32),
-            "{path}"
-        );
+        assert!(header("x-request-id").is_some_and(|id| id.len() == 32), "{path}");
         assert_eq!(header("server"), None, "{path}");
     }
 }
@@ -35,15 +25,8 @@ async fn every_answer_has_the_common_headers() {
 async fn a_request_id_is_returned_and_a_bad_one_replaced() {
     let app = demo::start(&[]);
     let ask = async |id: &str| {
-        let answer = app
-            .request(Method::GET, "/hello")
-            .header("x-request-id", id)
-            .send()
-            .await;
-        answer.unwrap().headers()["x-request-id"]
-            .to_str()
-            .unwrap()
-            .to_owned()
+        let answer = app.request(Method::GET, "/hello").header("x-request-id", id).send().await;
+        answer.unwrap().headers()["x-request-id"].to_str().unwrap().to_owned()
     };
 
     assert_eq!(ask("my-id/1").await, "my-id/1");
@@ -60,10 +43,7 @@ async fn an_unknown_path_is_a_404_problem() {
 
     assert_eq!(answer.status(), 404);
     assert_eq!(answer.headers()["content-type"], "application/problem+json");
-    let id = answer.headers()["x-request-id"]
-        .to_str()
-        .unwrap()
-        .to_owned();
+    let id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
     let problem: Value = answer.json().await.unwrap();
     assert_eq!(problem["type"], "about:blank");
     assert_eq!(problem["title"], "Not Found");
@@ -77,11 +57,7 @@ async fn a_wrong_method_is_a_405_that_names_the_right_ones() {
 
     for (path, method, allow) in [
         ("/hello", Method::DELETE, "GET, HEAD, OPTIONS"),
-        (
-            "/hello",
-            Method::from_bytes(b"BREW").unwrap(),
-            "GET, HEAD, OPTIONS",
-        ),
+        ("/hello", Method::from_bytes(b"BREW").unwrap(), "GET, HEAD, OPTIONS"),
         ("/gate", Method::PUT, "GET, HEAD, POST, OPTIONS"),
         ("/echo", Method::HEAD, "POST, OPTIONS"),
         ("/items/7", Method::POST, "GET, HEAD, OPTIONS"),
@@ -103,11 +79,7 @@ async fn options_lists_the_methods() {
 
     assert_eq!(answer.status(), 204);
     assert_eq!(answer.headers()["allow"], "GET, HEAD, POST, OPTIONS");
-    let unknown = app
-        .request(Method::OPTIONS, "/nothing")
-        .send()
-        .await
-        .unwrap();
+    let unknown = app.request(Method::OPTIONS, "/nothing").send().await.unwrap();
     assert_eq!(unknown.status(), 404);
 }
 
@@ -116,9 +88,7 @@ async fn head_is_get_without_the_body() {
     let app = demo::start(&[]);
     let mut connection = app.connect().await;
 
-    connection
-        .send("HEAD /hello HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
-        .await;
+    connection.send("HEAD /hello HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
     let all = connection.rest().await;
 
     assert!(all.starts_with("HTTP/1.1 200 OK\r\n"), "{all}");
@@ -130,14 +100,7 @@ async fn head_is_get_without_the_body() {
 async fn paths_work_with_a_trailing_slash() {
     let app = demo::start(&[]);
 
-    for path in [
-        "/hello/",
-        "/hello//",
-        "/items/7/",
-        "/healthz/",
-        "/docs/",
-        "/query/?word=a",
-    ] {
+    for path in ["/hello/", "/hello//", "/items/7/", "/healthz/", "/docs/", "/query/?word=a"] {
         assert_eq!(app.get(path).await.status(), 200, "{path}");
     }
     assert_eq!(app.get("//").await.status(), 404);
@@ -162,10 +125,7 @@ async fn an_internal_cause_goes_to_the_log_and_not_to_the_client() {
 
     assert_eq!(answer.status(), 503);
     assert_eq!(answer.headers()["retry-after"], "2");
-    let id = answer.headers()["x-request-id"]
-        .to_str()
-        .unwrap()
-        .to_owned();
+    let id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
     let problem: Value = answer.json().await.unwrap();
     assert_eq!(problem["code"], 503);
     assert!(!problem.to_string().contains("cause"), "{problem}");
@@ -180,23 +140,16 @@ async fn a_panic_is_a_500_and_the_next_request_is_answered() {
     let app = demo::start(&[]);
 
     let mut connection = app.connect().await;
-    connection
-        .send("GET /panic HTTP/1.1\r\nhost: x\r\nx-request-id: panics\r\n\r\n")
-        .await;
+    connection.send("GET /panic HTTP/1.1\r\nhost: x\r\nx-request-id: panics\r\n\r\n").await;
     let answer = connection.response().await.unwrap();
 
     assert_eq!(answer.status, 500);
-    assert!(
-        answer.head.contains("x-request-id: panics\r\n"),
-        "{answer:?}"
-    );
+    assert!(answer.head.contains("x-request-id: panics\r\n"), "{answer:?}");
     assert!(!answer.body.contains("reason"), "{answer:?}");
     let access = app.logs_of("panics").await.pop().unwrap();
     assert_eq!(access["error"], "panic: the reason is for the log alone");
     // The same connection goes on.
-    connection
-        .send("GET /hello HTTP/1.1\r\nhost: x\r\n\r\n")
-        .await;
+    connection.send("GET /hello HTTP/1.1\r\nhost: x\r\n\r\n").await;
     assert_eq!(connection.response().await.unwrap().body, "hello");
     assert_eq!(app.metric("http_server_panics_total").await, Some(1.0));
 }

@@ -20,9 +20,7 @@ async fn a_head_that_does_not_come_to_its_end_is_a_408() {
 async fn so_is_a_later_head_on_the_same_connection() {
     let app = demo::start(&SHORT);
     let mut connection = app.connect().await;
-    connection
-        .send("GET /hello HTTP/1.1\r\nhost: x\r\n\r\n")
-        .await;
+    connection.send("GET /hello HTTP/1.1\r\nhost: x\r\n\r\n").await;
     assert_eq!(connection.response().await.unwrap().status, 200);
 
     connection.send("GET /hello HTTP/1.1\r\nhost:").await;
@@ -74,16 +72,11 @@ async fn a_body_that_does_not_come_is_a_408() {
     let app = demo::start(&SHORT);
     let mut connection = app.connect().await;
 
-    connection
-        .send("POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nabc")
-        .await;
+    connection.send("POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nabc").await;
 
     let answer = connection.response().await.unwrap();
     assert_eq!(answer.status, 408);
-    assert!(
-        answer.head.contains("application/problem+json"),
-        "{answer:?}"
-    );
+    assert!(answer.head.contains("application/problem+json"), "{answer:?}");
     assert!(answer.head.contains("connection: close"), "{answer:?}");
     assert_eq!(connection.rest().await, "");
 }
@@ -93,9 +86,7 @@ async fn a_slow_request_does_not_count_against_its_handler() {
     let app = demo::start(&SHORT);
     let mut connection = app.connect().await;
 
-    connection
-        .send("GET /gate HTTP/1.1\r\nhost: x\r\n\r\n")
-        .await;
+    connection.send("GET /gate HTTP/1.1\r\nhost: x\r\n\r\n").await;
     tokio::time::sleep(std::time::Duration::from_millis(400)).await;
     app.post("/gate", "text/plain", "").await;
 

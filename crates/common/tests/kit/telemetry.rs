@@ -31,11 +31,7 @@ impl Place {
 
 impl Write for Place {
     fn write(&mut self, lines: &[u8]) -> io::Result<()> {
-        let mut place = self
-            .0
-            .1
-            .wait_while(self.0.0.lock().unwrap(), |place| !place.open)
-            .unwrap();
+        let mut place = self.0.1.wait_while(self.0.0.lock().unwrap(), |place| !place.open).unwrap();
         place.batches.push(lines.to_vec());
         Ok(())
     }
@@ -47,9 +43,7 @@ fn lines_arrive_in_order_and_many_at_once() {
     place.open();
     let sink = Sink::buffered(place.clone()).unwrap();
 
-    let lines: Vec<String> = (0..10_000)
-        .map(|number| format!("line {number}\n"))
-        .collect();
+    let lines: Vec<String> = (0..10_000).map(|number| format!("line {number}\n")).collect();
     for line in &lines {
         sink.push(line.as_bytes());
     }
@@ -68,26 +62,17 @@ fn a_line_arrives_without_a_flush() {
 
     sink.push(b"line\n");
 
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .unwrap();
-    runtime.block_on(test_support::wait_until(
-        "the line is written",
-        PATIENCE,
-        async || !place.batches().is_empty(),
-    ));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(test_support::wait_until("the line is written", PATIENCE, async || {
+        !place.batches().is_empty()
+    }));
 }
 
 #[test]
 fn a_place_that_blocks_holds_up_nobody_and_its_loss_is_bounded() {
     let place = Place::default();
     let sink = Sink::buffered(place.clone()).unwrap();
-    let line = [b'x'; 1023]
-        .iter()
-        .chain(b"\n")
-        .copied()
-        .collect::<Vec<u8>>();
+    let line = [b'x'; 1023].iter().chain(b"\n").copied().collect::<Vec<u8>>();
 
     // 16 MiB, four times what is kept; a push that waited would wait for ever.
     for _ in 0..16 * 1024 {

@@ -50,20 +50,14 @@ impl MongoDb {
             None => match stand_in(port) {
                 Ok(launch) => launch,
                 Err(reason) => {
-                    skip(
-                        "mongodb",
-                        &format!("there is no mongod on the PATH, and {reason}"),
-                    );
+                    skip("mongodb", &format!("there is no mongod on the PATH, and {reason}"));
                     return None;
                 }
             },
         };
         let server = Server::start(ChildProcess::new("mongodb", "", &[]), port, launch).await;
         let url = format!("mongodb://{}/?directConnection=true", server.addr());
-        Some(Self {
-            server,
-            url: Url::parse(&url).expect("an address makes a URL"),
-        })
+        Some(Self { server, url: Url::parse(&url).expect("an address makes a URL") })
     }
 
     async fn external(url: Url) -> Self {
@@ -114,25 +108,15 @@ fn stand_in(port: u16) -> Result<Launch, String> {
         .join("mongo-java-server");
     let sources = std::fs::read_to_string(folder.join("built-from")).unwrap_or_default();
     if sources != STAND_IN_SOURCES {
-        return Err(
-            "crates/test-support/mongo-java-server/build has not built the stand-in".into(),
-        );
+        return Err("crates/test-support/mongo-java-server/build has not built the stand-in".into());
     }
     let class_path = format!("{0}/classes:{0}/lib/*", folder.display());
     // Quick to start, small, and without the file that a JVM keeps in /tmp.
     let machine = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData -Xmx256m";
     let server = format!("DurableMongoServer 127.0.0.1 {port} data");
-    let arguments = machine
-        .split(' ')
-        .chain(["-cp", &class_path])
-        .chain(server.split(' '));
+    let arguments = machine.split(' ').chain(["-cp", &class_path]).chain(server.split(' '));
     let arguments = arguments.map(Into::into).collect();
-    Ok(Launch {
-        program,
-        arguments,
-        user: None,
-        ready: is_primary,
-    })
+    Ok(Launch { program, arguments, user: None, ready: is_primary })
 }
 
 fn ping() -> RawDocumentBuf {
@@ -144,16 +128,10 @@ fn is_primary(addr: SocketAddr) -> bool {
     let Ok(state) = command(addr, &rawdoc! { "isMaster": 1, "$db": "admin" }) else {
         return false;
     };
-    if state
-        .get_bool("isreplicaset")
-        .is_ok_and(|not_set_up| not_set_up)
-    {
+    if state.get_bool("isreplicaset").is_ok_and(|not_set_up| not_set_up) {
         let members =
             rawdoc! { "_id": "test", "members": [{ "_id": 0, "host": addr.to_string() }] };
-        let _ = command(
-            addr,
-            &rawdoc! { "replSetInitiate": members, "$db": "admin" },
-        );
+        let _ = command(addr, &rawdoc! { "replSetInitiate": members, "$db": "admin" });
         return false;
     }
     state.get_bool("ismaster").is_ok_and(|primary| primary)
@@ -169,16 +147,8 @@ fn command(addr: SocketAddr, document: &RawDocument) -> io::Result<RawDocumentBu
 
     let body = document.as_bytes();
     let length = HEADER_BYTES + BEFORE_DOCUMENT.len() + body.len();
-    let header = [
-        i32::try_from(length).map_err(io::Error::other)?,
-        1,
-        0,
-        OP_MSG,
-    ];
-    let mut message: Vec<u8> = header
-        .iter()
-        .flat_map(|field| field.to_le_bytes())
-        .collect();
+    let header = [i32::try_from(length).map_err(io::Error::other)?, 1, 0, OP_MSG];
+    let mut message: Vec<u8> = header.iter().flat_map(|field| field.to_le_bytes()).collect();
     message.extend(BEFORE_DOCUMENT);
     message.extend(body);
 
@@ -205,11 +175,7 @@ mod tests {
     use super::*;
 
     fn name_of(database: &Database) -> String {
-        Url::parse(database.url())
-            .unwrap()
-            .path()
-            .trim_start_matches('/')
-            .to_owned()
+        Url::parse(database.url()).unwrap().path().trim_start_matches('/').to_owned()
     }
 
     fn insert(addr: SocketAddr, database: &str, key: i32) -> RawDocumentBuf {

@@ -59,10 +59,7 @@ impl Postgres {
         let folders = debian_folders();
         let programs = ["postgres", "initdb", "psql"].map(|name| find_program(&[name], &folders));
         let [Some(program), Some(initdb), Some(psql)] = programs else {
-            skip(
-                "postgres",
-                "there is no PostgreSQL (postgres, initdb, psql) on the PATH",
-            );
+            skip("postgres", "there is no PostgreSQL (postgres, initdb, psql) on the PATH");
             return None;
         };
         let child = ChildProcess::new("postgres", RELEASE_SHARED_MEMORY, &[]);
@@ -76,16 +73,10 @@ impl Postgres {
             .args(["--locale=C", "--no-sync"])
             .current_dir(child.folder());
         become_user(user, &mut command);
-        blocking(move || run(&mut command))
-            .await
-            .expect("initdb works");
+        blocking(move || run(&mut command)).await.expect("initdb works");
 
         let port = free_port();
-        let sync = if durability == Durability::Durable {
-            "on"
-        } else {
-            "off"
-        };
+        let sync = if durability == Durability::Durable { "on" } else { "off" };
         let settings = [
             ("port", port.to_string().as_str()),
             ("listen_addresses", "127.0.0.1"),
@@ -100,12 +91,7 @@ impl Postgres {
         ]
         .map(|(name, value)| ["-c".to_owned(), format!("{name}={value}")]);
         let arguments = [vec!["-D".into(), "data".into()], settings.concat()].concat();
-        let launch = Launch {
-            program,
-            arguments,
-            user,
-            ready: answers,
-        };
+        let launch = Launch { program, arguments, user, ready: answers };
         let server = Server::start(child, port, launch).await;
         let url = format!("postgres://postgres@{}/postgres", server.addr());
         let url = Url::parse(&url).expect("an address makes a URL");
@@ -114,40 +100,23 @@ impl Postgres {
 
     async fn external(url: Url) -> Option<Self> {
         let Some(psql) = find_program(&["psql"], &debian_folders()) else {
-            skip(
-                "postgres",
-                "TEST_POSTGRES_URL is set, but there is no psql on the PATH",
-            );
+            skip("postgres", "TEST_POSTGRES_URL is set, but there is no psql on the PATH");
             return None;
         };
         let admin = Admin { psql, url };
         let (server, admin) = blocking(move || {
-            admin
-                .execute("SELECT 1")
-                .expect("TEST_POSTGRES_URL answers");
-            (
-                Server::external(&admin.url, 5432).expect("it has just answered"),
-                admin,
-            )
+            admin.execute("SELECT 1").expect("TEST_POSTGRES_URL answers");
+            (Server::external(&admin.url, 5432).expect("it has just answered"), admin)
         })
         .await;
         let psql = admin.psql.to_string_lossy();
-        let variables = [
-            ("PSQL", &*psql),
-            ("URL", admin.url.as_str()),
-            ("NAMES", NAMES.as_str()),
-        ];
+        let variables = [("PSQL", &*psql), ("URL", admin.url.as_str()), ("NAMES", NAMES.as_str())];
         let cleaner = ChildProcess::new("postgres-cleaner", DROP_DATABASES, &variables);
         Some(Self::new(server, admin, Some(cleaner)))
     }
 
     fn new(server: Server, admin: Admin, cleaner: Option<ChildProcess>) -> Self {
-        Self {
-            server,
-            admin: Arc::new(admin),
-            templates: Mutex::default(),
-            _cleaner: cleaner,
-        }
+        Self { server, admin: Arc::new(admin), templates: Mutex::default(), _cleaner: cleaner }
     }
 
     /// How a client gets to it, and there to the database that administrators use.
@@ -177,9 +146,7 @@ impl Postgres {
             // A database can be copied while nobody is in it.
             let (admin, database) = (Arc::clone(&self.admin), name.clone());
             let close = move || {
-                admin.execute(&format!(
-                    "ALTER DATABASE {database} ALLOW_CONNECTIONS false"
-                ))?;
+                admin.execute(&format!("ALTER DATABASE {database} ALLOW_CONNECTIONS false"))?;
                 admin.execute(&format!(
                     "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity \
                      WHERE datname = '{database}'"
@@ -206,9 +173,7 @@ impl Postgres {
         url.set_path(&name);
         let admin = Arc::clone(&self.admin);
         let statement = format!("CREATE DATABASE {name} TEMPLATE {template}");
-        blocking(move || admin.execute(&statement))
-            .await
-            .expect("a database can be created");
+        blocking(move || admin.execute(&statement)).await.expect("a database can be created");
         (name, url)
     }
 }
@@ -228,20 +193,8 @@ impl Admin {
     fn query(&self, database: &Url, statement: &str) -> Result<String, String> {
         let mut command = Command::new(&self.psql);
         command
-            .args([
-                "--no-psqlrc",
-                "--quiet",
-                "--no-align",
-                "--tuples-only",
-                "--no-password",
-            ])
-            .args([
-                "--set=ON_ERROR_STOP=1",
-                "--command",
-                statement,
-                "--dbname",
-                database.as_str(),
-            ])
+            .args(["--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--no-password"])
+            .args(["--set=ON_ERROR_STOP=1", "--command", statement, "--dbname", database.as_str()])
             .env("PGCONNECT_TIMEOUT", EXCHANGE.as_secs().to_string());
         run(&mut command)
     }
@@ -277,9 +230,7 @@ fn unprivileged_user() -> Option<(u32, u32)> {
         return None;
     }
     let users = fs::read_to_string("/etc/passwd").expect("every system has users");
-    ["postgres", "nobody"]
-        .iter()
-        .find_map(|name| users.lines().find_map(|line| ids_of(line, name)))
+    ["postgres", "nobody"].iter().find_map(|name| users.lines().find_map(|line| ids_of(line, name)))
 }
 
 fn ids_of(line: &str, name: &str) -> Option<(u32, u32)> {
@@ -292,9 +243,7 @@ fn ids_of(line: &str, name: &str) -> Option<(u32, u32)> {
 /// Opens a session: the server takes connections before it takes statements.
 fn answers(addr: SocketAddr) -> bool {
     let parameters = b"\0\x03\0\0user\0postgres\0database\0postgres\0\0";
-    let length = u32::try_from(parameters.len() + 4)
-        .expect("it is short")
-        .to_be_bytes();
+    let length = u32::try_from(parameters.len() + 4).expect("it is short").to_be_bytes();
     let open = || {
         let mut stream = TcpStream::connect_timeout(&addr, EXCHANGE)?;
         stream.set_read_timeout(Some(EXCHANGE))?;
@@ -329,15 +278,8 @@ mod tests {
         query(postgres, two.url(), "CREATE TABLE things (id int)").unwrap();
         let url = one.url().to_owned();
         drop(one);
-        assert!(
-            query(postgres, &url, "SELECT 1")
-                .unwrap_err()
-                .contains("does not exist")
-        );
-        assert_eq!(
-            query(postgres, two.url(), "SELECT count(*) FROM things").unwrap(),
-            "0"
-        );
+        assert!(query(postgres, &url, "SELECT 1").unwrap_err().contains("does not exist"));
+        assert_eq!(query(postgres, two.url(), "SELECT count(*) FROM things").unwrap(), "0");
     }
 
     #[tokio::test]
@@ -349,26 +291,16 @@ mod tests {
         let copy = || {
             postgres.database_from("numbered", async |url| {
                 let nth = prepared.fetch_add(1, Ordering::Relaxed);
-                query(
-                    postgres,
-                    &url,
-                    &format!("CREATE TABLE copies AS SELECT {nth} AS nth"),
-                )
-                .unwrap();
+                query(postgres, &url, &format!("CREATE TABLE copies AS SELECT {nth} AS nth"))
+                    .unwrap();
             })
         };
         let (one, two, three) = tokio::join!(copy(), copy(), copy());
         for database in [&one, &two, &three] {
-            assert_eq!(
-                query(postgres, database.url(), "SELECT nth FROM copies").unwrap(),
-                "0"
-            );
+            assert_eq!(query(postgres, database.url(), "SELECT nth FROM copies").unwrap(), "0");
         }
         query(postgres, one.url(), "DELETE FROM copies").unwrap();
-        assert_eq!(
-            query(postgres, two.url(), "SELECT nth FROM copies").unwrap(),
-            "0"
-        );
+        assert_eq!(query(postgres, two.url(), "SELECT nth FROM copies").unwrap(), "0");
         assert_eq!(prepared.into_inner(), 1);
     }
 
@@ -381,12 +313,7 @@ mod tests {
             .database_from("occupied", async |url| {
                 let mut session = Command::new(&postgres.admin.psql)
                     .args(["--no-psqlrc", "--quiet", "--dbname", &url])
-                    .args([
-                        "--command",
-                        "CREATE TABLE here ()",
-                        "--command",
-                        "SELECT pg_sleep(60)",
-                    ])
+                    .args(["--command", "CREATE TABLE here ()", "--command", "SELECT pg_sleep(60)"])
                     .stderr(std::process::Stdio::null())
                     .spawn()
                     .unwrap();
@@ -410,29 +337,14 @@ mod tests {
                 return;
             };
             let database = postgres.database().await;
-            query(
-                &postgres,
-                database.url(),
-                "CREATE TABLE things AS SELECT 7 AS id",
-            )
-            .unwrap();
-            let fsync = if durability == Durability::Durable {
-                "on"
-            } else {
-                "off"
-            };
-            assert_eq!(
-                query(&postgres, database.url(), "SHOW fsync").unwrap(),
-                fsync
-            );
+            query(&postgres, database.url(), "CREATE TABLE things AS SELECT 7 AS id").unwrap();
+            let fsync = if durability == Durability::Durable { "on" } else { "off" };
+            assert_eq!(query(&postgres, database.url(), "SHOW fsync").unwrap(), fsync);
             let addr = postgres.server.addr();
             postgres.server.kill();
             assert!(!answers(addr));
             postgres.server.restart().await;
-            assert_eq!(
-                query(&postgres, database.url(), "SELECT id FROM things").unwrap(),
-                "7"
-            );
+            assert_eq!(query(&postgres, database.url(), "SELECT id FROM things").unwrap(), "7");
         }
     }
 
@@ -461,9 +373,7 @@ mod tests {
             heard.send(answer).unwrap();
         });
         let mut hear = hear;
-        tokio::time::timeout(Duration::from_millis(300), &mut hear)
-            .await
-            .unwrap_err();
+        tokio::time::timeout(Duration::from_millis(300), &mut hear).await.unwrap_err();
         postgres.server.thaw();
         assert_eq!(&hear.await.unwrap(), b"two\n");
         drop(input);
@@ -477,9 +387,7 @@ mod tests {
             return;
         };
         let names = "SELECT datname FROM pg_database WHERE NOT datistemplate ORDER BY 1";
-        let postgres = Postgres::external(Url::parse(elsewhere.url()).unwrap())
-            .await
-            .unwrap();
+        let postgres = Postgres::external(Url::parse(elsewhere.url()).unwrap()).await.unwrap();
         assert_eq!(postgres.server.addr(), elsewhere.server.addr());
         assert_eq!(postgres.server.pid(), None);
         let forgotten = postgres.database_from("kept", async |_| ()).await;
@@ -487,10 +395,7 @@ mod tests {
         let databases = query(&elsewhere, elsewhere.url(), names).unwrap();
         assert_eq!(databases.lines().count(), 3, "{databases}");
         drop(postgres);
-        assert_eq!(
-            query(&elsewhere, elsewhere.url(), names).unwrap(),
-            "postgres"
-        );
+        assert_eq!(query(&elsewhere, elsewhere.url(), names).unwrap(), "postgres");
     }
 
     #[tokio::test]

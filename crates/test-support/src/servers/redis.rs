@@ -41,11 +41,7 @@ impl Redis {
             return None;
         };
         let port = free_port();
-        let append_only = if durability == Durability::Durable {
-            "yes"
-        } else {
-            "no"
-        };
+        let append_only = if durability == Durability::Durable { "yes" } else { "no" };
         let settings = [
             ("--port", port.to_string().as_str()),
             ("--bind", "127.0.0.1"),
@@ -55,17 +51,9 @@ impl Redis {
             ("--appendfsync", "always"),
         ]
         .map(|(name, value)| [name.to_owned(), value.to_owned()]);
-        let launch = Launch {
-            program,
-            arguments: settings.concat(),
-            user: None,
-            ready: answers,
-        };
+        let launch = Launch { program, arguments: settings.concat(), user: None, ready: answers };
         let server = Server::start(ChildProcess::new("redis", "", &[]), port, launch).await;
-        Some(Self {
-            url: Arc::new(url_of(server.addr())),
-            server,
-        })
+        Some(Self { url: Arc::new(url_of(server.addr())), server })
     }
 
     async fn external(url: Url) -> Self {
@@ -74,10 +62,7 @@ impl Redis {
                 .and_then(|mut redis| redis.call(&["PING"]))
                 .and_then(|_| Server::external(&url, 6379))
                 .unwrap_or_else(|error| panic!("TEST_REDIS_URL does not answer: {error}"));
-            Self {
-                server,
-                url: Arc::new(url),
-            }
+            Self { server, url: Arc::new(url) }
         })
         .await
     }
@@ -96,9 +81,7 @@ impl Redis {
         let mut claimed = None;
         wait_until("a database of Redis is free", STARTUP, async || {
             let url = Arc::clone(&self.url);
-            claimed = blocking(move || claim_database(&url))
-                .await
-                .expect("Redis answers");
+            claimed = blocking(move || claim_database(&url)).await.expect("Redis answers");
             claimed.is_some()
         })
         .await;
@@ -118,9 +101,7 @@ fn url_of(addr: SocketAddr) -> Url {
 }
 
 fn answers(addr: SocketAddr) -> bool {
-    Connection::open(&url_of(addr))
-        .and_then(|mut redis| redis.call(&["PING"]))
-        .is_ok()
+    Connection::open(&url_of(addr)).and_then(|mut redis| redis.call(&["PING"])).is_ok()
 }
 
 /// Claims are kept in database 0, so that processes which share a server do not meet. They expire:
@@ -138,10 +119,7 @@ fn claim_database(url: &Url) -> io::Result<Option<u32>> {
             break;
         }
         redis.call(&["SELECT", "0"])?;
-        if redis
-            .call(&["SET", &claim_of(number), "1", "NX", "EX", "3600"])?
-            .is_some()
-        {
+        if redis.call(&["SET", &claim_of(number), "1", "NX", "EX", "3600"])?.is_some() {
             redis.call(&["SELECT", &number.to_string()])?;
             redis.call(&["FLUSHDB"])?;
             return Ok(Some(number));
@@ -165,9 +143,7 @@ struct Connection(BufReader<TcpStream>);
 impl Connection {
     fn open(url: &Url) -> io::Result<Self> {
         if url.scheme() != "redis" {
-            return Err(io::Error::other(
-                "only redis:// is supported here, without TLS",
-            ));
+            return Err(io::Error::other("only redis:// is supported here, without TLS"));
         }
         let stream = TcpStream::connect_timeout(&Server::external(url, 6379)?.addr(), EXCHANGE)?;
         stream.set_read_timeout(Some(EXCHANGE))?;
@@ -175,11 +151,7 @@ impl Connection {
         stream.set_nodelay(true)?;
         let mut connection = Self(BufReader::new(stream));
         if let Some(password) = url.password() {
-            let user = if url.username().is_empty() {
-                "default"
-            } else {
-                url.username()
-            };
+            let user = if url.username().is_empty() { "default" } else { url.username() };
             let [user, password] =
                 [user, password].map(|part| percent_decode_str(part).decode_utf8_lossy());
             connection.call(&["AUTH", &user, &password])?;
@@ -189,9 +161,7 @@ impl Connection {
 
     /// Sends a command, and reads an answer that is no list. None stands for nil.
     fn call(&mut self, words: &[&str]) -> io::Result<Option<String>> {
-        let words_sent = words
-            .iter()
-            .map(|word| format!("${}\r\n{word}\r\n", word.len()));
+        let words_sent = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len()));
         let request = format!("*{}\r\n{}", words.len(), words_sent.collect::<String>());
         self.0.get_mut().write_all(request.as_bytes())?;
         let mut line = String::new();
@@ -221,9 +191,7 @@ mod tests {
 
     fn select(url: &str) -> Connection {
         let mut redis = connect(url);
-        redis
-            .call(&["SELECT", url.rsplit('/').next().unwrap()])
-            .unwrap();
+        redis.call(&["SELECT", url.rsplit('/').next().unwrap()]).unwrap();
         redis
     }
 
@@ -236,10 +204,7 @@ mod tests {
         assert_ne!(one.url(), two.url());
         select(one.url()).call(&["SET", "key", "one"]).unwrap();
         assert_eq!(select(two.url()).call(&["GET", "key"]).unwrap(), None);
-        assert_eq!(
-            select(one.url()).call(&["GET", "key"]).unwrap().unwrap(),
-            "one"
-        );
+        assert_eq!(select(one.url()).call(&["GET", "key"]).unwrap().unwrap(), "one");
     }
 
     #[tokio::test]
@@ -254,15 +219,9 @@ mod tests {
         assert_eq!(select(&url).call(&["DBSIZE"]).unwrap().unwrap(), "0");
         let second = redis.database().await;
         assert_eq!(second.url(), url);
-        assert_eq!(
-            select(second.url()).call(&["DBSIZE"]).unwrap().unwrap(),
-            "0"
-        );
+        assert_eq!(select(second.url()).call(&["DBSIZE"]).unwrap().unwrap(), "0");
         drop(second);
-        assert_eq!(
-            connect(redis.url()).call(&["DBSIZE"]).unwrap().unwrap(),
-            "0"
-        );
+        assert_eq!(connect(redis.url()).call(&["DBSIZE"]).unwrap().unwrap(), "0");
     }
 
     #[tokio::test]
@@ -277,18 +236,9 @@ mod tests {
         redis.server.restart().await;
         redis.server.restart().await;
         let pid = format!("process_id:{}\r", redis.server.pid().unwrap());
-        assert!(
-            connect(redis.url())
-                .call(&["INFO"])
-                .unwrap()
-                .unwrap()
-                .contains(&pid)
-        );
+        assert!(connect(redis.url()).call(&["INFO"]).unwrap().unwrap().contains(&pid));
         assert_eq!(redis.server.addr(), addr);
-        assert_eq!(
-            connect(redis.url()).call(&["GET", "key"]).unwrap().unwrap(),
-            "value"
-        );
+        assert_eq!(connect(redis.url()).call(&["GET", "key"]).unwrap().unwrap(), "value");
     }
 
     #[tokio::test]
@@ -301,10 +251,7 @@ mod tests {
         stream.write_all(b"PING\r\n").unwrap();
         stream.set_nonblocking(true).unwrap();
         let mut answer = [0; 7];
-        assert_eq!(
-            stream.read(&mut answer).unwrap_err().kind(),
-            io::ErrorKind::WouldBlock
-        );
+        assert_eq!(stream.read(&mut answer).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         redis.server.thaw();
         stream.set_nonblocking(false).unwrap();
         stream.read_exact(&mut answer).unwrap();
@@ -316,9 +263,7 @@ mod tests {
         let Some(own) = Redis::start_own(Durability::Fast).await else {
             return;
         };
-        connect(own.url())
-            .call(&["CONFIG", "SET", "requirepass", "se/cret"])
-            .unwrap();
+        connect(own.url()).call(&["CONFIG", "SET", "requirepass", "se/cret"]).unwrap();
         let mut url = Url::parse(own.url()).unwrap();
         url.set_password(Some("se/cret")).unwrap();
         let redis = Redis::external(url.clone()).await;

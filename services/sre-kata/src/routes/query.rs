@@ -78,9 +78,7 @@ fn answer(request: &HttpRequest, text: &Subject) -> HttpResponse {
     } else {
         HttpResponse::Ok()
             .content_type(mime::TEXT_PLAIN_UTF_8)
-            .body(format!(
-                "Result: The amount of reoccurrence characters in {param} is {count}!"
-            ))
+            .body(format!("Result: The amount of reoccurrence characters in {param} is {count}!"))
     }
 }
 

@@ -7,10 +7,7 @@ use crate::start;
 #[tokio::test]
 async fn the_document_in_the_repository_is_the_one_that_is_served() {
     let app = start(&[]);
-    let kept = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../docs/openapi/sre-kata.json"
-    );
+    let kept = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi/sre-kata.json");
     let kept: Value = serde_json::from_str(&std::fs::read_to_string(kept).unwrap()).unwrap();
 
     let served: Value = app.get("/openapi.json").await.json().await.unwrap();

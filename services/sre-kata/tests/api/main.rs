@@ -1,8 +1,5 @@
 //! The service as its clients see it.
-#![expect(
-    clippy::unwrap_used,
-    reason = "in a test, what cannot go on is a failure"
-)]
+#![expect(clippy::unwrap_used, reason = "in a test, what cannot go on is a failure")]
 
 mod documents;
 mod process;

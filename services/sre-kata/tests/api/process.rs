@@ -20,11 +20,7 @@ fn serve(variables: &[(&str, &str)]) -> Binary {
 async fn run(arguments: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String, String) {
     let mut binary = Binary::start(PROGRAM, arguments, variables);
     let code = binary.exit(PATIENCE).await.code();
-    (
-        code,
-        binary.lines().join("\n"),
-        binary.error_lines().join("\n"),
-    )
+    (code, binary.lines().join("\n"), binary.error_lines().join("\n"))
 }
 
 async fn connect(binary: &Binary) -> RawConnection {
@@ -33,11 +29,7 @@ async fn connect(binary: &Binary) -> RawConnection {
 
 async fn get(binary: &Binary, path: &str) -> RawResponse {
     let mut connection = connect(binary).await;
-    connection
-        .send(format!(
-            "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
-        ))
-        .await;
+    connection.send(format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")).await;
     connection.response().await.unwrap()
 }
 
@@ -85,12 +77,7 @@ async fn every_wrong_variable_is_named_in_one_run_and_no_value_is_shown() {
     assert_eq!(code, Some(78));
     assert_eq!(stdout, "");
     for (name, _) in variables {
-        assert!(
-            stderr
-                .lines()
-                .any(|line| line.starts_with(&format!("{name}: "))),
-            "{stderr}"
-        );
+        assert!(stderr.lines().any(|line| line.starts_with(&format!("{name}: "))), "{stderr}");
     }
     assert!(stderr.contains("did you mean LOG_DIR?"), "{stderr}");
     assert!(!stderr.contains(secretive), "{stderr}");
@@ -107,10 +94,7 @@ async fn a_port_that_is_taken_ends_the_process_with_the_reason() {
     let line = binary.logs().pop().unwrap();
     assert_eq!(line["message"], "Cannot start");
     let error = line["error"].as_str().unwrap();
-    assert!(
-        error.starts_with(&format!("cannot listen on {address}: ")),
-        "{error}"
-    );
+    assert!(error.starts_with(&format!("cannot listen on {address}: ")), "{error}");
 }
 
 #[tokio::test]
@@ -119,20 +103,14 @@ async fn a_log_folder_that_cannot_be_written_ends_the_process_with_the_reason() 
 
     assert_eq!(binary.exit(PATIENCE).await.code(), Some(1));
     let said = binary.error_lines().join("\n");
-    assert!(
-        said.contains("LOG_DIR: cannot write /dev/null/logs/sre-kata.log: "),
-        "{said}"
-    );
+    assert!(said.contains("LOG_DIR: cannot write /dev/null/logs/sre-kata.log: "), "{said}");
 }
 
 #[tokio::test]
 async fn the_commands_print_what_they_promise() {
     let (code, stdout, _) = run(&["--version"], &[]).await;
     assert_eq!(code, Some(0));
-    assert!(
-        stdout.starts_with(concat!("sre-kata ", env!("CARGO_PKG_VERSION"))),
-        "{stdout}"
-    );
+    assert!(stdout.starts_with(concat!("sre-kata ", env!("CARGO_PKG_VERSION"))), "{stdout}");
 
     let (code, stdout, _) = run(&["--help"], &[]).await;
     assert_eq!(code, Some(0));
@@ -147,12 +125,7 @@ async fn the_commands_print_what_they_promise() {
 
     let (code, stdout, _) = run(&["config"], &[("BODY_LIMIT", "1MiB")]).await;
     assert_eq!(code, Some(0));
-    for line in [
-        "PORT=8003",
-        "BODY_LIMIT=1048576",
-        "REQUEST_TIMEOUT=10s",
-        "LOG_FORMAT=json",
-    ] {
+    for line in ["PORT=8003", "BODY_LIMIT=1048576", "REQUEST_TIMEOUT=10s", "LOG_FORMAT=json"] {
         assert!(stdout.lines().any(|printed| printed == line), "{stdout}");
     }
 
@@ -188,20 +161,10 @@ async fn a_dotenv_file_is_read_and_overridden_by_the_environment() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(
-        folder.path().join(".env"),
-        "BODY_LIMIT=7\nPORT=1\nLOG_DIR=\n",
-    )
-    .unwrap();
+    std::fs::write(folder.path().join(".env"), "BODY_LIMIT=7\nPORT=1\nLOG_DIR=\n").unwrap();
     let print = |folder: &std::path::Path| {
         let mut command = std::process::Command::new(PROGRAM);
-        command
-            .arg("config")
-            .env_clear()
-            .env("PORT", "2")
-            .current_dir(folder)
-            .output()
-            .unwrap()
+        command.arg("config").env_clear().env("PORT", "2").current_dir(folder).output().unwrap()
     };
 
     let printed = String::from_utf8(print(folder.path()).stdout).unwrap();
@@ -233,10 +196,7 @@ async fn sigterm_answers_the_body_that_is_on_its_way() {
     assert_eq!(binary.exit(PATIENCE).await.code(), Some(0));
     // What was logged before the stop is written after it, and the stop last.
     let logs = binary.logs();
-    assert!(
-        logs.iter().any(|line| line["req"]["method"] == "POST"),
-        "{logs:?}"
-    );
+    assert!(logs.iter().any(|line| line["req"]["method"] == "POST"), "{logs:?}");
     assert_eq!(logs.last().unwrap()["message"], "Stopped");
 }
 
@@ -253,10 +213,8 @@ async fn sigterm_under_load_loses_no_request_that_was_read() {
             loop {
                 let request = "GET /query?param=acx333x HTTP/1.1\r\nhost: x\r\n\r\n";
                 connection.send(request).await;
-                let answer = connection
-                    .response()
-                    .await
-                    .expect("an answer to a request that was read");
+                let answer =
+                    connection.response().await.expect("an answer to a request that was read");
                 assert_eq!(answer.status, 200);
                 answered += 1;
                 if answer.head.contains("connection: close") {
@@ -267,10 +225,7 @@ async fn sigterm_under_load_loses_no_request_that_was_read() {
     }
     wait_until("there is load", PATIENCE, async || {
         let logs = binary.logs();
-        logs.iter()
-            .filter(|line| line["req"]["url"].as_str().is_some())
-            .count()
-            > 200
+        logs.iter().filter(|line| line["req"]["url"].as_str().is_some()).count() > 200
     })
     .await;
 
@@ -278,11 +233,7 @@ async fn sigterm_under_load_loses_no_request_that_was_read() {
 
     let answered: Vec<u32> = clients.join_all().await;
     assert_eq!(binary.exit(PATIENCE).await.code(), Some(0));
-    let logged = binary
-        .logs()
-        .iter()
-        .filter(|line| line["res"]["status_code"] == 200)
-        .count();
+    let logged = binary.logs().iter().filter(|line| line["res"]["status_code"] == 200).count();
     assert_eq!(u32::try_from(logged).unwrap(), answered.iter().sum::<u32>());
 }
 
@@ -355,36 +306,23 @@ async fn the_log_goes_to_a_folder_too() {
 
 #[tokio::test]
 async fn the_log_level_is_heeded() {
-    for (level, lines) in [
-        ("warn", 0),
-        ("info,access_log=off", 0),
-        ("info", 1),
-        ("debug", 2),
-    ] {
+    for (level, lines) in [("warn", 0), ("info,access_log=off", 0), ("info", 1), ("debug", 2)] {
         // The address is not logged at every level.
         let port = test_support::free_port();
         let mut binary = serve(&[("LOG_LEVEL", level), ("PORT", &port.to_string())]);
         wait_until("it listens", PATIENCE, async || {
-            tokio::net::TcpStream::connect(("127.0.0.1", port))
-                .await
-                .is_ok()
+            tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok()
         })
         .await;
         for path in ["/healthz", "/query?param=aa"] {
             let mut connection = RawConnection::open(([127, 0, 0, 1], port).into()).await;
-            connection
-                .send(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n"))
-                .await;
+            connection.send(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n")).await;
             assert_eq!(connection.response().await.unwrap().status, 200);
         }
         binary.signal(Signal::TERM);
         assert_eq!(binary.exit(PATIENCE).await.code(), Some(0));
 
-        let requests = binary
-            .logs()
-            .iter()
-            .filter(|line| line["req"].is_object())
-            .count();
+        let requests = binary.logs().iter().filter(|line| line["req"].is_object()).count();
         assert_eq!(requests, lines, "{level}: {:?}", binary.lines());
     }
 }
@@ -397,14 +335,8 @@ async fn the_limit_of_open_files_is_raised() {
 
     let limits =
         std::fs::read_to_string(format!("/proc/{}/limits", binary.pid().unwrap())).unwrap();
-    let open_files = limits
-        .lines()
-        .find(|line| line.starts_with("Max open files"))
-        .unwrap();
+    let open_files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
     let limits: Vec<&str> = open_files.split_whitespace().skip(3).take(2).collect();
     assert_eq!(limits[0], limits[1], "{open_files}");
-    assert!(
-        metrics.contains(&format!("process_max_fds {}", limits[0])),
-        "{metrics}"
-    );
+    assert!(metrics.contains(&format!("process_max_fds {}", limits[0])), "{metrics}");
 }

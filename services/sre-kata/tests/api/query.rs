@@ -7,11 +7,7 @@ use crate::start;
 
 async fn expect_bad_request(answer: Response, detail: &str) {
     assert_eq!(answer.status(), 400, "{detail}");
-    assert_eq!(
-        answer.headers()["content-type"],
-        "application/problem+json",
-        "{detail}"
-    );
+    assert_eq!(answer.headers()["content-type"], "application/problem+json", "{detail}");
     let problem: Value = answer.json().await.unwrap();
     let found = problem["detail"].as_str().unwrap();
     assert!(found.contains(detail), "{found}");
@@ -37,11 +33,7 @@ async fn the_count_is_told_in_words() {
         let answer = app.get(&format!("/query?param={query}")).await;
 
         assert_eq!(answer.status(), 200, "{query}");
-        assert_eq!(
-            answer.headers()["content-type"],
-            "text/plain; charset=utf-8",
-            "{query}"
-        );
+        assert_eq!(answer.headers()["content-type"], "text/plain; charset=utf-8", "{query}");
         let expected = format!("Result: The amount of reoccurrence {sentence}");
         assert_eq!(answer.text().await.unwrap(), expected);
     }
@@ -60,26 +52,16 @@ async fn json_goes_to_those_who_prefer_it() {
         ("image/png", false),
         (";;;", false),
     ] {
-        let request = app
-            .request(Method::GET, "/query?param=acx333x")
-            .header("accept", accept);
+        let request = app.request(Method::GET, "/query?param=acx333x").header("accept", accept);
         let answer = request.send().await.unwrap();
 
         assert_eq!(answer.status(), 200, "{accept}");
         if is_json {
-            assert_eq!(
-                answer.headers()["content-type"],
-                "application/json",
-                "{accept}"
-            );
+            assert_eq!(answer.headers()["content-type"], "application/json", "{accept}");
             let body: Value = answer.json().await.unwrap();
             assert_eq!(body, json!({"param": "acx333x", "count": 2}));
         } else {
-            assert_eq!(
-                answer.headers()["content-type"],
-                "text/plain; charset=utf-8",
-                "{accept}"
-            );
+            assert_eq!(answer.headers()["content-type"], "text/plain; charset=utf-8", "{accept}");
         }
     }
 }
@@ -114,15 +96,11 @@ async fn a_bad_query_is_a_400_that_says_why() {
 async fn an_answer_is_never_html() {
     let app = start(&[]);
 
-    let request = app
-        .request(Method::GET, "/query?param=%3Cscript%3E")
-        .header("accept", "text/html");
+    let request =
+        app.request(Method::GET, "/query?param=%3Cscript%3E").header("accept", "text/html");
     let answer = request.send().await.unwrap();
 
-    assert_eq!(
-        answer.headers()["content-type"],
-        "text/plain; charset=utf-8"
-    );
+    assert_eq!(answer.headers()["content-type"], "text/plain; charset=utf-8");
     assert_eq!(answer.headers()["x-content-type-options"], "nosniff");
 }
 
@@ -147,9 +125,7 @@ async fn a_body_is_counted_like_a_query() {
 async fn a_body_without_a_media_type_is_json_if_it_looks_like_it_and_else_text() {
     let app = start(&[]);
     let count = async |body: &'static str| {
-        let request = app
-            .request(Method::POST, "/query")
-            .header("accept", "application/json");
+        let request = app.request(Method::POST, "/query").header("accept", "application/json");
         let answer = request.body(body).send().await.unwrap();
         answer.json::<Value>().await.unwrap()["count"].clone()
     };
@@ -180,16 +156,8 @@ async fn a_bad_body_is_a_400_that_says_why() {
         ("application/json", b"{\"param\":", "EOF"),
         ("application/json", b"{\"param\":\"ab\xff\"}", "unicode"),
         ("application/json", b"{}", "`param` is missing"),
-        (
-            "application/json",
-            b"{\"param\":\"a\"}",
-            "at least two characters",
-        ),
-        (
-            "application/json",
-            b"{\"param\":\"ab\",\"param\":\"cd\"}",
-            "more than once",
-        ),
+        ("application/json", b"{\"param\":\"a\"}", "at least two characters"),
+        ("application/json", b"{\"param\":\"ab\",\"param\":\"cd\"}", "more than once"),
     ] {
         expect_bad_request(app.post("/query", content_type, body).await, detail).await;
     }
@@ -199,14 +167,7 @@ async fn a_bad_body_is_a_400_that_says_why() {
 async fn json_of_another_shape_is_a_422() {
     let app = start(&[]);
 
-    for body in [
-        "[]",
-        "1",
-        "null",
-        "\"acx333x\"",
-        r#"{"param":7}"#,
-        r#"{"param":null}"#,
-    ] {
+    for body in ["[]", "1", "null", "\"acx333x\"", r#"{"param":7}"#, r#"{"param":null}"#] {
         let answer = app.post("/query", "application/json", body).await;
         assert_eq!(answer.status(), 422, "{body}");
     }
@@ -216,12 +177,9 @@ async fn json_of_another_shape_is_a_422() {
 async fn another_media_type_is_a_415() {
     let app = start(&[]);
 
-    for content_type in [
-        "application/x-www-form-urlencoded",
-        "text/html",
-        "text/plain; charset=latin1",
-        "nonsense",
-    ] {
+    for content_type in
+        ["application/x-www-form-urlencoded", "text/html", "text/plain; charset=latin1", "nonsense"]
+    {
         let answer = app.post("/query", content_type, "param=acx333x").await;
         assert_eq!(answer.status(), 415, "{content_type}");
     }
@@ -231,14 +189,10 @@ async fn another_media_type_is_a_415() {
 async fn a_body_up_to_the_limit_is_counted() {
     let app = start(&[]);
 
-    let taken = app
-        .post("/query", "text/plain", "x".repeat(64 * 1024))
-        .await;
+    let taken = app.post("/query", "text/plain", "x".repeat(64 * 1024)).await;
     assert_eq!(taken.status(), 200);
     assert!(taken.text().await.unwrap().ends_with(" is 1!"));
-    let refused = app
-        .post("/query", "text/plain", "x".repeat(64 * 1024 + 1))
-        .await;
+    let refused = app.post("/query", "text/plain", "x".repeat(64 * 1024 + 1)).await;
     assert_eq!(refused.status(), 413);
 }
 
@@ -249,10 +203,7 @@ async fn the_original_health_check_answers() {
     let answer = app.get("/healthcheck").await;
 
     assert_eq!(answer.status(), 200);
-    assert_eq!(
-        answer.headers()["content-type"],
-        "text/plain; charset=utf-8"
-    );
+    assert_eq!(answer.headers()["content-type"], "text/plain; charset=utf-8");
     assert_eq!(answer.text().await.unwrap(), "OK");
 }
 

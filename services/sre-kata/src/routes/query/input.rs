@@ -57,9 +57,7 @@ impl FromRequest for FromBody {
                 let Json(Params(params)) = Json::parse(&body)?;
                 one(params.into_iter())?
             } else {
-                String::from_utf8(body.into())
-                    .map_err(|_| Error::NotUtf8)?
-                    .parse()?
+                String::from_utf8(body.into()).map_err(|_| Error::NotUtf8)?.parse()?
             };
             Ok(Self(text))
         })
@@ -78,10 +76,7 @@ fn one(mut values: impl Iterator<Item = String>) -> Result<Subject, Error> {
 /// A body as JSON.
 #[derive(ToSchema)]
 #[schema(as = Query)]
-#[expect(
-    dead_code,
-    reason = "describes for the OpenAPI document what `Params` reads"
-)]
+#[expect(dead_code, reason = "describes for the OpenAPI document what `Params` reads")]
 pub(super) struct Body {
     /// The text, at least two characters.
     #[schema(example = "acx333x", min_length = 2)]

@@ -1,0 +1,127 @@
+//! HTTPS, and certificates that change.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
+use reqwest::{Certificate, Client};
+use test_support::{App, logs, wait_until};
+
+use crate::demo;
+
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// A folder with a certificate and its key.
+struct Files {
+    folder: tempfile::TempDir,
+}
+
+impl Files {
+    fn new(pair: &CertifiedKey<KeyPair>) -> Self {
+        let files = Self { folder: tempfile::tempdir().unwrap() };
+        files.put(&pair.cert.pem(), &pair.signing_key.serialize_pem());
+        files
+    }
+
+    fn put(&self, certificate: &str, key: &str) {
+        std::fs::write(self.path("tls.crt"), certificate).unwrap();
+        std::fs::write(self.path("tls.key"), key).unwrap();
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn start(&self, more: &[(&str, &str)]) -> App {
+        let (certificate, key) = (self.path("tls.crt"), self.path("tls.key"));
+        let mut variables = vec![
+            ("TLS_CERT_FILE", certificate.to_str().unwrap()),
+            ("TLS_KEY_FILE", key.to_str().unwrap()),
+        ];
+        variables.extend(more);
+        demo::start(&variables)
+    }
+}
+
+fn pair() -> CertifiedKey<KeyPair> {
+    generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap()
+}
+
+/// A client that trusts this certificate alone, and keeps no connection.
+fn client(trusted: &CertifiedKey<KeyPair>) -> Client {
+    // The process's provider; another test may have installed it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::builder()
+        .tls_certs_only([Certificate::from_pem(trusted.cert.pem().as_bytes()).unwrap()])
+        .pool_max_idle_per_host(0)
+        .build()
+        .unwrap()
+}
+
+async fn hello(app: &App, client: &Client) -> Result<String, reqwest::Error> {
+    client.get(format!("https://{}/hello", app.addr())).send().await?.text().await
+}
+
+#[tokio::test]
+async fn https_is_spoken_and_logged() {
+    let pair = pair();
+    let files = Files::new(&pair);
+    let app = files.start(&[("FORCE_HTTPS", "true")]);
+
+    let url = format!("https://{}/hello", app.addr());
+    let answer = client(&pair).get(&url).header("x-request-id", "tls").send().await.unwrap();
+
+    assert_eq!(answer.headers()["strict-transport-security"], "max-age=31536000");
+    assert_eq!(answer.text().await.unwrap(), "hello");
+    assert_eq!(app.logs_of("tls").await[0]["req"]["url"], url);
+    assert!(hello(&app, &client(&self::pair())).await.is_err(), "another certificate is expected");
+}
+
+#[tokio::test]
+async fn what_is_no_tls_is_refused_and_disturbs_nobody() {
+    let pair = pair();
+    let files = Files::new(&pair);
+    let app = files.start(&[("REQUEST_TIMEOUT", "200ms")]);
+
+    let mut plain = app.connect().await;
+    plain.send("GET /hello HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let said = plain.rest().await;
+    assert!(!said.contains("HTTP"), "{said}");
+    // A handshake that is never begun ends too.
+    app.connect().await.rest().await;
+
+    assert_eq!(hello(&app, &client(&pair)).await.unwrap(), "hello");
+}
+
+#[tokio::test]
+async fn a_replaced_certificate_is_taken_and_a_bad_one_is_not() {
+    let (first, second) = (pair(), pair());
+    let files = Files::new(&first);
+    let app = files.start(&[]);
+    assert_eq!(hello(&app, &client(&first)).await.unwrap(), "hello");
+    let refused = "The new certificate is of no use; the old one stays";
+    let wait_for_refusals = async |number: usize| {
+        wait_until("the pair is refused", PATIENCE, async || {
+            logs(|line| line["message"] == refused).len() >= number
+        })
+        .await;
+    };
+
+    // Half of the new pair: its certificate is there, its key is not.
+    files.put(&second.cert.pem(), &first.signing_key.serialize_pem());
+    wait_for_refusals(1).await;
+    assert_eq!(hello(&app, &client(&first)).await.unwrap(), "hello");
+
+    // Half a file.
+    let pem = second.cert.pem();
+    files.put(&pem[..pem.len() / 2], &second.signing_key.serialize_pem());
+    wait_for_refusals(2).await;
+    assert_eq!(hello(&app, &client(&first)).await.unwrap(), "hello");
+
+    files.put(&second.cert.pem(), &second.signing_key.serialize_pem());
+    let client = client(&second);
+    wait_until("the new certificate is served", PATIENCE, async || {
+        hello(&app, &client).await.is_ok()
+    })
+    .await;
+}
