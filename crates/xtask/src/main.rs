@@ -1,2 +1,56 @@
-//! x
-fn main() {}
+//! What `make` calls that is more than a line of shell.
+#![expect(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "the commands of a tool answer to people, on standard output and error"
+)]
+
+mod checks;
+mod dev;
+mod process;
+mod services;
+mod smoke;
+mod table;
+mod watch;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[derive(Debug, Parser)]
+#[command(about)]
+enum Command {
+    /// Builds and starts every service with development defaults, or one and again at each change.
+    Dev(dev::Args),
+    /// Calls every endpoint of every running service and prints what passed.
+    Smoke(smoke::Args),
+    /// Checks what every member must inherit, and the sizes that tell.
+    CheckWorkspace,
+    /// Writes the services' OpenAPI documents below `docs/openapi`.
+    Openapi(checks::OpenapiArgs),
+    /// What `dev` starts a service through.
+    #[command(hide = true)]
+    Supervised(process::SupervisedArgs),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    // Without a provider reqwest makes no client, not even for plain HTTP. An error means there is
+    // one already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let result = match Command::parse() {
+        Command::Dev(args) => dev::run(args).await,
+        Command::Smoke(args) => smoke::run(args).await,
+        Command::CheckWorkspace => checks::check_workspace(),
+        Command::Openapi(args) => checks::write_openapi(&args),
+        Command::Supervised(args) => process::supervised(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

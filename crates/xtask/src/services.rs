@@ -1,0 +1,74 @@
+//! The one list of services. A new service is one entry here, with the requests that prove it.
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+use crate::smoke::requests::{self, Request};
+
+/// How one service runs in development.
+#[derive(Debug)]
+pub(crate) struct Service {
+    pub(crate) name: &'static str,
+    /// The package, which is also the name of its binary.
+    pub(crate) package: &'static str,
+    pub(crate) args: &'static [&'static str],
+    /// Its port in development; no two services share one.
+    pub(crate) port: u16,
+    /// Development defaults beside `HOST` and `PORT`. What the developer's environment sets wins.
+    pub(crate) env: &'static [(&'static str, &'static str)],
+    /// What `smoke` asks beside the requests that every service answers.
+    pub(crate) requests: &'static [Request],
+}
+
+/// In the order of the printed tables.
+pub(crate) const SERVICES: &[Service] = &[Service {
+    name: "sre-kata",
+    package: "sre-kata",
+    args: &[],
+    port: 8003,
+    env: &[],
+    requests: requests::SRE_KATA,
+}];
+
+impl Service {
+    /// Where it is found in development, without a final slash.
+    pub(crate) fn url(&self, host: &str) -> String {
+        format!("http://{host}:{}", self.port)
+    }
+
+    /// The variable that names another base URL for it: `SRE_KATA_URL`.
+    pub(crate) fn url_variable(&self) -> String {
+        format!("{}_URL", self.name.to_uppercase().replace('-', "_"))
+    }
+}
+
+/// The service of that name.
+pub(crate) fn find(name: &str) -> Option<&'static Service> {
+    SERVICES.iter().find(|service| service.name == name)
+}
+
+/// Takes a service's name from the command line and lists the names in help and errors.
+pub(crate) fn parser() -> impl TypedValueParser<Value = &'static Service> {
+    let names = SERVICES.iter().map(|service| service.name);
+    PossibleValuesParser::new(names)
+        .try_map(|name| find(&name).ok_or_else(|| format!("no service is called {name}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::SERVICES;
+
+    #[test]
+    fn no_two_services_share_a_name_or_a_port() {
+        let names: BTreeSet<_> = SERVICES.iter().map(|service| service.name).collect();
+        let ports: BTreeSet<_> = SERVICES.iter().map(|service| service.port).collect();
+        assert_eq!((names.len(), ports.len()), (SERVICES.len(), SERVICES.len()));
+    }
+
+    #[test]
+    fn the_variable_for_a_base_url_is_a_shell_name() {
+        let service = super::find("sre-kata").unwrap();
+        assert_eq!(service.url_variable(), "SRE_KATA_URL");
+    }
+}

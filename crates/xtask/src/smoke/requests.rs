@@ -1,0 +1,245 @@
+//! What is asked of each service, and what it must answer.
+
+use std::fmt;
+
+pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
+pub(crate) const JSON: &str = "application/json";
+const ACCEPT_JSON: (&str, &str) = ("accept", JSON);
+
+/// Of every service.
+pub(crate) const COMMON: &[Request] = &[
+    get("/healthz").text("healthy"),
+    get("/healthz/").text("healthy"),
+    get("/readyz").text("ready"),
+    get("/readyz?verbose").containing(JSON, r#""ready":true,"checks":["#),
+    get("/metrics").containing("text/plain; version=0.0.4", "build_info{"),
+    get("/metrics")
+        .headers(&[("accept", "application/openmetrics-text")])
+        .containing("application/openmetrics-text", "# EOF"),
+    get("/openapi.json").containing(JSON, r#""openapi": "3.1"#),
+    get("/docs").containing("text/html", "/openapi.json"),
+    get("/docs/swagger-ui-bundle.js").containing("text/javascript", "SwaggerUIBundle"),
+    head("/healthz").head_of(TEXT),
+    request("OPTIONS", "/healthz")
+        .empty(204)
+        .answering(&[("allow", "GET")]),
+    request("DELETE", "/healthz")
+        .problem(405)
+        .answering(&[("allow", "GET")]),
+    get("/no-such-path").problem(404),
+];
+
+pub(crate) const SRE_KATA: &[Request] = &[
+    get("/healthcheck").text("OK"),
+    get("/query?param=acx333x")
+        .text("Result: The amount of reoccurrence characters in acx333x is 2!"),
+    get("/query?param=acx333x")
+        .headers(&[ACCEPT_JSON])
+        .json(r#"{"param":"acx333x","count":2}"#),
+    get("/query/?param=caiopa")
+        .text("Result: The amount of reoccurrence characters in caiopa is 1!"),
+    get("/query?param=%C3%A9%C3%A9x+x")
+        .text("Result: The amount of reoccurrence characters in ééx x is 2!"),
+    post("/query", TEXT, "1Shimon1111xx")
+        .text("Result: The amount of reoccurrence characters in 1Shimon1111xx is 2!"),
+    post("/query", JSON, r#"{"param":"aabbcc"}"#)
+        .headers(&[ACCEPT_JSON])
+        .json(r#"{"param":"aabbcc","count":3}"#),
+    head("/query?param=abc").head_of(TEXT),
+    get("/query").problem(400),
+    get("/query?param=a").problem(400),
+    get("/query?param=%zz").problem(400),
+    get("/query?param=%ff%ff").problem(400),
+    get("/query?param=aa&param=bb").problem(400),
+    post("/query", JSON, r#"{"param":"#).problem(400),
+    post("/query", JSON, r#"{"param":5}"#).problem(422),
+    post("/query", "application/xml", "<param>aa</param>").problem(415),
+    post("/query", TEXT, "a").times(64 * 1024 + 1).problem(413),
+    request("PUT", "/query")
+        .problem(405)
+        .answering(&[("allow", "POST")]),
+];
+
+type Headers = &'static [(&'static str, &'static str)];
+
+/// One request and what must be answered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request {
+    pub(crate) method: &'static str,
+    /// With the query.
+    pub(crate) path: &'static str,
+    pub(crate) headers: Headers,
+    pub(crate) body: Option<Body>,
+    pub(crate) status: u16,
+    /// Headers of the answer, and what their values contain.
+    pub(crate) answer_headers: Headers,
+    pub(crate) content: Content,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Body {
+    pub(crate) media_type: &'static str,
+    pub(crate) content: &'static str,
+    /// How often the content is sent.
+    pub(crate) times: usize,
+}
+
+/// What an answer's body must be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Content {
+    Empty,
+    /// None, though there would be one of this media type for a GET.
+    HeadOf(&'static str),
+    /// Exactly this, as Text.
+    Text(&'static str),
+    /// This JSON, in any formatting.
+    Json(&'static str),
+    /// Of this media type, with this part.
+    Containing(&'static str, &'static str),
+    /// An RFC 9457 problem with the members that all services give it.
+    Problem,
+}
+
+pub(crate) const fn request(method: &'static str, path: &'static str) -> Request {
+    Request {
+        method,
+        path,
+        headers: &[],
+        body: None,
+        status: 200,
+        answer_headers: &[],
+        content: Content::Empty,
+    }
+}
+
+pub(crate) const fn get(path: &'static str) -> Request {
+    request("GET", path)
+}
+
+pub(crate) const fn head(path: &'static str) -> Request {
+    request("HEAD", path)
+}
+
+const fn post(path: &'static str, media_type: &'static str, content: &'static str) -> Request {
+    let body = Some(Body {
+        media_type,
+        content,
+        times: 1,
+    });
+    Request {
+        body,
+        ..request("POST", path)
+    }
+}
+
+impl Request {
+    const fn headers(self, headers: Headers) -> Self {
+        Self { headers, ..self }
+    }
+
+    const fn times(self, times: usize) -> Self {
+        let Some(body) = self.body else { return self };
+        Self {
+            body: Some(Body { times, ..body }),
+            ..self
+        }
+    }
+
+    const fn answering(self, answer_headers: Headers) -> Self {
+        Self {
+            answer_headers,
+            ..self
+        }
+    }
+
+    pub(crate) const fn text(self, text: &'static str) -> Self {
+        Self {
+            content: Content::Text(text),
+            ..self
+        }
+    }
+
+    pub(crate) const fn json(self, json: &'static str) -> Self {
+        Self {
+            content: Content::Json(json),
+            ..self
+        }
+    }
+
+    pub(crate) const fn containing(self, media_type: &'static str, part: &'static str) -> Self {
+        Self {
+            content: Content::Containing(media_type, part),
+            ..self
+        }
+    }
+
+    pub(crate) const fn head_of(self, media_type: &'static str) -> Self {
+        Self {
+            content: Content::HeadOf(media_type),
+            ..self
+        }
+    }
+
+    pub(crate) const fn empty(self, status: u16) -> Self {
+        Self { status, ..self }
+    }
+
+    pub(crate) const fn problem(self, status: u16) -> Self {
+        Self {
+            status,
+            content: Content::Problem,
+            ..self
+        }
+    }
+}
+
+impl Content {
+    /// What the `Content-Type` begins with; nothing where there is none.
+    pub(crate) const fn media_type(self) -> &'static str {
+        match self {
+            Self::Empty => "",
+            Self::HeadOf(media_type) | Self::Containing(media_type, _) => media_type,
+            Self::Text(_) => TEXT,
+            Self::Json(_) => JSON,
+            Self::Problem => "application/problem+json",
+        }
+    }
+}
+
+/// For people: the method, the path, and what else is sent.
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method, self.path)?;
+        match self.body {
+            Some(Body {
+                content, times: 1, ..
+            }) => write!(f, " {content}")?,
+            Some(body) => write!(f, " {} bytes", body.content.len() * body.times)?,
+            None => {}
+        }
+        self.headers
+            .iter()
+            .try_for_each(|(name, value)| write!(f, " ({name}: {value})"))
+    }
+}
+
+/// For people: the status, what the body is, and the headers that count.
+#[derive(Debug)]
+pub(crate) struct Expected<'a>(pub(crate) &'a Request);
+
+impl fmt::Display for Expected<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.status)?;
+        match self.0.content {
+            Content::Empty => write!(f, " empty")?,
+            Content::HeadOf(media_type) => write!(f, " head of {media_type}")?,
+            Content::Text(text) | Content::Json(text) => write!(f, " {text}")?,
+            Content::Containing(media_type, part) => write!(f, " {media_type} with {part}")?,
+            Content::Problem => write!(f, " problem")?,
+        }
+        self.0
+            .answer_headers
+            .iter()
+            .try_for_each(|(name, value)| write!(f, ", {name}: {value}"))
+    }
+}
