@@ -68,7 +68,7 @@ mod tests {
     #[tokio::test]
     #[should_panic(expected = "in vain until the answer comes")]
     async fn a_question_that_hangs_is_bounded() {
-        wait_until("the answer comes", Duration::from_millis(5), || std::future::pending()).await;
+        wait_until("the answer comes", Duration::from_millis(5), std::future::pending).await;
     }
 
     #[test]

@@ -38,10 +38,7 @@ pub(crate) fn check_workspace() -> anyhow::Result<()> {
     for member in &workspace.members {
         let manifest: Table = fs::read_to_string(&member.manifest)?.parse()?;
         let own = not_inherited(&manifest);
-        problems.extend(
-            own.into_iter()
-                .map(|what| format!("{}: {what}", member.name)),
-        );
+        problems.extend(own.into_iter().map(|what| format!("{}: {what}", member.name)));
         sizes.extend(sizes_of(&workspace, member)?);
     }
     for Size { of, lines, limit } in &sizes {
@@ -50,19 +47,14 @@ pub(crate) fn check_workspace() -> anyhow::Result<()> {
         }
     }
     let rows: Vec<_> = sizes.into_iter().map(Size::row).collect();
-    print!(
-        "{}",
-        table::render(["WITHOUT TESTS", "LINES", "LIMIT"], &rows)
-    );
+    print!("{}", table::render(["WITHOUT TESTS", "LINES", "LIMIT"], &rows));
     ensure!(problems.is_empty(), "{}", problems.join("\n"));
     Ok(())
 }
 
 impl Size {
     fn row(self) -> [String; 3] {
-        let limit = self
-            .limit
-            .map_or_else(|| "-".to_owned(), |limit| limit.to_string());
+        let limit = self.limit.map_or_else(|| "-".to_owned(), |limit| limit.to_string());
         [self.of, self.lines.to_string(), limit]
     }
 }
@@ -70,25 +62,13 @@ impl Size {
 fn sizes_of(workspace: &Workspace, member: &Member) -> anyhow::Result<Vec<Size>> {
     let source = member.folder().join("src");
     let is_service = member.folder().starts_with(workspace.root.join("services"));
-    let limit = if member.name == "common" {
-        Some(COMMON_LIMIT)
-    } else {
-        None
-    };
+    let limit = if member.name == "common" { Some(COMMON_LIMIT) } else { None };
     let limit = limit.or(is_service.then_some(SERVICE_LIMIT));
-    let mut sizes = vec![Size {
-        of: member.name.clone(),
-        lines: lines_below(&source)?,
-        limit,
-    }];
+    let mut sizes = vec![Size { of: member.name.clone(), lines: lines_below(&source)?, limit }];
     if is_service {
         let lines = fs::read_to_string(source.join("main.rs"))?.lines().count();
         let of = format!("{}/src/main.rs", member.name);
-        sizes.push(Size {
-            of,
-            lines,
-            limit: Some(MAIN_LIMIT),
-        });
+        sizes.push(Size { of, lines, limit: Some(MAIN_LIMIT) });
     }
     Ok(sizes)
 }
@@ -97,10 +77,7 @@ fn sizes_of(workspace: &Workspace, member: &Member) -> anyhow::Result<Vec<Size>>
 fn not_inherited(manifest: &Table) -> Vec<String> {
     let mut problems = Vec::new();
     let inherited = |value: Option<&Value>| {
-        value
-            .and_then(|value| value.get("workspace"))
-            .and_then(Value::as_bool)
-            == Some(true)
+        value.and_then(|value| value.get("workspace")).and_then(Value::as_bool) == Some(true)
     };
     if !inherited(manifest.get("lints")) {
         problems.push("[lints] lacks `workspace = true`".to_owned());
@@ -110,20 +87,11 @@ fn not_inherited(manifest: &Table) -> Vec<String> {
             problems.push(format!("[package] lacks `{key}.workspace = true`"));
         }
     }
-    let platforms = manifest
-        .get("target")
-        .and_then(Value::as_table)
-        .into_iter()
-        .flatten();
+    let platforms = manifest.get("target").and_then(Value::as_table).into_iter().flatten();
     let tables = platforms.filter_map(|(_, table)| table.as_table());
     for table in std::iter::once(manifest).chain(tables) {
         for kind in ["dependencies", "dev-dependencies", "build-dependencies"] {
-            for (name, value) in table
-                .get(kind)
-                .and_then(Value::as_table)
-                .into_iter()
-                .flatten()
-            {
+            for (name, value) in table.get(kind).and_then(Value::as_table).into_iter().flatten() {
                 if !inherited(Some(value)) {
                     problems.push(format!("[{kind}] {name} lacks `workspace = true`"));
                 }
@@ -133,7 +101,7 @@ fn not_inherited(manifest: &Table) -> Vec<String> {
     problems
 }
 
-/// The lines of the Rust files of a folder, without tests.
+/// The lines of code in the Rust files of a folder, without tests.
 fn lines_below(folder: &Path) -> anyhow::Result<usize> {
     let mut lines = 0;
     for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
@@ -144,19 +112,21 @@ fn lines_below(folder: &Path) -> anyhow::Result<usize> {
         if path.is_dir() {
             lines += lines_below(&path)?;
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            lines += lines_without_tests(&fs::read_to_string(path)?);
+            lines += lines_of_code(&fs::read_to_string(path)?);
         }
     }
     Ok(lines)
 }
 
-/// The lines of formatted source but for the items under `#[cfg(test)]`.
-fn lines_without_tests(source: &str) -> usize {
+/// The lines of code in formatted source: neither blank ones nor comments, of which nobody should be sparing,
+/// nor the items under `#[cfg(test)]`.
+fn lines_of_code(source: &str) -> usize {
     let mut lines = 0;
     let mut in_tests = false;
     for line in source.lines() {
         in_tests |= line == "#[cfg(test)]";
-        if !in_tests {
+        let code = line.trim_start();
+        if !in_tests && !code.is_empty() && !code.starts_with("//") {
             lines += 1;
         }
         let ends_item = line == "}" || (!line.starts_with(' ') && line.ends_with(';'));
@@ -197,10 +167,7 @@ pub(crate) fn write_openapi(args: &OpenapiArgs) -> anyhow::Result<()> {
     }
     let list = outdated.join(", ");
     if args.check {
-        ensure!(
-            outdated.is_empty(),
-            "out of date: {list}; run `make openapi` and commit"
-        );
+        ensure!(outdated.is_empty(), "out of date: {list}; run `make openapi` and commit");
     } else if !outdated.is_empty() {
         println!("written: {list}");
     }
@@ -214,11 +181,7 @@ fn openapi(workspace: &Workspace, package: &str) -> anyhow::Result<Vec<u8>> {
         .stderr(Stdio::inherit())
         .output()
         .with_context(|| format!("cannot run {package}"))?;
-    ensure!(
-        output.status.success(),
-        "`{package} openapi` failed: {}",
-        output.status
-    );
+    ensure!(output.status.success(), "`{package} openapi` failed: {}", output.status);
     serde_json::from_slice::<serde::de::IgnoredAny>(&output.stdout)
         .with_context(|| format!("`{package} openapi` printed no JSON"))?;
     Ok(output.stdout)
@@ -249,22 +212,10 @@ mod tests {
     fn each_thing_that_a_manifest_says_itself_is_named() {
         for (inherited, own, problem) in [
             ("lints.workspace = true", "", "[lints] lacks"),
-            (
-                "lints.workspace = true",
-                "lints.rust.unsafe_code = 'allow'",
-                "[lints] lacks",
-            ),
-            (
-                "edition.workspace = true",
-                "edition = '2021'",
-                "`edition.workspace",
-            ),
+            ("lints.workspace = true", "lints.rust.unsafe_code = 'allow'", "[lints] lacks"),
+            ("edition.workspace = true", "edition = '2021'", "`edition.workspace"),
             ("publish.workspace = true", "", "`publish.workspace"),
-            (
-                "workspace = true, features",
-                "version = '1', features",
-                "[dependencies] common",
-            ),
+            ("workspace = true, features", "version = '1', features", "[dependencies] common"),
         ] {
             let problems = not_inherited(&GOOD.replace(inherited, own).parse().unwrap());
             assert_eq!(problems.len(), 1, "{problems:?}");
@@ -278,9 +229,9 @@ mod tests {
     }
 
     #[test]
-    fn items_under_cfg_test_do_not_count() {
-        let source = "fn a() {\n    b();\n}\n\n#[cfg(test)]\nuse x::y;\nfn c() {}\n\n\
+    fn tests_comments_and_blank_lines_do_not_count() {
+        let source = "//! a\n\nfn a() {\n    // b\n    b();\n}\n\n#[cfg(test)]\nuse x::y;\nfn c() {}\n\n\
             #[cfg(test)]\nmod tests {\n    fn t() {\n    }\n}\n";
-        assert_eq!(lines_without_tests(source), 6);
+        assert_eq!(lines_of_code(source), 3);
     }
 }

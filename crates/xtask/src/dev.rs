@@ -91,9 +91,7 @@ async fn run_all(
         }
     };
     if let Some((service, status)) = ended {
-        stack
-            .console
-            .line(service, &format!("ended: {}", process::explain(status)));
+        stack.console.line(service, &format!("ended: {}", process::explain(status)));
     }
     processes
         .retain(|process| ended.is_none_or(|(service, _)| process.service.name != service.name));
@@ -102,11 +100,7 @@ async fn run_all(
     }
     let stopped_well = process::stop(processes, interrupts, stack.console).await;
     if let Some((service, status)) = ended {
-        bail!(
-            "{} ended by itself: {}",
-            service.name,
-            process::explain(status)
-        );
+        bail!("{} ended by itself: {}", service.name, process::explain(status));
     }
     ensure!(stopped_well, "not every service stopped cleanly");
     Ok(())
@@ -118,13 +112,7 @@ impl Stack {
     /// # Errors
     /// When no process can be made.
     pub(crate) fn start(&self, service: &'static Service) -> anyhow::Result<Process> {
-        Process::start(
-            service,
-            &self.host,
-            &self.workspace,
-            &self.environment,
-            self.console,
-        )
+        Process::start(service, &self.host, &self.workspace, &self.environment, self.console)
     }
 
     /// Waits until one service is ready, and says so.
@@ -133,8 +121,7 @@ impl Stack {
     /// When there can be no HTTP client.
     pub(crate) async fn announce(&self, service: &'static Service) -> anyhow::Result<()> {
         ready(&[service], &self.host, self.console).await?;
-        self.console
-            .line(service, &format!("ready on {}", service.url(&self.host)));
+        self.console.line(service, &format!("ready on {}", service.url(&self.host)));
         Ok(())
     }
 }
@@ -159,18 +146,13 @@ pub(crate) async fn succeeds(command: Command) -> anyhow::Result<bool> {
     let program = command.get_program().to_owned();
     let mut command = tokio::process::Command::from(command);
     let status = command.kill_on_drop(true).status().await;
-    Ok(status
-        .with_context(|| format!("cannot run {}", program.display()))?
-        .success())
+    Ok(status.with_context(|| format!("cannot run {}", program.display()))?.success())
 }
 
 /// Waits until each service's `/readyz` answers 200; every [`REMINDER`] it says what is missing.
 async fn ready(services: &[&Service], host: &str, console: Console) -> anyhow::Result<()> {
     // An own server on the loopback interface is not behind the developer's proxy.
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .timeout(Duration::from_secs(2))
-        .build()?;
+    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build()?;
     let mut reminder = tokio::time::interval(REMINDER);
     reminder.reset();
     for service in services {
@@ -195,11 +177,7 @@ async fn ready(services: &[&Service], host: &str, console: Console) -> anyhow::R
 
 /// The address at which this machine reaches what listens on `host`.
 fn local(host: &str) -> String {
-    if host == "0.0.0.0" {
-        "127.0.0.1".to_owned()
-    } else {
-        host.to_owned()
-    }
+    if host == "0.0.0.0" { "127.0.0.1".to_owned() } else { host.to_owned() }
 }
 
 fn urls(services: &[&Service], host: &str) -> String {
@@ -221,11 +199,7 @@ mod tests {
     fn a_taken_port_is_reported_with_its_service() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = taken.local_addr().unwrap().port();
-        let service = Service {
-            name: "busy",
-            port,
-            ..SERVICES[0]
-        };
+        let service = Service { name: "busy", port, ..SERVICES[0] };
         let problem = ensure_free_ports("127.0.0.1", &[&service]).unwrap_err();
         let start = format!("busy cannot listen on 127.0.0.1:{port}: ");
         assert!(problem.to_string().starts_with(&start), "{problem}");

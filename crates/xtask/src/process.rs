@@ -44,19 +44,9 @@ impl Console {
     /// Colours only for a terminal, and there only without `NO_COLOR` (no-color.org).
     pub(crate) fn new(environment: &Environment, services: &[&Service]) -> Self {
         let terminal = std::io::stdout().is_terminal();
-        let plain = environment
-            .get(&OsString::from("NO_COLOR"))
-            .is_some_and(|it| !it.is_empty());
-        let width = services
-            .iter()
-            .map(|service| service.name.len())
-            .max()
-            .unwrap_or(0);
-        Self {
-            terminal,
-            colour: terminal && !plain,
-            width,
-        }
+        let plain = environment.get(&OsString::from("NO_COLOR")).is_some_and(|it| !it.is_empty());
+        let width = services.iter().map(|service| service.name.len()).max().unwrap_or(0);
+        Self { terminal, colour: terminal && !plain, width }
     }
 
     /// One line of a service's, or of ours about it.
@@ -103,15 +93,9 @@ impl Process {
         console: Console,
     ) -> anyhow::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
-        command
-            .arg("supervised")
-            .arg(std::process::id().to_string());
-        command
-            .arg(workspace.binary(service.package))
-            .args(service.args);
-        command
-            .env("HOST", host)
-            .env("PORT", service.port.to_string());
+        command.arg("supervised").arg(std::process::id().to_string());
+        command.arg(workspace.binary(service.package)).args(service.args);
+        command.env("HOST", host).env("PORT", service.port.to_string());
         let format = console.terminal.then_some(("LOG_FORMAT", "pretty"));
         for (name, value) in service.env.iter().copied().chain(format) {
             if !environment.contains_key(&OsString::from(name)) {
@@ -133,11 +117,7 @@ impl Process {
             output.spawn(forward(stdout, service, console));
             output.spawn(forward(stderr, service, console));
         }
-        Ok(Self {
-            service,
-            child,
-            output,
-        })
+        Ok(Self { service, child, output })
     }
 
     /// Its end, all its output printed.
@@ -160,11 +140,7 @@ impl Process {
 async fn forward(stream: impl AsyncRead + Unpin, service: &'static Service, console: Console) {
     let mut stream = BufReader::new(stream);
     let mut line = Vec::new();
-    while stream
-        .read_until(b'\n', &mut line)
-        .await
-        .is_ok_and(|length| length > 0)
-    {
+    while stream.read_until(b'\n', &mut line).await.is_ok_and(|length| length > 0) {
         console.line(service, String::from_utf8_lossy(&line).trim_end());
         line.clear();
     }
@@ -204,10 +180,7 @@ pub(crate) async fn stop(
         let status = process.ended().await;
         if !status.success() {
             well = false;
-            console.line(
-                process.service,
-                &format!("did not stop cleanly: {}", explain(status)),
-            );
+            console.line(process.service, &format!("did not stop cleanly: {}", explain(status)));
         }
     }
     well
@@ -232,12 +205,8 @@ impl Interrupts {
     /// # Errors
     /// When the handlers cannot be installed.
     pub(crate) fn catch() -> anyhow::Result<Self> {
-        let [int, term, hangup] = [
-            SignalKind::interrupt(),
-            SignalKind::terminate(),
-            SignalKind::hangup(),
-        ]
-        .map(signal);
+        let [int, term, hangup] =
+            [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
         Ok(Self([int?, term?, hangup?]))
     }
 
@@ -266,13 +235,8 @@ pub(crate) fn supervised(args: &SupervisedArgs) -> anyhow::Result<()> {
     #[cfg(target_os = "linux")]
     rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
     // It may have died before the request was made.
-    anyhow::ensure!(
-        std::os::unix::process::parent_id() == args.parent,
-        "the parent is gone"
-    );
-    let error = std::process::Command::new(&args.command[0])
-        .args(&args.command[1..])
-        .exec();
+    anyhow::ensure!(std::os::unix::process::parent_id() == args.parent, "the parent is gone");
+    let error = std::process::Command::new(&args.command[0]).args(&args.command[1..]).exec();
     Err(error).with_context(|| format!("cannot run {}", args.command[0].display()))
 }
 
@@ -284,20 +248,10 @@ mod tests {
 
     #[test]
     fn a_line_is_prefixed_and_coloured_only_where_that_is_wanted() {
-        let plain = Console {
-            terminal: false,
-            colour: false,
-            width: 10,
-        };
-        let coloured = Console {
-            colour: true,
-            ..plain
-        };
+        let plain = Console { terminal: false, colour: false, width: 10 };
+        let coloured = Console { colour: true, ..plain };
         assert_eq!(plain.prefixed(&SERVICES[0], "ready"), "sre-kata   | ready");
-        assert_eq!(
-            coloured.prefixed(&SERVICES[0], "ready"),
-            "\x1b[36msre-kata   |\x1b[0m ready"
-        );
+        assert_eq!(coloured.prefixed(&SERVICES[0], "ready"), "\x1b[36msre-kata   |\x1b[0m ready");
     }
 
     #[test]

@@ -59,10 +59,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
             target.test(args.wait, &mut outcomes).await;
         }
     }
-    let failed = outcomes
-        .iter()
-        .filter(|outcome| outcome.problem.is_some())
-        .count();
+    let failed = outcomes.iter().filter(|outcome| outcome.problem.is_some()).count();
     let count = outcomes.len();
     let heading = ["SERVICE", "REQUEST", "EXPECTED", "MS", "RESULT"];
     let rows: Vec<_> = outcomes.into_iter().map(Outcome::row).collect();
@@ -94,11 +91,7 @@ impl Target {
         if matches!(base.host_str(), Some("localhost" | "127.0.0.1" | "[::1]")) {
             client = client.no_proxy();
         }
-        Ok(Self {
-            service,
-            base,
-            client: client.build()?,
-        })
+        Ok(Self { service, base, client: client.build()? })
     }
 
     /// Adds a line for each of its requests.
@@ -108,25 +101,16 @@ impl Target {
             outcomes.push(self.outcome("GET /readyz", expected, Duration::ZERO, Some(problem)));
             return;
         }
-        let requests: Vec<_> = requests::COMMON
-            .iter()
-            .chain(self.service.requests)
-            .collect();
+        let requests: Vec<_> = requests::COMMON.iter().chain(self.service.requests).collect();
         for (number, request) in requests.iter().enumerate() {
             let start = Instant::now();
-            let problem = self
-                .call(number, request)
-                .await
-                .err()
-                .map(|it| format!("{it:#}"));
+            let problem = self.call(number, request).await.err().map(|it| format!("{it:#}"));
             let (name, expected) = (request.to_string(), Expected(request).to_string());
             outcomes.push(self.outcome(&name, expected, start.elapsed(), problem));
         }
         let start = Instant::now();
-        let problem = self
-            .uncovered(&requests)
-            .await
-            .unwrap_or_else(|error| Some(error.to_string()));
+        let problem =
+            self.uncovered(&requests).await.unwrap_or_else(|error| Some(error.to_string()));
         let expected = "each operation was called".to_owned();
         outcomes.push(self.outcome("/openapi.json", expected, start.elapsed(), problem));
     }
@@ -138,13 +122,7 @@ impl Target {
         took: Duration,
         problem: Option<String>,
     ) -> Outcome {
-        Outcome {
-            service: self.service.name,
-            request: request.to_owned(),
-            expected,
-            took,
-            problem,
-        }
+        Outcome { service: self.service.name, request: request.to_owned(), expected, took, problem }
     }
 
     /// Why it cannot be tested. Any answer to `/readyz` will do after `wait`: what is wrong with it
@@ -179,19 +157,15 @@ impl Target {
             sent = sent.header(*name, *value);
         }
         if let Some(body) = request.body {
-            sent = sent
-                .header("content-type", body.media_type)
-                .body(body.content.repeat(body.times));
+            sent =
+                sent.header("content-type", body.media_type).body(body.content.repeat(body.times));
         }
         let answer = sent.send().await.map_err(reqwest::Error::without_url)?;
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
         let body = answer.text().await.context("no complete body")?;
         ensure!(status == request.status, "{status}: {}", shortened(&body));
         // Every answer carries these two.
-        let common = [
-            ("x-request-id", &*id),
-            ("x-content-type-options", "nosniff"),
-        ];
+        let common = [("x-request-id", &*id), ("x-content-type-options", "nosniff")];
         for (name, part) in common.iter().chain(request.answer_headers) {
             let value = header(&headers, name);
             ensure!(value.contains(part), "{name}: {value:?} without {part:?}");
@@ -203,9 +177,7 @@ impl Target {
     async fn uncovered(&self, requests: &[&Request]) -> anyhow::Result<Option<String>> {
         let answer = self.client.get(self.url("/openapi.json")).send().await?;
         let document = serde_json::from_str(&answer.text().await?)?;
-        let called = requests
-            .iter()
-            .map(|request| (request.method, request.path));
+        let called = requests.iter().map(|request| (request.method, request.path));
         let uncovered = coverage::uncovered(&document, called);
         Ok((!uncovered.is_empty()).then(|| format!("not covered: {}", uncovered.join(", "))))
     }
@@ -213,17 +185,9 @@ impl Target {
 
 impl Outcome {
     fn row(self) -> [String; 5] {
-        let result = self
-            .problem
-            .map_or_else(|| "passed".to_owned(), |it| format!("FAILED: {it}"));
+        let result = self.problem.map_or_else(|| "passed".to_owned(), |it| format!("FAILED: {it}"));
         let took = self.took.as_millis().to_string();
-        [
-            self.service.to_owned(),
-            self.request,
-            self.expected,
-            took,
-            result,
-        ]
+        [self.service.to_owned(), self.request, self.expected, took, result]
     }
 }
 
@@ -237,10 +201,7 @@ fn base_url(
         return Ok(url.clone());
     }
     let variable = service.url_variable();
-    match environment
-        .get(&OsString::from(&variable))
-        .filter(|value| !value.is_empty())
-    {
+    match environment.get(&OsString::from(&variable)).filter(|value| !value.is_empty()) {
         Some(value) => value.to_string_lossy().parse().context(variable),
         None => service.url("127.0.0.1").parse().context("not a URL"),
     }
@@ -250,11 +211,7 @@ fn parse_base_url(text: &str) -> Result<(&'static Service, Url), String> {
     let (name, url) = text.split_once('=').ok_or("expected SERVICE=URL")?;
     let service = services::find(name).ok_or_else(|| format!("no service is called {name}"))?;
     let url: Url = url.parse().map_err(|error| format!("{url}: {error}"))?;
-    if url.has_host() {
-        Ok((service, url))
-    } else {
-        Err(format!("{url} names no host"))
-    }
+    if url.has_host() { Ok((service, url)) } else { Err(format!("{url} names no host")) }
 }
 
 /// A header's value, empty without one.
@@ -265,10 +222,7 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Cow<'a, str> {
 /// Checks a body against what the request expects.
 fn check(request: &Request, content_type: &str, body: &str, id: &str) -> anyhow::Result<()> {
     let expected_type = request.content.media_type();
-    ensure!(
-        content_type.starts_with(expected_type),
-        "content-type {content_type:?}"
-    );
+    ensure!(content_type.starts_with(expected_type), "content-type {content_type:?}");
     match request.content {
         Content::Empty => ensure!(body.is_empty(), "a body: {}", shortened(body)),
         Content::HeadOf(_) => {}
@@ -282,16 +236,8 @@ fn check(request: &Request, content_type: &str, body: &str, id: &str) -> anyhow:
         Content::Problem => {
             let problem: Value = serde_json::from_str(body)?;
             ensure!(problem["type"] == "about:blank", "type {}", problem["type"]);
-            ensure!(
-                problem["status"] == request.status,
-                "status {}",
-                problem["status"]
-            );
-            ensure!(
-                problem["request_id"] == id,
-                "request_id {}",
-                problem["request_id"]
-            );
+            ensure!(problem["status"] == request.status, "status {}", problem["status"]);
+            ensure!(problem["request_id"] == id, "request_id {}", problem["request_id"]);
             ensure!(problem["title"].is_string(), "title {}", problem["title"]);
             let detail = problem.get("detail");
             ensure!(detail.is_none_or(Value::is_string), "detail {detail:?}");
@@ -302,10 +248,7 @@ fn check(request: &Request, content_type: &str, body: &str, id: &str) -> anyhow:
 
 /// As much of a body as a table's cell can take.
 fn shortened(body: &str) -> String {
-    let line: String = body
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
+    let line: String = body.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     match line.char_indices().nth(120) {
         Some((end, _)) => format!("{}...", &line[..end]),
         None => line,
@@ -324,16 +267,8 @@ mod tests {
     fn an_answer_as_expected_passes() {
         for (request, content_type, body) in [
             (get("/").text("OK"), TEXT, "OK"),
-            (
-                get("/").json(r#"{"a":1,"b":2}"#),
-                JSON,
-                r#"{ "b": 2, "a": 1 }"#,
-            ),
-            (
-                get("/").containing("text/html", "<title>"),
-                "text/html; charset=utf-8",
-                "<title>",
-            ),
+            (get("/").json(r#"{"a":1,"b":2}"#), JSON, r#"{ "b": 2, "a": 1 }"#),
+            (get("/").containing("text/html", "<title>"), "text/html; charset=utf-8", "<title>"),
             (head("/").head_of(TEXT), TEXT, ""),
             (request("OPTIONS", "/").empty(204), "", ""),
             (get("/").problem(404), "application/problem+json", PROBLEM),
@@ -350,30 +285,15 @@ mod tests {
             (get("/").text("OK"), "text/html", "OK"),
             (get("/").json(r#"{"a":1}"#), JSON, r#"{"a":1,"b":2}"#),
             (get("/").json(r#"{"a":1}"#), JSON, "no JSON"),
-            (
-                get("/").containing("text/html", "<title>"),
-                "text/html",
-                "<h1>",
-            ),
+            (get("/").containing("text/html", "<title>"), "text/html", "<h1>"),
             (head("/").head_of(TEXT), "text/html", ""),
             (request("OPTIONS", "/").empty(204), "", "body"),
             (get("/").problem(404), JSON, PROBLEM),
             (get("/").problem(400), "application/problem+json", PROBLEM),
-            (
-                get("/").problem(404),
-                "application/problem+json",
-                &PROBLEM.replace("\"1\"", "\"2\""),
-            ),
-            (
-                get("/").problem(404),
-                "application/problem+json",
-                &PROBLEM.replace("title", "t"),
-            ),
+            (get("/").problem(404), "application/problem+json", &PROBLEM.replace("\"1\"", "\"2\"")),
+            (get("/").problem(404), "application/problem+json", &PROBLEM.replace("title", "t")),
         ] {
-            assert!(
-                check(&request, content_type, body, "1").is_err(),
-                "{request}: {body}"
-            );
+            assert!(check(&request, content_type, body, "1").is_err(), "{request}: {body}");
         }
     }
 
@@ -381,22 +301,14 @@ mod tests {
     fn a_base_url_comes_from_the_command_line_else_the_environment_else_the_table() {
         let service = &SERVICES[0];
         let url = |given: &[&str], environment: &[(&str, &str)]| {
-            let given: Vec<_> = given
-                .iter()
-                .map(|text| parse_base_url(text).unwrap())
-                .collect();
-            let environment = environment
-                .iter()
-                .map(|(name, value)| (name.into(), value.into()));
+            let given: Vec<_> = given.iter().map(|text| parse_base_url(text).unwrap()).collect();
+            let environment = environment.iter().map(|(name, value)| (name.into(), value.into()));
             base_url(service, &given, &environment.collect()).map(String::from)
         };
         let variable = [("SRE_KATA_URL", "https://environment")];
         let argument = "sre-kata=https://argument";
         assert_eq!(url(&[], &[]).unwrap(), "http://127.0.0.1:8003/");
-        assert_eq!(
-            url(&[], &[("SRE_KATA_URL", "")]).unwrap(),
-            "http://127.0.0.1:8003/"
-        );
+        assert_eq!(url(&[], &[("SRE_KATA_URL", "")]).unwrap(), "http://127.0.0.1:8003/");
         assert_eq!(url(&[], &variable).unwrap(), "https://environment/");
         assert_eq!(url(&[argument], &variable).unwrap(), "https://argument/");
         assert!(url(&[], &[("SRE_KATA_URL", "no URL")]).is_err());
@@ -404,12 +316,7 @@ mod tests {
 
     #[test]
     fn a_base_url_that_nothing_can_be_asked_at_is_refused() {
-        for text in [
-            "sre-kata",
-            "nobody=https://host",
-            "sre-kata=host",
-            "sre-kata=mailto:a@b",
-        ] {
+        for text in ["sre-kata", "nobody=https://host", "sre-kata=host", "sre-kata=mailto:a@b"] {
             assert!(parse_base_url(text).is_err(), "{text}");
         }
     }

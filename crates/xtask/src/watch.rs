@@ -159,12 +159,7 @@ mod tests {
         fs::write(folder.path().join(".lib.rs.swp"), "1").unwrap();
         let with_file = Files::look(&paths);
         let time = SystemTime::UNIX_EPOCH;
-        fs::File::options()
-            .write(true)
-            .open(&file)
-            .unwrap()
-            .set_modified(time)
-            .unwrap();
+        fs::File::options().write(true).open(&file).unwrap().set_modified(time).unwrap();
         let changed = Files::look(&paths);
 
         assert_eq!(with_file.0.len(), 1);

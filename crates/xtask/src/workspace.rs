@@ -43,11 +43,7 @@ impl Workspace {
             .stderr(Stdio::inherit())
             .output()
             .context("cannot run cargo")?;
-        ensure!(
-            output.status.success(),
-            "cargo metadata failed: {}",
-            output.status
-        );
+        ensure!(output.status.success(), "cargo metadata failed: {}", output.status);
         serde_json::from_slice(&output.stdout).context("cannot read what cargo metadata printed")
     }
 
@@ -59,10 +55,8 @@ impl Workspace {
     /// Everything that a package's binary is built from: its own folder, those of the members
     /// below it, and the workspace's own files.
     pub(crate) fn sources(&self, package: &str) -> BTreeSet<PathBuf> {
-        let mut sources: BTreeSet<_> = ["Cargo.toml", "Cargo.lock"]
-            .iter()
-            .map(|file| self.root.join(file))
-            .collect();
+        let mut sources: BTreeSet<_> =
+            ["Cargo.toml", "Cargo.lock"].iter().map(|file| self.root.join(file)).collect();
         let mut open = vec![package];
         while let Some(name) = open.pop() {
             let Some(member) = self.members.iter().find(|member| member.name == name) else {
@@ -70,13 +64,7 @@ impl Workspace {
             };
             if sources.insert(member.folder().to_owned()) {
                 let built = |of: &&Dependency| of.kind.as_deref() != Some("dev");
-                open.extend(
-                    member
-                        .dependencies
-                        .iter()
-                        .filter(built)
-                        .map(|of| of.name.as_str()),
-                );
+                open.extend(member.dependencies.iter().filter(built).map(|of| of.name.as_str()));
             }
         }
         sources
@@ -121,18 +109,7 @@ mod tests {
     fn a_service_is_built_from_its_folder_the_kit_and_the_workspace_files() {
         let workspace = Workspace::load().unwrap();
         let sources = workspace.sources("sre-kata");
-        let expected = [
-            "Cargo.lock",
-            "Cargo.toml",
-            "crates/common",
-            "services/sre-kata",
-        ];
-        assert_eq!(
-            sources,
-            expected
-                .iter()
-                .map(|path| workspace.root.join(path))
-                .collect()
-        );
+        let expected = ["Cargo.lock", "Cargo.toml", "crates/common", "services/sre-kata"];
+        assert_eq!(sources, expected.iter().map(|path| workspace.root.join(path)).collect());
     }
 }

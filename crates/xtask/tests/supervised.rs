@@ -30,10 +30,7 @@ fn a_service_ends_when_its_parent_is_killed() {
 
 #[test]
 fn a_service_whose_parent_is_gone_is_not_started() {
-    let output = Command::new(XTASK)
-        .args(["supervised", "1", "echo", "started"])
-        .output()
-        .unwrap();
+    let output = Command::new(XTASK).args(["supervised", "1", "echo", "started"]).output().unwrap();
     assert!(!output.status.success());
     assert!(output.stdout.is_empty());
 }
@@ -46,10 +43,7 @@ fn state(id: &str) -> Option<String> {
 fn wait_until(condition: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !condition() {
-        assert!(
-            Instant::now() < deadline,
-            "it has not come true within 30 s"
-        );
+        assert!(Instant::now() < deadline, "it has not come true within 30 s");
         std::thread::yield_now();
     }
 }

@@ -22,11 +22,8 @@ pub(crate) fn uncovered<'a>(
             .min_by_key(|(_, template)| template.matches('{').count())
     };
     let covered: BTreeSet<_> = called.into_iter().filter_map(met).collect();
-    let left = operations
-        .iter()
-        .filter(|operation| !covered.contains(operation));
-    left.map(|(method, path)| format!("{method} {path}"))
-        .collect()
+    let left = operations.iter().filter(|operation| !covered.contains(operation));
+    left.map(|(method, path)| format!("{method} {path}")).collect()
 }
 
 fn operations(document: &Value) -> BTreeSet<(String, &str)> {
@@ -44,10 +41,7 @@ fn fits(template: &str, path: &str) -> bool {
     let (template, path): (Vec<_>, Vec<_>) =
         (template.split('/').collect(), path.split('/').collect());
     template.len() == path.len()
-        && template
-            .iter()
-            .zip(path)
-            .all(|(part, found)| part.starts_with('{') || *part == found)
+        && template.iter().zip(path).all(|(part, found)| part.starts_with('{') || *part == found)
 }
 
 #[cfg(test)]
@@ -59,28 +53,16 @@ mod tests {
     #[test]
     fn each_method_of_each_path_counts_for_itself() {
         let document = json!({"paths": {"/query": {"get": {}, "post": {}, "summary": ""}}});
-        assert_eq!(
-            uncovered(&document, [("GET", "/query?param=aa")]),
-            ["POST /query"]
-        );
-        assert_eq!(
-            uncovered(&document, [("GET", "/"), ("POST", "/query")]),
-            ["GET /query"]
-        );
+        assert_eq!(uncovered(&document, [("GET", "/query?param=aa")]), ["POST /query"]);
+        assert_eq!(uncovered(&document, [("GET", "/"), ("POST", "/query")]), ["GET /query"]);
         assert!(uncovered(&document, [("GET", "/query"), ("POST", "/query")]).is_empty());
     }
 
     #[test]
     fn a_call_of_a_literal_path_covers_no_template() {
         let document = json!({"paths": {"/logs/{name}": {"get": {}}, "/logs/all": {"get": {}}}});
-        assert_eq!(
-            uncovered(&document, [("GET", "/logs/all")]),
-            ["GET /logs/{name}"]
-        );
-        assert_eq!(
-            uncovered(&document, [("GET", "/logs/1.txt")]),
-            ["GET /logs/all"]
-        );
+        assert_eq!(uncovered(&document, [("GET", "/logs/all")]), ["GET /logs/{name}"]);
+        assert_eq!(uncovered(&document, [("GET", "/logs/1.txt")]), ["GET /logs/all"]);
         assert_eq!(uncovered(&document, [("GET", "/logs/1/2")]).len(), 2);
     }
 }

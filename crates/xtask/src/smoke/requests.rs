@@ -20,12 +20,8 @@ pub(crate) const COMMON: &[Request] = &[
     get("/docs").containing("text/html", "/openapi.json"),
     get("/docs/swagger-ui-bundle.js").containing("text/javascript", "SwaggerUIBundle"),
     head("/healthz").head_of(TEXT),
-    request("OPTIONS", "/healthz")
-        .empty(204)
-        .answering(&[("allow", "GET")]),
-    request("DELETE", "/healthz")
-        .problem(405)
-        .answering(&[("allow", "GET")]),
+    request("OPTIONS", "/healthz").empty(204).answering(&[("allow", "GET")]),
+    request("DELETE", "/healthz").problem(405).answering(&[("allow", "GET")]),
     get("/no-such-path").problem(404),
 ];
 
@@ -33,9 +29,7 @@ pub(crate) const SRE_KATA: &[Request] = &[
     get("/healthcheck").text("OK"),
     get("/query?param=acx333x")
         .text("Result: The amount of reoccurrence characters in acx333x is 2!"),
-    get("/query?param=acx333x")
-        .headers(&[ACCEPT_JSON])
-        .json(r#"{"param":"acx333x","count":2}"#),
+    get("/query?param=acx333x").headers(&[ACCEPT_JSON]).json(r#"{"param":"acx333x","count":2}"#),
     get("/query/?param=caiopa")
         .text("Result: The amount of reoccurrence characters in caiopa is 1!"),
     get("/query?param=%C3%A9%C3%A9x+x")
@@ -55,9 +49,7 @@ pub(crate) const SRE_KATA: &[Request] = &[
     post("/query", JSON, r#"{"param":5}"#).problem(422),
     post("/query", "application/xml", "<param>aa</param>").problem(415),
     post("/query", TEXT, "a").times(64 * 1024 + 1).problem(413),
-    request("PUT", "/query")
-        .problem(405)
-        .answering(&[("allow", "POST")]),
+    request("PUT", "/query").problem(405).answering(&[("allow", "POST")]),
 ];
 
 type Headers = &'static [(&'static str, &'static str)];
@@ -121,15 +113,8 @@ pub(crate) const fn head(path: &'static str) -> Request {
 }
 
 const fn post(path: &'static str, media_type: &'static str, content: &'static str) -> Request {
-    let body = Some(Body {
-        media_type,
-        content,
-        times: 1,
-    });
-    Request {
-        body,
-        ..request("POST", path)
-    }
+    let body = Some(Body { media_type, content, times: 1 });
+    Request { body, ..request("POST", path) }
 }
 
 impl Request {
@@ -139,45 +124,27 @@ impl Request {
 
     const fn times(self, times: usize) -> Self {
         let Some(body) = self.body else { return self };
-        Self {
-            body: Some(Body { times, ..body }),
-            ..self
-        }
+        Self { body: Some(Body { times, ..body }), ..self }
     }
 
     const fn answering(self, answer_headers: Headers) -> Self {
-        Self {
-            answer_headers,
-            ..self
-        }
+        Self { answer_headers, ..self }
     }
 
     pub(crate) const fn text(self, text: &'static str) -> Self {
-        Self {
-            content: Content::Text(text),
-            ..self
-        }
+        Self { content: Content::Text(text), ..self }
     }
 
     pub(crate) const fn json(self, json: &'static str) -> Self {
-        Self {
-            content: Content::Json(json),
-            ..self
-        }
+        Self { content: Content::Json(json), ..self }
     }
 
     pub(crate) const fn containing(self, media_type: &'static str, part: &'static str) -> Self {
-        Self {
-            content: Content::Containing(media_type, part),
-            ..self
-        }
+        Self { content: Content::Containing(media_type, part), ..self }
     }
 
     pub(crate) const fn head_of(self, media_type: &'static str) -> Self {
-        Self {
-            content: Content::HeadOf(media_type),
-            ..self
-        }
+        Self { content: Content::HeadOf(media_type), ..self }
     }
 
     pub(crate) const fn empty(self, status: u16) -> Self {
@@ -185,11 +152,7 @@ impl Request {
     }
 
     pub(crate) const fn problem(self, status: u16) -> Self {
-        Self {
-            status,
-            content: Content::Problem,
-            ..self
-        }
+        Self { status, content: Content::Problem, ..self }
     }
 }
 
@@ -211,15 +174,11 @@ impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.method, self.path)?;
         match self.body {
-            Some(Body {
-                content, times: 1, ..
-            }) => write!(f, " {content}")?,
+            Some(Body { content, times: 1, .. }) => write!(f, " {content}")?,
             Some(body) => write!(f, " {} bytes", body.content.len() * body.times)?,
             None => {}
         }
-        self.headers
-            .iter()
-            .try_for_each(|(name, value)| write!(f, " ({name}: {value})"))
+        self.headers.iter().try_for_each(|(name, value)| write!(f, " ({name}: {value})"))
     }
 }
 
@@ -237,9 +196,6 @@ impl fmt::Display for Expected<'_> {
             Content::Containing(media_type, part) => write!(f, " {media_type} with {part}")?,
             Content::Problem => write!(f, " problem")?,
         }
-        self.0
-            .answer_headers
-            .iter()
-            .try_for_each(|(name, value)| write!(f, ", {name}: {value}"))
+        self.0.answer_headers.iter().try_for_each(|(name, value)| write!(f, ", {name}: {value}"))
     }
 }
