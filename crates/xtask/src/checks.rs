@@ -232,6 +232,6 @@ mod tests {
     fn tests_comments_and_blank_lines_do_not_count() {
         let source = "//! a\n\nfn a() {\n    // b\n    b();\n}\n\n#[cfg(test)]\nuse x::y;\nfn c() {}\n\n\
             #[cfg(test)]\nmod tests {\n    fn t() {\n    }\n}\n";
-        assert_eq!(lines_of_code(source), 3);
+        assert_eq!(lines_of_code(source), 4);
     }
 }
