@@ -4,6 +4,7 @@
 mod documents;
 mod process;
 mod query;
+mod spans;
 
 use sre_kata::{Config, build};
 use test_support::App;

@@ -340,3 +340,36 @@ async fn the_limit_of_open_files_is_raised() {
     assert_eq!(limits[0], limits[1], "{open_files}");
     assert!(metrics.contains(&format!("process_max_fds {}", limits[0])), "{metrics}");
 }
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_holds_up_no_request_and_no_stop() {
+    let port = test_support::free_port();
+    let mut process = std::process::Command::new(PROGRAM)
+        .env_clear()
+        .envs([("HOST", "127.0.0.1"), ("PORT", &port.to_string()), ("WORKERS", "1")])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let addr = ([127, 0, 0, 1], port).into();
+    wait_until("it listens", PATIENCE, async || tokio::net::TcpStream::connect(addr).await.is_ok())
+        .await;
+    let mut connection = RawConnection::open(addr).await;
+
+    // Some 8 MiB of lines, more than the pipe and the buffer hold.
+    let request = "GET /query?param=acx333x HTTP/1.1\r\nhost: x\r\n\r\n";
+    for _ in 0..200 {
+        connection.send(request.repeat(128)).await;
+        for _ in 0..128 {
+            assert_eq!(connection.response().await.unwrap().status, 200);
+        }
+    }
+
+    connection.send("GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let metrics = connection.response().await.unwrap().body;
+    let dropped = metrics.lines().find_map(|line| line.strip_prefix("log_lines_dropped_total "));
+    assert!(dropped.unwrap().parse::<u32>().unwrap() > 0, "{metrics}");
+    let pid = rustix::process::Pid::from_child(&process);
+    rustix::process::kill_process(pid, Signal::TERM).unwrap();
+    wait_until("it has stopped", PATIENCE, async || process.try_wait().unwrap().is_some()).await;
+    assert_eq!(process.wait().unwrap().code(), Some(0));
+}
