@@ -5,6 +5,7 @@
     reason = "the commands of a tool answer to people, on standard output and error"
 )]
 
+mod bench;
 mod checks;
 mod dev;
 mod process;
@@ -25,10 +26,15 @@ enum Command {
     Dev(dev::Args),
     /// Calls every endpoint of every running service and prints what passed.
     Smoke(smoke::Args),
+    /// Measures every service against a bare server that sends the same bytes.
+    Bench(bench::Args),
     /// Checks what every member must inherit, and the sizes that tell.
     CheckWorkspace,
     /// Writes the services' OpenAPI documents below `docs/openapi`.
     Openapi(checks::OpenapiArgs),
+    /// The server that `bench` measures against.
+    #[command(hide = true)]
+    Bare(bench::bare::Args),
     /// What `dev` starts a service through.
     #[command(hide = true)]
     Supervised(process::SupervisedArgs),
@@ -42,8 +48,10 @@ async fn main() -> ExitCode {
     let result = match Command::parse() {
         Command::Dev(args) => dev::run(args).await,
         Command::Smoke(args) => smoke::run(args).await,
+        Command::Bench(args) => bench::run(args).await,
         Command::CheckWorkspace => checks::check_workspace(),
         Command::Openapi(args) => checks::write_openapi(&args),
+        Command::Bare(args) => bench::bare::run(args).await,
         Command::Supervised(args) => process::supervised(&args),
     };
     match result {

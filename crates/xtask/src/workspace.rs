@@ -13,7 +13,7 @@ pub(crate) struct Workspace {
     #[serde(rename = "workspace_root")]
     pub(crate) root: PathBuf,
     #[serde(rename = "target_directory")]
-    target: PathBuf,
+    pub(crate) target: PathBuf,
     #[serde(rename = "packages")]
     pub(crate) members: Vec<Member>,
 }

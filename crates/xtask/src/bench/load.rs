@@ -1,0 +1,116 @@
+//! The load generators: wrk, which loads a server as fast as it answers and costs the least
+//! itself, and oha, which keeps a rate and corrects for coordinated omission.
+
+use std::{collections::HashMap, net::SocketAddr, thread::available_parallelism, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+
+use super::output;
+
+/// Keep-alive connections, in both kinds of load.
+pub(super) const CONNECTIONS: u16 = 32;
+
+/// What every request carries beside `Host`, as those of curl do.
+pub(super) const HEADERS: [&str; 2] = ["User-Agent: xtask-bench", "Accept: */*"];
+
+/// What a load as fast as the server answers has come to.
+pub(super) struct Closed {
+    /// Requests answered; up to [`CONNECTIONS`] more were under way at the end.
+    pub(super) requests: u32,
+    /// Requests answered a second.
+    pub(super) rate: f64,
+}
+
+/// Loads with wrk: each connection sends its next request when it has the answer to the last.
+///
+/// # Errors
+/// When an answer is missing or its status is 400 or above.
+pub(super) async fn closed(addr: SocketAddr, target: &str, time: Duration) -> Result<Closed> {
+    // One core is left to the server, which has one worker.
+    let threads = available_parallelism()?.get().saturating_sub(1).clamp(1, 4);
+    let text = output(
+        "wrk",
+        &[
+            &format!("--threads={threads}"),
+            &format!("--connections={CONNECTIONS}"),
+            &format!("--duration={}s", time.as_secs()),
+            "--header",
+            HEADERS[0],
+            "--header",
+            HEADERS[1],
+            &format!("http://{addr}{target}"),
+        ],
+    )
+    .await
+    .context("wrk comes with `apt install wrk`")?;
+    ensure!(!text.contains("Non-2xx") && !text.contains("Socket errors"), "{target}:\n{text}");
+    let word_before = |mark| text.split(mark).next()?.split_whitespace().last();
+    let word_after = |mark| text.split(mark).nth(1)?.split_whitespace().next();
+    let requests = word_before(" requests in ").context("wrk reports no requests")?;
+    let rate = word_after("Requests/sec:").context("wrk reports no rate")?;
+    Ok(Closed { requests: requests.parse()?, rate: rate.parse()? })
+}
+
+/// Latency that this share of the requests stayed below, in seconds.
+#[derive(Deserialize)]
+pub(super) struct Percentiles {
+    pub(super) p50: f64,
+    pub(super) p90: f64,
+    pub(super) p99: f64,
+    #[serde(rename = "p99.9")]
+    pub(super) p99_9: f64,
+}
+
+/// What a load at a fixed rate has come to.
+pub(super) struct Open {
+    /// Requests answered: all that were made.
+    pub(super) requests: u32,
+    pub(super) latency: Percentiles,
+}
+
+/// Loads with oha at `rate` requests a second. A latency counts from the moment at which the
+/// request was due, also if it had to wait for a connection.
+///
+/// # Errors
+/// When an answer is missing or its status is not 200.
+pub(super) async fn at_rate(
+    addr: SocketAddr,
+    target: &str,
+    rate: f64,
+    time: Duration,
+) -> Result<Open> {
+    /// oha's report, as far as it is used.
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Report {
+        latency_percentiles: Percentiles,
+        status_code_distribution: HashMap<String, u32>,
+        error_distribution: HashMap<String, u32>,
+    }
+    let text = output(
+        "oha",
+        &[
+            "--no-tui",
+            "--output-format=json",
+            "--latency-correction",
+            "--wait-ongoing-requests-after-deadline",
+            "--disable-compression",
+            "-H",
+            HEADERS[0],
+            "-H",
+            HEADERS[1],
+            &format!("-q{rate}"),
+            &format!("-c{CONNECTIONS}"),
+            &format!("-z{}s", time.as_secs()),
+            &format!("http://{addr}{target}"),
+        ],
+    )
+    .await
+    .context("oha comes with `cargo install --locked oha`")?;
+    let report: Report = serde_json::from_str(&text)?;
+    let (statuses, errors) = (report.status_code_distribution, report.error_distribution);
+    let all_ok = errors.is_empty() && statuses.keys().eq(["200"]);
+    ensure!(all_ok, "{target}: {statuses:?} {errors:?}");
+    Ok(Open { requests: statuses.into_values().sum(), latency: report.latency_percentiles })
+}
