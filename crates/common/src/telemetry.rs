@@ -1,8 +1,8 @@
 //! Logs and spans.
 //!
 //! An event becomes one line, formatted on the thread where it happens and handed to bounded
-//! [`sink`]s that write many lines at once. `tracing-subscriber`'s own JSON formatter costs more CPU than
-//! a whole request, hence [`lines`]. Spans exist only while a collector is configured.
+//! `sink`s that write many lines at once. `tracing-subscriber`'s own JSON formatter costs more CPU than
+//! a whole request, hence `lines`. Spans exist only while a collector is configured.
 
 mod lines;
 mod otlp;
