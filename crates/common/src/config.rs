@@ -43,7 +43,9 @@ impl Config {
         }
         let server: ServerConfig = loader.section();
         server.check(loader);
-        Self { server, log: loader.section(), otlp: loader.section() }
+        let otlp: OtlpConfig = loader.section();
+        otlp.check(loader);
+        Self { server, log: loader.section(), otlp }
     }
 }
 
@@ -110,6 +112,9 @@ impl ServerConfig {
             loader
                 .problem("FORCE_HTTPS", "needs TRUSTED_PROXIES or TLS_CERT_FILE and TLS_KEY_FILE");
         }
+        if self.request_timeout.is_zero() {
+            loader.problem("REQUEST_TIMEOUT", "must be more than 0s");
+        }
         if self.port != 0 && self.admin_port == Some(self.port) {
             loader.problem("ADMIN_PORT", "is the same as PORT");
         }
@@ -156,4 +161,17 @@ pub struct OtlpConfig {
     /// `OTEL_EXPORTER_OTLP_ENDPOINT`: a collector that speaks OTLP over HTTP, such as
     /// `http://collector:4318`; without it nothing is exported. The SDK reads the other standard `OTEL_*` variables itself.
     pub otel_exporter_otlp_endpoint: Option<String>,
+}
+
+impl OtlpConfig {
+    fn check(&self, loader: &mut Loader) {
+        let Some(endpoint) = &self.otel_exporter_otlp_endpoint else { return };
+        let is_http = |url: reqwest::Url| ["http", "https"].contains(&url.scheme());
+        if !reqwest::Url::parse(endpoint).is_ok_and(is_http) {
+            loader.problem(
+                "OTEL_EXPORTER_OTLP_ENDPOINT",
+                "expected a URL such as http://collector:4318",
+            );
+        }
+    }
 }

@@ -22,7 +22,7 @@ const MAX_REQUEST_ID: usize = 128;
 #[derive(Debug)]
 pub struct RequestContext {
     request_id: HeaderValue,
-    trace_id: String,
+    trace_id: Hex,
     traceparent: Option<TraceParent>,
     client: IpAddr,
 }
@@ -36,7 +36,7 @@ impl RequestContext {
             .and_then(|value| value.to_str().ok())
             .and_then(TraceParent::parse);
         let trace_id = traceparent.map_or_else(rand::random, |parent| parent.trace_id);
-        Self { request_id: request_id(headers), trace_id: hex(trace_id), traceparent, client }
+        Self { request_id: request_id(headers), trace_id: Hex::new(trace_id), traceparent, client }
     }
 
     /// The request's id: 1 to 128 visible ASCII characters.
@@ -54,7 +54,7 @@ impl RequestContext {
     /// The trace's id: 32 hexadecimal digits.
     #[must_use]
     pub fn trace_id(&self) -> &str {
-        &self.trace_id
+        self.trace_id.as_str()
     }
 
     pub(crate) fn request_id_header(&self) -> HeaderValue {
@@ -67,8 +67,8 @@ impl RequestContext {
     }
 
     /// Replaces the trace's id by the one that the exporter gave.
-    pub(crate) fn set_trace_id(&mut self, trace_id: String) {
-        self.trace_id = trace_id;
+    pub(crate) fn set_trace_id(&mut self, trace_id: u128) {
+        self.trace_id = Hex::new(trace_id);
     }
 
     /// Calls `f` with the request at hand, if this task works on one.
@@ -92,20 +92,29 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
         })
         .cloned()
         .unwrap_or_else(|| {
-            HeaderValue::from_maybe_shared(bytes::Bytes::from(hex(rand::random())))
+            HeaderValue::from_str(Hex::new(rand::random()).as_str())
                 .unwrap_or_else(|_| HeaderValue::from_static("none"))
         })
 }
 
-/// 32 lower-case hexadecimal digits.
-fn hex(value: u128) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    value
-        .to_be_bytes()
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 0xf])
-        .map(|digit| char::from(DIGITS[usize::from(digit)]))
-        .collect()
+/// 32 lower-case hexadecimal digits, kept in place: there are two for each request.
+#[derive(Clone, Copy, Debug)]
+struct Hex([u8; 32]);
+
+impl Hex {
+    fn new(value: u128) -> Self {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let bytes = value.to_be_bytes();
+        Self(std::array::from_fn(|at| {
+            let byte = bytes[at / 2];
+            let digit = if at % 2 == 0 { byte >> 4 } else { byte & 0xf };
+            DIGITS[usize::from(digit)]
+        }))
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
 }
 
 /// A caller's place in a trace, as the header `traceparent` tells it.

@@ -128,7 +128,7 @@ async fn get_docs_file(file: web::Path<String>) -> Result<HttpResponse, Problem>
         Ok(Some(found)) if !file.ends_with(".html") => {
             Ok(response.content_type(found.content_type).body(found.bytes.into_owned()))
         }
-        _ => Err(Problem::new(StatusCode::NOT_FOUND)),
+        _ => Err(nothing_here()),
     }
 }
 
@@ -138,11 +138,16 @@ pub(crate) async fn answer_unmatched(
     routes: web::Data<RouteTable>,
 ) -> Result<HttpResponse, Problem> {
     let Some(allow) = routes.allow(routes.find(request.match_info().as_str())) else {
-        return Err(Problem::new(StatusCode::NOT_FOUND));
+        return Err(nothing_here());
     };
     if request.method() == Method::OPTIONS {
         return Ok(HttpResponse::NoContent().insert_header((ALLOW, allow)).finish());
     }
+    let detail = format!("the path takes {allow}");
     let allow = allow.parse().map_err(Problem::internal)?;
-    Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED).header(ALLOW, allow))
+    Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED).detail(detail).header(ALLOW, allow))
+}
+
+fn nothing_here() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND).detail("there is nothing at this path")
 }

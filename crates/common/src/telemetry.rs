@@ -119,8 +119,14 @@ pub fn subscriber(
     filter: EnvFilter,
     spans: Option<(&Service, &SdkTracerProvider)>,
 ) -> impl Subscriber + Send + Sync + 'static {
+    // A filter of the lines alone costs each event more than one of everything, which spans would be
+    // subject to as well.
+    let lines = match spans {
+        Some(_) => lines.with_filter(filter).boxed(),
+        None => filter.and_then(lines).boxed(),
+    };
     Registry::default()
-        .with(lines.with_filter(filter))
+        .with(lines)
         .with(spans.map(|(service, provider)| otlp::layer(service, provider)))
 }
 

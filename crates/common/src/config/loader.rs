@@ -14,6 +14,8 @@ use super::shape;
 pub struct Loader {
     variables: BTreeMap<String, String>,
     not_utf8: BTreeSet<String>,
+    /// Variables whose value is a default that nobody wrote.
+    defaulted: BTreeSet<String>,
     known: BTreeSet<String>,
     problems: Vec<(String, String)>,
     effective: Vec<(String, String)>,
@@ -32,6 +34,7 @@ impl Loader {
         Self {
             variables,
             not_utf8: BTreeSet::new(),
+            defaulted: BTreeSet::new(),
             known: BTreeSet::new(),
             problems: Vec::new(),
             effective: Vec::new(),
@@ -84,7 +87,10 @@ impl Loader {
 
     /// Gives a variable that is not set a value, where a default depends on the surroundings.
     pub fn default_value(&mut self, name: &str, value: &str) {
-        self.variables.entry(name.into()).or_insert_with(|| value.into());
+        if !self.is_set(name) {
+            self.variables.insert(name.into(), value.into());
+            self.defaulted.insert(name.into());
+        }
     }
 
     /// Notes a problem with a variable. The reason must not contain the variable's value.
@@ -190,7 +196,7 @@ impl Loader {
             let near = self
                 .known
                 .iter()
-                .filter(|known| !self.variables.contains_key(*known))
+                .filter(|known| !self.is_set(known) || self.defaulted.contains(*known))
                 .map(|known| (strsim::damerau_levenshtein(&name.to_uppercase(), known), known))
                 // In a short name two letters apart is another word.
                 .filter(|(distance, known)| *distance <= if known.len() < 8 { 1 } else { 2 })
@@ -249,4 +255,44 @@ pub struct Invalid {
 impl Invalid {
     /// The exit code for a wrong configuration: `EX_CONFIG` of sysexits.h.
     pub const EXIT_CODE: u8 = 78;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(dotenv: &str) -> Loader {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".env");
+        std::fs::write(&path, dotenv).unwrap();
+        let mut loader = Loader::new([("PORT", "2")]);
+        loader.read_dotenv(&path);
+        loader
+    }
+
+    #[test]
+    fn a_dotenv_file_adds_variables_and_overrides_none() {
+        let loader = read("# a comment\nBODY_LIMIT=7\nexport PORT=1\nLOG_DIR=\nKEY='a b'\n");
+
+        let value = |name: &str| loader.variables.get(name).map(String::as_str);
+        assert_eq!(value("BODY_LIMIT"), Some("7"));
+        assert_eq!(value("PORT"), Some("2"));
+        assert_eq!(value("LOG_DIR"), None);
+        assert_eq!(value("KEY"), Some("a b"));
+        assert!(loader.finish(()).is_ok());
+    }
+
+    #[test]
+    fn a_dotenv_file_that_cannot_be_read_is_a_problem_without_its_content() {
+        let said = read("KEY='hush-hush\n").finish(()).unwrap_err().to_string();
+
+        assert!(said.contains(".env: cannot be read"), "{said}");
+        assert!(!said.contains("hush"), "{said}");
+    }
+
+    #[test]
+    fn inside_a_container_a_dotenv_file_is_somebody_elses() {
+        let kubernetes = [("KUBERNETES_SERVICE_HOST".to_owned(), "10.0.0.1".to_owned())];
+        assert!(in_container(&BTreeMap::from(kubernetes)));
+    }
 }

@@ -111,8 +111,9 @@ impl LogFilter {
     /// The filter itself, made anew: it holds the state of one subscriber.
     #[must_use]
     pub fn env_filter(&self) -> EnvFilter {
-        // actix-server reports at this level what we report ourselves.
-        EnvFilter::new(format!("actix_server=warn,{}", self.0))
+        // actix-server reports at this level what we report ourselves, and actix-http as an error
+        // whatever a client sends that is no HTTP.
+        EnvFilter::new(format!("actix_server=warn,actix_http=off,{}", self.0))
     }
 }
 

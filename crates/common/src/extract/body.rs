@@ -159,7 +159,7 @@ impl MediaType {
     /// # Errors
     /// 415 for any other.
     pub fn of(request: &HttpRequest) -> Result<Self, Problem> {
-        let unsupported = || Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE);
+        let unsupported = || unsupported("expected application/json or text/plain in UTF-8");
         if !request.headers().contains_key(CONTENT_TYPE) {
             return Ok(Self::None);
         }
@@ -175,6 +175,10 @@ impl MediaType {
             Err(unsupported())
         }
     }
+}
+
+fn unsupported(detail: &str) -> Problem {
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE).detail(detail)
 }
 
 /// A JSON body of type `T`, with or without a `Content-Type`.
@@ -208,7 +212,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
         let body = Body::from_request(request, payload);
         Box::pin(async move {
             if media_type? == MediaType::Text {
-                return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+                return Err(unsupported("expected application/json"));
             }
             Self::parse(&body.await?.0)
         })

@@ -17,8 +17,11 @@ impl<T: DeserializeOwned> Query<T> {
     fn parse(query: &str) -> Result<Self, Problem> {
         let bad = |detail: &str| Problem::new(StatusCode::BAD_REQUEST).detail(detail);
         // The parser below would take a broken escape as it stands and replace what is no UTF-8.
-        let decoded = decode(query).ok_or_else(|| bad("the query has a broken percent escape"))?;
-        std::str::from_utf8(&decoded).map_err(|_| bad("the query is not valid UTF-8"))?;
+        if query.contains('%') {
+            let decoded =
+                decode(query).ok_or_else(|| bad("the query has a broken percent escape"))?;
+            std::str::from_utf8(&decoded).map_err(|_| bad("the query is not valid UTF-8"))?;
+        }
         web::Query::<T>::from_query(query).map(|query| Self(query.into_inner())).map_err(|error| {
             let actix_web::error::QueryPayloadError::Deserialize(error) = error else {
                 return bad("the query is not valid");

@@ -222,7 +222,8 @@ impl Exchange {
             return Some(Ok(response.insert_header((LOCATION, location)).finish()));
         }
         let wait = self.worker.rate_limiter.as_ref()?.take(self.context.client()).err()?;
-        Some(Err(Problem::new(StatusCode::TOO_MANY_REQUESTS).retry_after(wait)))
+        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS).retry_after(wait);
+        Some(Err(problem.detail("too many requests from this address")))
     }
 
     fn is_probe(&self) -> bool {
@@ -412,7 +413,7 @@ fn span(context: &mut RequestContext, method: &Method, route: &str, uri: &Uri) -
     }
     let trace_id = span.context().span().span_context().trace_id();
     if trace_id != TraceId::INVALID {
-        context.set_trace_id(trace_id.to_string());
+        context.set_trace_id(u128::from_be_bytes(trace_id.to_bytes()));
     }
     span
 }

@@ -1,5 +1,7 @@
 //! Events as lines: JSON for machines, or coloured for people.
 //!
+//! Writing to a string cannot fail, so the results of `write!` are let go.
+//!
 //! A field `a.b` becomes the member `b` of an object `a`; fields of one object stand together.
 
 use std::cell::RefCell;
@@ -20,6 +22,8 @@ use crate::context::RequestContext;
 thread_local! {
     /// Each thread's scratch space for the line it is writing.
     static LINE: RefCell<String> = RefCell::new(String::with_capacity(1024));
+    /// The second of the last line and its text up to there: thousands of lines share it.
+    static SECOND: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
 }
 
 /// The layer that writes every event as one line.
@@ -47,7 +51,7 @@ impl Lines {
         Self { service: service.name, format, sinks }
     }
 
-    fn write(&self, event: &Event<'_>, line: &mut String) -> fmt::Result {
+    fn write(&self, event: &Event<'_>, line: &mut String) {
         match self.format {
             Format::Json => write_json(self.service, event, line),
             Format::Pretty { colour } => write_pretty(colour, event, line),
@@ -63,20 +67,19 @@ impl<S: Subscriber> Layer<S> for Lines {
                 return;
             };
             line.clear();
-            if self.write(event, &mut line).is_ok() {
-                line.push('\n');
-                for sink in &self.sinks {
-                    sink.push(line.as_bytes());
-                }
+            self.write(event, &mut line);
+            line.push('\n');
+            for sink in &self.sinks {
+                sink.push(line.as_bytes());
             }
         });
     }
 }
 
-fn write_json(service: &str, event: &Event<'_>, line: &mut String) -> fmt::Result {
+fn write_json(service: &str, event: &Event<'_>, line: &mut String) {
     let metadata = event.metadata();
     line.push_str("{\"timestamp\":\"");
-    write!(line, "{}", humantime::format_rfc3339_micros(SystemTime::now()))?;
+    push_timestamp(line);
     line.push_str("\",\"level\":\"");
     line.push_str(metadata.level().as_str());
     line.push('"');
@@ -96,7 +99,25 @@ fn write_json(service: &str, event: &Event<'_>, line: &mut String) -> fmt::Resul
     }
     members.close_group();
     line.push('}');
-    Ok(())
+}
+
+/// The time in RFC 3339, with microseconds.
+fn push_timestamp(line: &mut String) {
+    let now = SystemTime::now();
+    let since_epoch = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    SECOND.with_borrow_mut(|(second, text)| {
+        if *second != since_epoch.as_secs() || text.is_empty() {
+            *second = since_epoch.as_secs();
+            *text = humantime::format_rfc3339_seconds(now).to_string();
+            text.truncate("2026-11-20T19:06:11".len());
+        }
+        line.push_str(text);
+    });
+    line.push('.');
+    // The leading digit keeps the zeros.
+    let mut digits = itoa::Buffer::new();
+    line.push_str(&digits.format(1_000_000 + since_epoch.subsec_micros())[1..]);
+    line.push('Z');
 }
 
 /// Writes fields as members of the line's object, `a.b` inside an object `a`.
@@ -211,7 +232,7 @@ fn push_json_string(line: &mut String, value: &str) {
     line.push('"');
 }
 
-fn write_pretty(colour: bool, event: &Event<'_>, line: &mut String) -> fmt::Result {
+fn write_pretty(colour: bool, event: &Event<'_>, line: &mut String) {
     let metadata = event.metadata();
     let level = match *metadata.level() {
         Level::ERROR => "31",
@@ -224,9 +245,13 @@ fn write_pretty(colour: bool, event: &Event<'_>, line: &mut String) -> fmt::Resu
     // The date is known to whoever looks at the screen.
     let time = time.get(11..23).unwrap_or(&time);
     if colour {
-        write!(line, "\x1b[2m{time}\x1b[0m \x1b[{level}m{:>5}\x1b[0m", metadata.level().as_str())?;
+        let _ = write!(
+            line,
+            "\x1b[2m{time}\x1b[0m \x1b[{level}m{:>5}\x1b[0m",
+            metadata.level().as_str()
+        );
     } else {
-        write!(line, "{time} {:>5}", metadata.level().as_str())?;
+        let _ = write!(line, "{time} {:>5}", metadata.level().as_str());
     }
     event.record(&mut Words { line, colour });
     if metadata.target() != super::ACCESS_LOG {
@@ -234,7 +259,6 @@ fn write_pretty(colour: bool, event: &Event<'_>, line: &mut String) -> fmt::Resu
             let _ = write!(line, " request_id={}", context.request_id());
         });
     }
-    Ok(())
 }
 
 /// Writes fields as `name=value`, the message bare.

@@ -104,6 +104,9 @@ fn each_wrong_variable_is_reported_with_a_reason() {
         ("LOG_LEVEL", "loud", "expected trace, debug, info"),
         ("LOG_LEVEL", "info,=", "expected trace, debug, info"),
         ("LOG_FORMAT", "xml", "expected `json` or `pretty`"),
+        ("REQUEST_TIMEOUT", "0s", "must be more than 0s"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318", "expected a URL such as"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "ftp://collector", "expected a URL such as"),
     ] {
         let error = load(&[(name, value)]).unwrap_err();
         let line = error.lines().nth(1).unwrap();
@@ -152,13 +155,13 @@ fn a_required_variable_is_missed_and_a_near_miss_pointed_out() {
 
 #[test]
 fn a_near_miss_of_an_optional_variable_is_a_warning() {
-    let near_misses = load(&[("LOG_LEVLE", "info"), ("PATH", "/bin"), ("WORKER", "1")]).unwrap().2;
+    let near_misses = load(&[("LOG_LEVLE", "info"), ("PATH", "/bin"), ("PROT", "1")]).unwrap().2;
 
     assert_eq!(
         near_misses,
         [
             "LOG_LEVLE: is read by nothing; did you mean LOG_LEVEL?",
-            "WORKER: is read by nothing; did you mean WORKERS?"
+            "PROT: is read by nothing; did you mean PORT?"
         ]
     );
 }

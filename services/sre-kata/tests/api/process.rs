@@ -152,34 +152,6 @@ async fn a_healthcheck_asks_the_instance_or_a_url() {
 }
 
 #[tokio::test]
-async fn a_dotenv_file_is_read_and_overridden_by_the_environment() {
-    if ["/.dockerenv", "/run/.containerenv"]
-        .iter()
-        .any(|marker| std::path::Path::new(marker).exists())
-    {
-        // Inside a container the file is somebody else's.
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join(".env"), "BODY_LIMIT=7\nPORT=1\nLOG_DIR=\n").unwrap();
-    let print = |folder: &std::path::Path| {
-        let mut command = std::process::Command::new(PROGRAM);
-        command.arg("config").env_clear().env("PORT", "2").current_dir(folder).output().unwrap()
-    };
-
-    let printed = String::from_utf8(print(folder.path()).stdout).unwrap();
-    assert!(printed.contains("BODY_LIMIT=7\n"), "{printed}");
-    assert!(printed.contains("PORT=2\n"), "{printed}");
-
-    std::fs::write(folder.path().join(".env"), "BODY_LIMIT='hush-hush\n").unwrap();
-    let refused = print(folder.path());
-    assert_eq!(refused.status.code(), Some(78));
-    let said = String::from_utf8(refused.stderr).unwrap();
-    assert!(said.contains(".env: cannot be read"), "{said}");
-    assert!(!said.contains("hush"), "{said}");
-}
-
-#[tokio::test]
 async fn sigterm_answers_the_body_that_is_on_its_way() {
     let mut binary = serve(&[]);
     let mut post = begin_post(&binary).await;
