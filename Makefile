@@ -70,6 +70,13 @@ test: test-servers ## Run all tests, against real servers; ends with what was sk
 	done; \
 	exit $$status
 
+# How many requests of each kind.
+CASES ?= 100000
+
+.PHONY: fuzz
+fuzz: ## Send CASES random requests of each kind to the kit, on the stable toolchain
+	PROPTEST_CASES=$(CASES) $(CARGO) test --workspace --test kit fuzz
+
 .PHONY: lint
 lint: ## Check all that needs no test: lint/format, clippy, rustdoc, dependencies, workspace, openapi
 lint: lint/format lint/clippy lint/rustdoc lint/dependencies lint/workspace lint/openapi

@@ -52,10 +52,10 @@ impl RawConnection {
 
     /// Says that nothing more will be sent.
     ///
-    /// # Panics
+    /// # Errors
     /// When the connection is closed.
-    pub async fn finish(&mut self) {
-        self.0.shutdown().await.expect("the connection is open");
+    pub async fn try_finish(&mut self) -> std::io::Result<()> {
+        self.0.shutdown().await
     }
 
     /// The next answer, its body by `content-length`; none when the connection ends instead.

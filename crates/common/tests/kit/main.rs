@@ -6,6 +6,7 @@ mod configuration;
 mod demo;
 mod documents;
 mod edge;
+mod fuzz;
 mod life;
 mod logs;
 mod metrics;
