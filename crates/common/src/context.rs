@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use opentelemetry::trace::TraceContextExt as _;
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 tokio::task_local! {
     static CURRENT: Rc<RequestContext>;
@@ -55,6 +57,24 @@ impl RequestContext {
     #[must_use]
     pub fn trace_id(&self) -> &str {
         self.trace_id.as_str()
+    }
+
+    /// The headers by which a call to another service belongs to this request: its id, and its trace
+    /// with the exported span as the parent, or an id of its own where none is exported.
+    #[must_use]
+    pub fn outgoing_headers(&self) -> [(&'static str, String); 2] {
+        let context = tracing::Span::current().context();
+        let span = context.span().span_context().clone();
+        let (span_id, flags) = if span.is_valid() {
+            (span.span_id().to_string(), span.trace_flags().to_u8())
+        } else {
+            let span_id = rand::random_range(1..=u64::MAX);
+            // Whether the trace is recorded is for whoever began it to say.
+            let flags = self.traceparent.map_or(0, |caller| caller.flags & 1);
+            (format!("{span_id:016x}"), flags)
+        };
+        let traceparent = format!("00-{}-{span_id}-{flags:02x}", self.trace_id());
+        [("traceparent", traceparent), ("x-request-id", self.request_id().to_owned())]
     }
 
     pub(crate) fn request_id_header(&self) -> HeaderValue {
@@ -152,9 +172,11 @@ mod tests {
     use std::collections::HashMap;
 
     use opentelemetry::propagation::TextMapPropagator as _;
-    use opentelemetry::trace::TraceContextExt as _;
+    use opentelemetry::trace::TracerProvider as _;
     use opentelemetry_sdk::propagation::TraceContextPropagator;
+    use opentelemetry_sdk::trace::SdkTracerProvider;
     use proptest::prelude::*;
+    use tracing_subscriber::layer::SubscriberExt as _;
 
     use super::*;
 
@@ -210,5 +232,50 @@ mod tests {
             assert_eq!(context.request_id() == given, taken, "{given}");
             assert!(!context.request_id().is_empty());
         }
+    }
+
+    fn outgoing(context: &RequestContext) -> TraceParent {
+        let [(name, traceparent), (_, request_id)] = context.outgoing_headers();
+        assert_eq!(name, "traceparent");
+        assert_eq!(request_id, context.request_id());
+        TraceParent::parse(&traceparent).unwrap()
+    }
+
+    #[test]
+    fn a_call_to_another_service_is_a_new_span_of_the_same_trace() {
+        let header = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-ff";
+        let mut headers = HeaderMap::new();
+        headers.insert(TRACEPARENT, HeaderValue::from_static(header));
+        let caller = TraceParent::parse(header).unwrap();
+        let context = RequestContext::new(&headers, IpAddr::from([127, 0, 0, 1]));
+
+        let (first, second) = (outgoing(&context), outgoing(&context));
+
+        assert_eq!(first.trace_id, caller.trace_id);
+        // The other bits mean nothing yet.
+        assert_eq!(first.flags, 1);
+        assert_ne!(first.span_id, caller.span_id);
+        assert_ne!(first.span_id, second.span_id);
+        let without_caller = RequestContext::new(&HeaderMap::new(), IpAddr::from([127, 0, 0, 1]));
+        assert_eq!(outgoing(&without_caller).flags, 0);
+    }
+
+    #[test]
+    fn an_exported_span_is_the_parent_of_a_call_to_another_service() {
+        let provider = SdkTracerProvider::builder().build();
+        let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
+
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            let span = tracing::info_span!("request").entered();
+            let exported = span.context().span().span_context().clone();
+            let mut context = RequestContext::new(&HeaderMap::new(), IpAddr::from([127, 0, 0, 1]));
+            context.set_trace_id(u128::from_be_bytes(exported.trace_id().to_bytes()));
+
+            let call = outgoing(&context);
+
+            assert_eq!(call.trace_id.to_be_bytes(), exported.trace_id().to_bytes());
+            assert_eq!(call.span_id.to_be_bytes(), exported.span_id().to_bytes());
+            assert_eq!(call.flags, 1);
+        });
     }
 }
