@@ -42,7 +42,7 @@ use crate::config::Networks;
 use crate::context::{REQUEST_ID, RequestContext, TraceParent};
 use crate::metrics::{MethodLabel, WorkerMetrics};
 use crate::telemetry::{ACCESS_LOG, SPANS};
-use crate::{Problem, RateLimiter};
+use crate::{Problem, RateLimiter, causes};
 
 /// The status that the log and the metrics show for a request whose client did not wait for the answer,
 /// as nginx has it; it is never sent.
@@ -251,6 +251,10 @@ impl Exchange {
                 self.end(status, cause.as_deref());
                 BoxBody::new(bytes)
             }
+            Err(body) if self.method == Method::HEAD => {
+                self.end(status, cause.as_deref());
+                BoxBody::new(UnsentBody(body.size()))
+            }
             Err(body) => BoxBody::new(ObservedBody { body, exchange: self }),
         })
     }
@@ -450,9 +454,27 @@ impl MessageBody for ObservedBody {
         let status = exchange.status.get().unwrap_or_default();
         match &next {
             Poll::Ready(None) => exchange.end(status, None),
-            Poll::Ready(Some(Err(error))) => exchange.end(status, Some(&error.to_string())),
+            Poll::Ready(Some(Err(error))) => exchange.end(status, Some(&causes(error.as_ref()))),
             _ => {}
         }
         next
+    }
+}
+
+/// In place of a stream that answers HEAD: actix-web would read it to its end and throw it away.
+struct UnsentBody(BodySize);
+
+impl MessageBody for UnsentBody {
+    type Error = std::convert::Infallible;
+
+    fn size(&self) -> BodySize {
+        self.0
+    }
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Poll::Ready(None)
     }
 }

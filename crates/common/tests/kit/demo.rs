@@ -43,6 +43,7 @@ pub(crate) fn routes(config: &mut ServiceConfig<'_>) {
         .service(get_panic)
         .service(get_failure)
         .service(get_stream)
+        .service(get_broken_stream)
         .service(get_gate)
         .service(post_gate);
 }
@@ -110,6 +111,15 @@ async fn get_failure() -> Result<&'static str, Problem> {
 async fn get_stream() -> HttpResponse {
     let endless = stream::repeat(Bytes::from_static(&[b'x'; 1024]));
     HttpResponse::Ok().streaming(endless.map(Ok::<_, std::io::Error>))
+}
+
+/// A stream that breaks off.
+#[utoipa::path(responses((status = 200)))]
+#[get("/broken-stream")]
+async fn get_broken_stream() -> HttpResponse {
+    let parts =
+        [Ok(Bytes::from_static(b"a part")), Err(Outer(std::io::Error::other("inner cause")))];
+    HttpResponse::Ok().streaming(stream::iter(parts))
 }
 
 /// Answers once somebody has posted to it.

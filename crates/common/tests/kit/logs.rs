@@ -122,6 +122,24 @@ async fn a_stream_is_logged_when_it_ends_even_if_its_client_leaves() {
 }
 
 #[tokio::test]
+async fn a_stream_that_breaks_off_is_logged_once_with_its_causes() {
+    let app = demo::start(&[]);
+    let id = "breaks-off";
+
+    let answer = app.request(Method::GET, "/broken-stream").header("x-request-id", id).send().await;
+
+    let received = async { answer?.bytes().await };
+    assert!(received.await.is_err());
+    let lines = app.logs_of(id).await;
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!(lines[0]["error"], "outer cause: inner cause");
+    let others = test_support::logs(|line| {
+        line["request_id"].is_null() && line.to_string().contains("inner cause")
+    });
+    assert_eq!(others, Vec::<Value>::new());
+}
+
+#[tokio::test]
 async fn what_clients_send_cannot_break_a_line() {
     let app = demo::start(&[]);
     let mut connection = app.connect().await;

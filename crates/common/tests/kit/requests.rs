@@ -97,6 +97,19 @@ async fn head_is_get_without_the_body() {
 }
 
 #[tokio::test]
+async fn head_reads_nothing_of_a_stream() {
+    let app = demo::start(&[]);
+    let mut connection = app.connect().await;
+
+    connection.send("HEAD /stream HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    let all = connection.rest().await;
+
+    assert!(all.starts_with("HTTP/1.1 200 OK\r\n"), "{all}");
+    assert!(all.contains("transfer-encoding: chunked\r\n"), "{all}");
+    assert!(all.ends_with("\r\n\r\n"), "{all}");
+}
+
+#[tokio::test]
 async fn paths_work_with_a_trailing_slash() {
     let app = demo::start(&[]);
 
