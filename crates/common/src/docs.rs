@@ -4,6 +4,7 @@ use actix_web::http::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CON
 use actix_web::http::{Method, StatusCode};
 use actix_web::{App, HttpRequest, HttpResponse, get, web};
 use bytes::Bytes;
+use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
 use utoipa_actix_web::AppExt as _;
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -52,9 +53,13 @@ pub(crate) fn document_of(
                 .build(),
         ))
         .build();
+    // The order of the page: what the service is for comes first.
+    let tags = [(service.name, service.description), ("operations", "What every service answers")];
+    let tags =
+        tags.map(|(name, text)| TagBuilder::new().name(name).description(Some(text)).build());
     let (_, mut document) = App::new()
         .into_utoipa_app()
-        .openapi(OpenApiBuilder::new().info(info).build())
+        .openapi(OpenApiBuilder::new().info(info).tags(Some(tags)).build())
         .configure(configure)
         .split_for_parts();
     document.servers = None;
