@@ -91,8 +91,8 @@ struct Plan {
 
 const FULL: Plan = Plan {
     warm_up: Duration::from_secs(2),
-    rounds: 7,
-    round: Duration::from_secs(3),
+    rounds: 15,
+    round: Duration::from_secs(2),
     latency: Duration::from_secs(10),
     starts: 11,
 };
@@ -257,20 +257,26 @@ async fn compare(
 ) -> Result<(u64, Vec<Row>)> {
     let mut made = 0;
     let [mut rate, mut cpu_us] = [(); 2].map(|()| [Samples::default(), Samples::default()]);
+    let mut ratio = Samples::default();
     for round in 0..=plan.rounds {
+        let warm_up = round == 0;
+        let time = if warm_up { plan.warm_up } else { plan.round };
+        let mut spent_us = [0.0; 2];
         for (side, server) in [service, bare].into_iter().enumerate() {
-            let warm_up = round == 0;
-            let time = if warm_up { plan.warm_up } else { plan.round };
             let before = server.cpu_time()?;
             let load = load::closed(server.addr, request.target, time).await?;
             let spent = server.cpu_time()?.saturating_sub(before);
-            if !warm_up {
-                rate[side].push(load.rate);
-                cpu_us[side].push(spent.as_secs_f64() * 1e6 / f64::from(load.requests));
-            }
+            spent_us[side] = spent.as_secs_f64() * 1e6 / f64::from(load.requests);
             if side == 0 {
                 made += u64::from(load.requests);
             }
+            if !warm_up {
+                rate[side].push(load.rate);
+                cpu_us[side].push(spent_us[side]);
+            }
+        }
+        if !warm_up {
+            ratio.push(spent_us[0] / spent_us[1]);
         }
     }
     // A round number, so that runs can be compared.
@@ -283,14 +289,13 @@ async fn compare(
 
     let row = |figure: &str| Row::new(entry.service, request.target, figure);
     let both = |figure: &str, [service, bare]: [String; 2]| row(figure).service(service).bare(bare);
-    let ratio = cpu_us[0].median() / cpu_us[1].median();
-    let ratio_row = row("CPU a request, ratio");
+    let ratio_row = row("CPU a request, ratio").service(ratio.with_range(""));
     let rows = vec![
         both("requests a second", rate.each_ref().map(|rate| format!("{:.0}", rate.median()))),
-        both("CPU a request", cpu_us.each_ref().map(|cpu| cpu.with_range("µs"))),
+        both("CPU a request", cpu_us.each_ref().map(|cpu| cpu.with_range(" µs"))),
         match request.cpu_ratio {
-            Some(most) => ratio_row.at_most(ratio, most, ""),
-            None => ratio_row.service(format!("{ratio:.2}")),
+            Some(most) => ratio_row.target(format!("≤ {most:.2}"), ratio.median() <= most),
+            None => ratio_row,
         },
         both(
             &format!("p50, p90, p99, p99.9 at {fixed_rate}/s"),

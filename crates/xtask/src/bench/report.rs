@@ -29,7 +29,7 @@ impl Samples {
     pub(super) fn with_range(&self, unit: &str) -> String {
         let (least, greatest) = (self.0.first(), self.0.last());
         let [least, greatest] = [least, greatest].map(|end| end.copied().unwrap_or_default());
-        format!("{:.2} {unit} ({least:.2} to {greatest:.2})", self.median())
+        format!("{:.2}{unit} ({least:.2} to {greatest:.2})", self.median())
     }
 }
 
@@ -158,7 +158,7 @@ mod tests {
         for sample in [3.0, 1.0, 20.0] {
             samples.push(sample);
         }
-        assert_eq!(samples.with_range("ms"), "3.00 ms (1.00 to 20.00)");
+        assert_eq!(samples.with_range(" ms"), "3.00 ms (1.00 to 20.00)");
     }
 
     #[test]
