@@ -330,7 +330,7 @@ impl Exchange {
                         $level,
                         "req.method" = self.method.as_str(),
                         "req.url" = self.url(),
-                        "req.client" = self.context.client().to_string(),
+                        "req.client" = %self.context.client(),
                         "req.user-agent" = &*text(self.user_agent.as_ref()).unwrap_or("N/A".into()),
                         "res.status_code" = status,
                         duration_ms = (duration_ms * 1e3).round() / 1e3,

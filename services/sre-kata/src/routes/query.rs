@@ -2,7 +2,7 @@
 
 mod input;
 
-use actix_web::http::header::{ACCEPT, Accept, Header as _};
+use actix_web::http::header::{ACCEPT, Accept, CONTENT_TYPE, Header as _, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, get, mime, post};
 use common::problem::ProblemDetails;
 use serde::Serialize;
@@ -77,14 +77,15 @@ fn answer(request: &HttpRequest, text: &Subject) -> HttpResponse {
         HttpResponse::Ok().json(Counted { param, count })
     } else {
         HttpResponse::Ok()
-            .content_type(mime::TEXT_PLAIN_UTF_8)
+            .insert_header((CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8")))
             .body(format!("Result: The amount of reoccurrence characters in {param} is {count}!"))
     }
 }
 
 /// Whether the client would rather have JSON; text goes to those who do not care.
 fn prefers_json(request: &HttpRequest) -> bool {
-    if !request.headers().contains_key(ACCEPT) {
+    // Most clients send none or this; parsing it costs more than counting.
+    if request.headers().get_all(ACCEPT).all(|value| value == "*/*") {
         return false;
     }
     let Ok(accept) = Accept::parse(request) else {
