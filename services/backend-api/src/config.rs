@@ -1,0 +1,155 @@
+//! What the service is configured by.
+
+use std::time::Duration;
+
+use common::Loader;
+use common::config::Secret;
+use reqwest::Url;
+use reqwest::header::HeaderValue;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::SERVICE;
+
+/// The configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What all services share.
+    pub common: common::Config,
+    /// The operation of `/api_1`.
+    pub operation: OperationConfig,
+    /// The external service.
+    pub external: ExternalConfig,
+}
+
+impl AsRef<common::Config> for Config {
+    fn as_ref(&self) -> &common::Config {
+        &self.common
+    }
+}
+
+impl Config {
+    /// Reads the variables.
+    pub fn load(loader: &mut Loader) -> Self {
+        let common = common::Config::load(&SERVICE, loader);
+        let operation = loader.section();
+        let external: ExternalConfig = loader.section();
+        let key = external.external_integration_key.as_ref();
+        loader.require("EXTERNAL_INTEGRATION_KEY", key);
+        // More than a client waits for would also overflow the clock.
+        let sensible = Duration::from_millis(1)..=Duration::from_hours(1);
+        if !sensible.contains(&external.external_api_timeout) {
+            loader.problem("EXTERNAL_API_TIMEOUT", "must be from 1ms to 1h");
+        }
+        Self { common, operation, external }
+    }
+}
+
+/// The operation of `/api_1`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default)]
+pub struct OperationConfig {
+    /// `OPERATION_DELAY`: how long an operation takes, `500ms`.
+    #[serde(with = "humantime_serde")]
+    pub operation_delay: Duration,
+}
+
+impl Default for OperationConfig {
+    fn default() -> Self {
+        Self { operation_delay: Duration::from_millis(500) }
+    }
+}
+
+/// The external service.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default)]
+pub struct ExternalConfig {
+    /// `EXTERNAL_INTEGRATION_KEY`: what this service shows the external one; required.
+    pub external_integration_key: Option<IntegrationKey>,
+    /// `EXTERNAL_API_URL`: what to get from the external service, an `http` or `https` URL without
+    /// credentials; without it nothing is called.
+    pub external_api_url: Option<ExternalUrl>,
+    /// `EXTERNAL_API_TIMEOUT`: how long the external service may take until its answer begins, all
+    /// attempts together, and then how long it may pause; `10s`, from 1 ms to 1 h.
+    #[serde(with = "humantime_serde")]
+    pub external_api_timeout: Duration,
+    /// `EXTERNAL_API_RETRIES`: how often a call is tried again that could not connect or was answered
+    /// with 502, 503 or 504; 2.
+    pub external_api_retries: u32,
+}
+
+impl Default for ExternalConfig {
+    fn default() -> Self {
+        Self {
+            external_integration_key: None,
+            external_api_url: None,
+            external_api_timeout: Duration::from_secs(10),
+            external_api_retries: 2,
+        }
+    }
+}
+
+/// The key, as the value of a header `Authorization`.
+#[derive(Clone, Debug)]
+pub struct IntegrationKey {
+    secret: Secret,
+    authorization: HeaderValue,
+}
+
+impl IntegrationKey {
+    /// `Bearer <key>`, marked as sensitive.
+    #[must_use]
+    pub fn authorization(&self) -> HeaderValue {
+        self.authorization.clone()
+    }
+}
+
+impl<'de> Deserialize<'de> for IntegrationKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let secret = Secret::deserialize(deserializer)?;
+        if secret.expose().trim().is_empty() {
+            return Err(D::Error::custom("is blank"));
+        }
+        let mut authorization = HeaderValue::try_from(format!("Bearer {}", secret.expose()))
+            .map_err(|_| D::Error::custom("has characters that no HTTP header can carry"))?;
+        authorization.set_sensitive(true);
+        Ok(Self { secret, authorization })
+    }
+}
+
+impl Serialize for IntegrationKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.secret.serialize(serializer)
+    }
+}
+
+/// Where the external service is: an `http` or `https` URL without credentials.
+#[derive(Clone, Debug)]
+pub struct ExternalUrl(Url);
+
+impl ExternalUrl {
+    /// The URL itself.
+    #[must_use]
+    pub fn url(&self) -> &Url {
+        &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for ExternalUrl {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        // A parsed URL of these schemes has a host.
+        Url::parse(&text)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https"))
+            .filter(|url| url.username().is_empty() && url.password().is_none())
+            .map(Self)
+            .ok_or_else(|| D::Error::custom("must be an http or https URL without credentials"))
+    }
+}
+
+impl Serialize for ExternalUrl {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.as_str())
+    }
+}

@@ -1,0 +1,177 @@
+//! The external service, and how it is called.
+
+mod answer;
+mod metrics;
+mod retry;
+
+use std::time::Duration;
+
+use common::StartError;
+use common::context::RequestContext;
+use reqwest::header::{AUTHORIZATION, HeaderMap};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Response, StatusCode, Url};
+use tokio::time::{Instant, sleep, timeout_at};
+
+pub(crate) use answer::Answer;
+pub(crate) use metrics::Outcome;
+
+use metrics::ExternalMetrics;
+
+use crate::config::{ExternalConfig, IntegrationKey};
+use crate::error::Error;
+
+/// How many redirects one call follows.
+const MAX_REDIRECTS: usize = 5;
+
+/// How long an unused connection is kept: less than servers usually keep theirs, so that a call rarely
+/// takes one that is about to close.
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The external service, for all workers.
+#[derive(Debug)]
+pub(crate) struct External {
+    target: Option<Target>,
+    timeout: Duration,
+    retries: u32,
+    metrics: ExternalMetrics,
+}
+
+#[derive(Debug)]
+struct Target {
+    client: Client,
+    url: Url,
+}
+
+impl External {
+    /// Connects when it is first called.
+    ///
+    /// # Errors
+    /// When there is no key, or there are no CA certificates for an `https` URL.
+    pub(crate) fn new(
+        config: &ExternalConfig,
+        metrics: &common::Metrics,
+    ) -> Result<Self, StartError> {
+        let key = config
+            .external_integration_key
+            .as_ref()
+            .ok_or_else(|| StartError::Other("EXTERNAL_INTEGRATION_KEY is required".into()))?;
+        let timeout = config.external_api_timeout;
+        let target = config.external_api_url.as_ref().map(|url| {
+            let url = url.url().clone();
+            let client = client(&url, key, timeout)?;
+            Ok(Target { client, url })
+        });
+        Ok(Self {
+            target: target
+                .transpose()
+                .map_err(|error: reqwest::Error| StartError::Other(error.into()))?,
+            timeout,
+            retries: config.external_api_retries,
+            metrics: metrics.register(ExternalMetrics::register),
+        })
+    }
+
+    /// What the external service answers, with a body that is still on its way; none where no external
+    /// service is configured.
+    ///
+    /// # Errors
+    /// When no 2xx came in time.
+    pub(crate) async fn get(&self) -> Result<Option<Answer>, Error> {
+        let Some(target) = &self.target else {
+            return Ok(None);
+        };
+        let mut call = self.metrics.begin();
+        let result = self.get_with_retries(target).await;
+        call.head_ends();
+        match result {
+            Ok(response) => Ok(Some(Answer::new(response, call, self.timeout))),
+            Err(error) => {
+                call.end(error.outcome());
+                Err(error)
+            }
+        }
+    }
+
+    async fn get_with_retries(&self, target: &Target) -> Result<Response, Error> {
+        let deadline = Instant::now() + self.timeout;
+        let mut retry = 0;
+        loop {
+            let error = match timeout_at(deadline, target.get()).await {
+                Ok(Ok(response)) => return Ok(response),
+                Ok(Err(error)) => error,
+                Err(_) => return Err(Error::TimedOut),
+            };
+            let left = deadline.saturating_duration_since(Instant::now());
+            match retry::wait(&error, retry) {
+                Some(wait) if retry < self.retries && wait < left => {
+                    tracing::debug!(error = common::causes(&error), "Trying again");
+                    sleep(wait).await;
+                }
+                // What is known now is better than a time-out later.
+                _ => return Err(error),
+            }
+            self.metrics.retries.inc();
+            retry += 1;
+        }
+    }
+}
+
+impl Target {
+    async fn get(&self) -> Result<Response, Error> {
+        let mut request = self.client.get(self.url.clone());
+        let headers = RequestContext::with_current(RequestContext::outgoing_headers);
+        for (name, value) in headers.into_iter().flatten() {
+            request = request.header(name, value);
+        }
+        let response = request.send().await.map_err(|error| {
+            // Where a redirect leads may be a secret of the external service.
+            let error = error.without_url();
+            if error.is_redirect() { Error::Redirect(error) } else { Error::Unreachable(error) }
+        })?;
+        match response.status() {
+            status if status.is_success() => Ok(response),
+            status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+                Err(Error::KeyRefused(status.as_u16()))
+            }
+            status => Err(Error::Status {
+                status: status.as_u16(),
+                retry_after: retry::retry_after(response.headers()),
+            }),
+        }
+    }
+}
+
+/// A client that shows the key to the URL's origin and to no other.
+fn client(url: &Url, key: &IntegrationKey, timeout: Duration) -> reqwest::Result<Client> {
+    let origin = url.origin();
+    let redirects = Policy::custom(move |redirect| {
+        if redirect.url().origin() != origin {
+            redirect.error("to another origin")
+        } else if redirect.previous().len() > MAX_REDIRECTS {
+            redirect.error("too many redirects")
+        } else {
+            redirect.follow()
+        }
+    });
+    let mut client = Client::builder()
+        .default_headers(HeaderMap::from_iter([(AUTHORIZATION, key.authorization())]))
+        .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
+        .redirect(redirects)
+        .referer(false)
+        // One lost connect leaves time for another.
+        .connect_timeout(timeout / 2)
+        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+        // A proxy would be one more that sees the key.
+        .no_proxy()
+        // The body is handed through as it is, whatever other crates switch on.
+        .no_gzip()
+        .no_brotli()
+        .no_zstd()
+        .no_deflate();
+    if url.scheme() == "http" {
+        // It cannot come to TLS, so there need not be CA certificates.
+        client = client.tls_certs_only([]);
+    }
+    client.build()
+}

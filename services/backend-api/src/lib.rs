@@ -1,0 +1,37 @@
+#![doc = include_str!("../README.md")]
+
+mod config;
+mod error;
+mod external;
+mod operation;
+mod routes;
+
+use actix_web::web::Data;
+use common::{Kit, Running, Service, StartError};
+use utoipa::openapi::OpenApi;
+
+pub use config::{Config, ExternalConfig, ExternalUrl, IntegrationKey, OperationConfig};
+
+use external::External;
+
+/// Who this service is.
+pub const SERVICE: Service = common::service!(port: 5000);
+
+/// Starts the service. Must be called inside a tokio runtime.
+///
+/// # Errors
+/// When its address cannot be listened on, or there are no CA certificates for an `https` URL.
+pub fn build(config: &Config) -> Result<Running, StartError> {
+    let kit = Kit::new(SERVICE, &config.common);
+    let external = Data::new(External::new(&config.external, &kit.metrics)?);
+    let operation = Data::new(config.operation.clone());
+    kit.serve(move |routes| {
+        routes.app_data(external.clone()).app_data(operation.clone()).configure(routes::configure);
+    })
+}
+
+/// The OpenAPI document.
+#[must_use]
+pub fn document() -> OpenApi {
+    common::docs::document(&SERVICE, routes::configure)
+}
