@@ -20,14 +20,30 @@ pub(crate) struct Service {
 }
 
 /// In the order of the printed tables.
-pub(crate) const SERVICES: &[Service] = &[Service {
-    name: "sre-kata",
-    package: "sre-kata",
-    args: &[],
-    port: 8003,
-    env: &[],
-    requests: requests::SRE_KATA,
-}];
+pub(crate) const SERVICES: &[Service] = &[
+    Service {
+        name: "backend-api",
+        package: "backend-api",
+        args: &[],
+        port: 5002,
+        env: &[
+            ("EXTERNAL_INTEGRATION_KEY", DEVELOPMENT_KEY),
+            ("EXTERNAL_API_URL", "http://127.0.0.1:5001/logs/download"),
+        ],
+        requests: requests::BACKEND_API,
+    },
+    Service {
+        name: "sre-kata",
+        package: "sre-kata",
+        args: &[],
+        port: 8003,
+        env: &[],
+        requests: requests::SRE_KATA,
+    },
+];
+
+/// What backend-api shows data-api; it protects nothing.
+const DEVELOPMENT_KEY: &str = "development-key";
 
 impl Service {
     /// Where it is found in development, without a final slash.

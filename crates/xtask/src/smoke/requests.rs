@@ -25,6 +25,14 @@ pub(crate) const COMMON: &[Request] = &[
     get("/no-such-path").problem(404),
 ];
 
+pub(crate) const BACKEND_API: &[Request] = &[
+    get("/api_1").containing(TEXT, "completed: "),
+    get("/health_check").text("healthy"),
+    // The log files of data-api, if it has any yet.
+    get("/download_external_logs").containing("application/x-ndjson", ""),
+    request("POST", "/api_1").problem(405).answering(&[("allow", "GET")]),
+];
+
 pub(crate) const SRE_KATA: &[Request] = &[
     get("/healthcheck").text("OK"),
     get("/query?param=acx333x")
