@@ -4,6 +4,7 @@ use actix_web::http::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CON
 use actix_web::http::{Method, StatusCode};
 use actix_web::{App, HttpRequest, HttpResponse, get, web};
 use bytes::Bytes;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
 use utoipa_actix_web::AppExt as _;
@@ -63,7 +64,18 @@ pub(crate) fn document_of(
         .configure(configure)
         .split_for_parts();
     document.servers = None;
+    describe_security(&mut document);
     document
+}
+
+/// Describes the scheme `bearerAuth` where an operation asks for it.
+fn describe_security(document: &mut OpenApi) {
+    let is_used = document.to_json().is_ok_and(|json| json.contains("\"bearerAuth\""));
+    if is_used {
+        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("bearerAuth", scheme);
+    }
 }
 
 /// Which of a service's endpoints a port has.
