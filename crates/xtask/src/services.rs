@@ -33,6 +33,14 @@ pub(crate) const SERVICES: &[Service] = &[
         requests: requests::BACKEND_API,
     },
     Service {
+        name: "data-api",
+        package: "data-api",
+        args: &[],
+        port: 5001,
+        env: &[("LOG_FILES_DIR", "data/logs"), ("LOGS_API_KEY", DEVELOPMENT_KEY)],
+        requests: requests::DATA_API,
+    },
+    Service {
         name: "sre-kata",
         package: "sre-kata",
         args: &[],
@@ -42,7 +50,7 @@ pub(crate) const SERVICES: &[Service] = &[
     },
 ];
 
-/// What backend-api shows data-api; it protects nothing.
+/// What backend-api shows data-api, and data-api wants to see; it protects nothing.
 const DEVELOPMENT_KEY: &str = "development-key";
 
 impl Service {

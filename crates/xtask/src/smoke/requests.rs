@@ -33,6 +33,21 @@ pub(crate) const BACKEND_API: &[Request] = &[
     request("POST", "/api_1").problem(405).answering(&[("allow", "GET")]),
 ];
 
+/// The development key; another deployment's is not known here, and its logs stay closed.
+const WITH_KEY: Headers = &[("authorization", "Bearer development-key")];
+
+pub(crate) const DATA_API: &[Request] = &[
+    get("/").containing(TEXT, "Log: "),
+    get("/health_check").text("healthy"),
+    get("/logs?limit=1").headers(WITH_KEY).containing(JSON, r#"[{"name":"log_"#),
+    get("/logs?limit=0").headers(WITH_KEY).problem(422),
+    get("/logs").problem(401),
+    get("/logs/download").headers(WITH_KEY).containing("application/x-ndjson", r#"{"name":"log_"#),
+    get("/logs/log_0.000000000.txt").headers(WITH_KEY).problem(404),
+    get("/logs/..%2fpasswd").headers(WITH_KEY).problem(404),
+    request("POST", "/").problem(405).answering(&[("allow", "GET")]),
+];
+
 pub(crate) const SRE_KATA: &[Request] = &[
     get("/healthcheck").text("OK"),
     get("/query?param=acx333x")

@@ -1,0 +1,79 @@
+//! What the service is configured by.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use common::Loader;
+use common::config::Secret;
+use serde::{Deserialize, Serialize};
+
+use crate::SERVICE;
+
+/// The configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What all services share.
+    pub common: common::Config,
+    /// The work that a request stands for.
+    pub processing: ProcessingConfig,
+    /// The log files.
+    pub log_files: LogFilesConfig,
+}
+
+/// The work that a request stands for.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default)]
+pub struct ProcessingConfig {
+    /// `PROCESSING_DELAY`: how long `GET /` works before it writes, `3s`.
+    #[serde(with = "humantime_serde")]
+    pub processing_delay: Duration,
+}
+
+impl Default for ProcessingConfig {
+    fn default() -> Self {
+        Self { processing_delay: Duration::from_secs(3) }
+    }
+}
+
+/// The log files.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default)]
+pub struct LogFilesConfig {
+    /// `LOG_FILES_DIR`: their directory, which this process owns alone; made at the start if it is
+    /// missing, `/var/data/logs`.
+    pub log_files_dir: PathBuf,
+    /// `LOG_RETENTION_FILES`: how many are kept, at least one, `100000`.
+    pub log_retention_files: NonZeroUsize,
+    /// `LOGS_API_KEY`: what a client must know to read them, visible ASCII; by default anybody may.
+    pub logs_api_key: Option<Secret>,
+}
+
+impl Default for LogFilesConfig {
+    fn default() -> Self {
+        Self {
+            log_files_dir: "/var/data/logs".into(),
+            log_retention_files: NonZeroUsize::MIN.saturating_add(99_999),
+            logs_api_key: None,
+        }
+    }
+}
+
+impl AsRef<common::Config> for Config {
+    fn as_ref(&self) -> &common::Config {
+        &self.common
+    }
+}
+
+impl Config {
+    /// Reads the variables.
+    pub fn load(loader: &mut Loader) -> Self {
+        let common = common::Config::load(&SERVICE, loader);
+        let (processing, log_files) = (loader.section(), loader.section::<LogFilesConfig>());
+        let key = log_files.logs_api_key.as_ref().map_or("", Secret::expose);
+        if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+            loader.problem("LOGS_API_KEY", "expected visible ASCII without spaces");
+        }
+        Self { common, processing, log_files }
+    }
+}

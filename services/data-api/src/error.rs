@@ -1,0 +1,50 @@
+//! What can go wrong.
+
+use std::io;
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
+use common::Problem;
+use rustix::io::Errno;
+
+/// Why a request is not answered as it wishes.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("the log volume cannot be written")]
+    NotWritten(#[source] Errno),
+    #[error("the log volume cannot be read")]
+    NotRead(#[source] io::Error),
+    #[error("the log files are still being listed")]
+    Loading,
+    #[error("there is no such log file")]
+    NotFound,
+    #[error("`Authorization: Bearer <key>` is missing or wrong")]
+    Unauthorized,
+    #[error("`limit` must be a number from 1 to 1000")]
+    BadLimit,
+    #[error("`cursor` must come from the header `Link` of a page")]
+    BadCursor,
+    #[error("`since` must be a time by RFC 3339, its `+` written as `%2B`")]
+    BadSince,
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let detail = error.to_string();
+        let problem = |status| Self::new(status).detail(detail);
+        match error {
+            Error::NotWritten(cause) => problem(StatusCode::INSUFFICIENT_STORAGE).caused_by(cause),
+            Error::NotRead(cause) => problem(StatusCode::SERVICE_UNAVAILABLE).caused_by(cause),
+            Error::Loading => {
+                problem(StatusCode::SERVICE_UNAVAILABLE).retry_after(Duration::from_secs(1))
+            }
+            Error::NotFound => problem(StatusCode::NOT_FOUND),
+            Error::Unauthorized => problem(StatusCode::UNAUTHORIZED)
+                .header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")),
+            Error::BadLimit | Error::BadCursor | Error::BadSince => {
+                problem(StatusCode::UNPROCESSABLE_ENTITY)
+            }
+        }
+    }
+}

@@ -1,0 +1,36 @@
+#![doc = include_str!("../README.md")]
+
+mod config;
+mod error;
+mod log_files;
+mod routes;
+
+use actix_web::web::Data;
+use common::{Kit, Running, Service, StartError};
+use utoipa::openapi::OpenApi;
+
+pub use config::{Config, LogFilesConfig, ProcessingConfig};
+
+use log_files::LogFiles;
+
+/// Who this service is.
+pub const SERVICE: Service = common::service!(port: 5000);
+
+/// Starts the service. Must be called inside a tokio runtime.
+///
+/// # Errors
+/// When its address cannot be listened on.
+pub fn build(config: &Config) -> Result<Running, StartError> {
+    let kit = Kit::new(SERVICE, &config.common);
+    let files = Data::new(LogFiles::start(&config.log_files, &kit));
+    let config = Data::new(config.clone());
+    kit.serve(move |routes| {
+        routes.app_data(files.clone()).app_data(config.clone()).configure(routes::configure);
+    })
+}
+
+/// The OpenAPI document.
+#[must_use]
+pub fn document() -> OpenApi {
+    common::docs::document(&SERVICE, routes::configure)
+}

@@ -1,0 +1,269 @@
+//! The log files: written durably, counted in memory, read, and removed when they are too many.
+
+mod directory;
+mod index;
+mod metrics;
+mod stamp;
+mod writer;
+
+use std::io;
+use std::ops::Range;
+use std::panic::resume_unwind;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use common::Kit;
+use common::probes::CheckError;
+use futures_util::{Stream, StreamExt as _, future, stream};
+use rustix::io::Errno;
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+
+use directory::Directory;
+use index::Index;
+use metrics::LogFilesMetrics;
+pub(crate) use stamp::Stamp;
+use writer::{Job, MAX_BATCH};
+
+use crate::config::LogFilesConfig;
+use crate::error::Error;
+
+/// How many files of a download are read at once.
+const CHUNK: usize = 256;
+
+/// How many files are removed before others get their turn.
+const REMOVAL_STEP: usize = 256;
+
+/// How long others get their turn.
+const REMOVAL_PAUSE: Duration = Duration::from_millis(10);
+
+/// How long to wait after a failure before the next attempt.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// How old a temporary file is that nobody writes any more.
+const LEFTOVER_AGE: Duration = Duration::from_mins(10);
+
+/// The log files; clones share them.
+#[derive(Clone, Debug)]
+pub(crate) struct LogFiles {
+    jobs: mpsc::Sender<Job>,
+    shared: Arc<Shared>,
+}
+
+/// A log file that was read.
+#[derive(Debug)]
+pub(crate) struct LogFile {
+    pub(crate) stamp: Stamp,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Which files come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    NewestFirst,
+    OldestFirst,
+}
+
+/// Some files, and the range that those behind them are in.
+pub(crate) type Page = (Vec<LogFile>, Option<Range<Stamp>>);
+
+impl LogFiles {
+    /// Begins to read the directory, and to write, remove and check in the background.
+    pub(crate) fn start(config: &LogFilesConfig, kit: &Kit) -> Self {
+        let shared = Arc::new(Shared {
+            path: config.log_files_dir.clone(),
+            retention: config.log_retention_files.get(),
+            index: Mutex::default(),
+            wake: Notify::new(),
+            metrics: LogFilesMetrics::register(&kit.metrics),
+        });
+        let (jobs, queue) = mpsc::channel(MAX_BATCH);
+        kit.tasks.spawn(writer::run(Arc::clone(&shared), queue));
+        kit.tasks.spawn(tend(Arc::clone(&shared)));
+        let (checked, turn) = (Arc::clone(&shared), Arc::new(Semaphore::new(1)));
+        kit.readiness.check(&kit.tasks, "log-volume", move || {
+            check(Arc::clone(&checked), Arc::clone(&turn))
+        });
+        Self { jobs, shared }
+    }
+
+    /// Writes a message and a newline to a file of its own. The file is durable when this returns.
+    pub(crate) async fn write(&self, message: &'static str) -> Result<Stamp, Error> {
+        let (done, written) = oneshot::channel();
+        let sent = self.jobs.send(Job { message, done }).await.is_ok();
+        let written = if sent { written.await.ok() } else { None };
+        // The writer outlives all requests, unless it panicked or the grace period ran out.
+        written.unwrap_or(Err(Errno::CANCELED)).map_err(Error::NotWritten)
+    }
+
+    /// One file.
+    pub(crate) async fn read(&self, stamp: Stamp) -> Result<LogFile, Error> {
+        let shared = Arc::clone(&self.shared);
+        let mut found = blocking(move || shared.read(|_| Ok(vec![stamp]))).await?;
+        found.pop().ok_or(Error::NotFound)
+    }
+
+    /// The first files of a range, at most `limit`; fewer where some are gone.
+    pub(crate) async fn page(
+        &self,
+        range: Range<Stamp>,
+        order: Order,
+        limit: usize,
+    ) -> Result<Page, Error> {
+        let shared = Arc::clone(&self.shared);
+        blocking(move || {
+            let mut rest = None;
+            let files = shared.read(|index| {
+                let stamps;
+                (stamps, rest) = index.first(range, order, limit)?;
+                Ok(stamps)
+            })?;
+            Ok((files, rest))
+        })
+        .await
+    }
+
+    /// The files of a time and later, those that are there now, oldest first, some at once: the next are
+    /// read when these have been taken.
+    pub(crate) async fn download(
+        &self,
+        since: Stamp,
+    ) -> Result<impl Stream<Item = Result<Vec<LogFile>, Error>> + use<>, Error> {
+        let end = self
+            .shared
+            .with_index(|index| index.stamps.last().map_or(Stamp::FIRST, |last| last.next()));
+        // What is wrong with the volume at the start can still be answered.
+        let (first, rest) = self.page(since..end, Order::OldestFirst, CHUNK).await?;
+        let files = self.clone();
+        let others = stream::try_unfold(rest, move |rest| {
+            let files = files.clone();
+            async move {
+                match rest {
+                    Some(range) => files.page(range, Order::OldestFirst, CHUNK).await.map(Some),
+                    None => Ok(None),
+                }
+            }
+        });
+        Ok(stream::once(future::ready(Ok(first))).chain(others))
+    }
+}
+
+impl LogFile {
+    /// The line that the file holds.
+    pub(crate) fn message(&self) -> String {
+        let line = self.bytes.strip_suffix(b"\n").unwrap_or(&self.bytes);
+        String::from_utf8_lossy(line).into_owned()
+    }
+}
+
+/// What requests and background work share.
+#[derive(Debug)]
+struct Shared {
+    path: PathBuf,
+    retention: usize,
+    index: Mutex<Index>,
+    /// There is something to list or to remove.
+    wake: Notify,
+    metrics: LogFilesMetrics,
+}
+
+impl Shared {
+    /// Opens the directory. If it is another than the last time, the index begins anew.
+    fn open(&self) -> io::Result<Directory> {
+        if self.with_index(|index| index.directory.is_none()) {
+            // Not later on: then a directory that is missing belongs to a volume that is.
+            std::fs::create_dir_all(&self.path)?;
+        }
+        let directory = Directory::open(&self.path)?;
+        if self.with_index(|index| index.turn_to(directory.id)) {
+            self.wake.notify_one();
+        }
+        Ok(directory)
+    }
+
+    fn with_index<T>(&self, f: impl FnOnce(&mut Index) -> T) -> T {
+        let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = f(&mut index);
+        self.metrics.held.set(i64::try_from(index.stamps.len()).unwrap_or(i64::MAX));
+        result
+    }
+
+    /// Reads the files that are chosen. Those that are gone are forgotten.
+    fn read<F>(&self, choose: F) -> Result<Vec<LogFile>, Error>
+    where
+        F: FnOnce(&Index) -> Result<Vec<Stamp>, Error>,
+    {
+        let directory = self.open().map_err(Error::NotRead)?;
+        let stamps = self.with_index(|index| choose(index))?;
+        let (mut files, mut gone) = (Vec::with_capacity(stamps.len()), Vec::new());
+        for stamp in stamps {
+            match directory.read(stamp).map_err(Error::NotRead)? {
+                Some(bytes) => files.push(LogFile { stamp, bytes }),
+                None => gone.push(stamp),
+            }
+        }
+        self.with_index(|index| {
+            for stamp in &gone {
+                index.stamps.remove(stamp);
+            }
+        });
+        Ok(files)
+    }
+
+    /// Lists the directory or removes some files; returns whether more is to be done.
+    fn tend(&self) -> io::Result<bool> {
+        let directory = self.open()?;
+        if !self.with_index(|index| index.loaded) {
+            let (found, leftovers) = directory.scan(Stamp::before(LEFTOVER_AGE))?;
+            tracing::info!(
+                log_files.found = found.len(),
+                log_files.leftovers = leftovers.len(),
+                "Listed the log files"
+            );
+            self.with_index(|index| index.add(directory.id, found, true));
+            leftovers.iter().try_for_each(|name| directory.remove(name))?;
+            return Ok(true);
+        }
+        let surplus = self.with_index(|index| index.surplus(self.retention, REMOVAL_STEP));
+        for stamp in &surplus {
+            directory.remove(&stamp.to_string())?;
+            self.with_index(|index| index.stamps.remove(stamp));
+            self.metrics.removed.inc();
+        }
+        Ok(surplus.len() == REMOVAL_STEP)
+    }
+}
+
+/// Lists and removes whenever there is something to.
+async fn tend(shared: Arc<Shared>) {
+    loop {
+        let worker = Arc::clone(&shared);
+        match blocking(move || worker.tend()).await {
+            Ok(true) => sleep(REMOVAL_PAUSE).await,
+            Ok(false) => shared.wake.notified().await,
+            Err(error) => {
+                tracing::warn!(%error, "The log files cannot be listed or removed");
+                sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+/// Whether files can be written, and it is known which there are.
+async fn check(shared: Arc<Shared>, turn: Arc<Semaphore>) -> Result<(), CheckError> {
+    // A volume that hangs takes one thread, and not one more with each check.
+    let turn = turn.try_acquire_owned()?;
+    blocking(move || {
+        let _turn = turn;
+        shared.open()?.probe()?;
+        shared.with_index(|index| index.loaded).then_some(()).ok_or(Error::Loading.into())
+    })
+    .await
+}
+
+/// Does what may take its time where it holds up nobody.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    spawn_blocking(work).await.unwrap_or_else(|error| resume_unwind(error.into_panic()))
+}

@@ -1,0 +1,18 @@
+//! The service's own endpoints.
+
+mod health_check;
+mod logs;
+mod processing;
+
+use utoipa_actix_web::service_config::ServiceConfig;
+
+/// Lists the handlers.
+pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
+    config
+        .service(processing::get_processing)
+        .service(logs::get_logs)
+        // Before the names, which it looks like.
+        .service(logs::get_logs_download)
+        .service(logs::get_log)
+        .service(health_check::get_health_check);
+}

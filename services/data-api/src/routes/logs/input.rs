@@ -1,0 +1,76 @@
+//! What a client may send.
+
+use std::future::{Ready, ready};
+use std::ops::Range;
+
+use actix_web::dev::Payload;
+use actix_web::http::header::AUTHORIZATION;
+use actix_web::{FromRequest, HttpRequest, web};
+use common::Problem;
+use serde::Deserialize;
+use subtle::ConstantTimeEq as _;
+
+use crate::Config;
+use crate::error::Error;
+use crate::log_files::Stamp;
+
+/// A client that has the key, or any if there is none to have.
+#[derive(Debug)]
+pub(super) struct Authorized;
+
+impl FromRequest for Authorized {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let config = request.app_data::<web::Data<Config>>();
+        let authorized = config.is_some_and(|config| match &config.log_files.logs_api_key {
+            Some(key) => bearer_token(request)
+                .is_some_and(|token| token.as_bytes().ct_eq(key.expose().as_bytes()).into()),
+            None => true,
+        });
+        ready(authorized.then_some(Self).ok_or(Error::Unauthorized.into()))
+    }
+}
+
+/// The token of `Authorization: Bearer <token>`; the scheme's case does not matter (RFC 9110, 11.1).
+fn bearer_token(request: &HttpRequest) -> Option<&str> {
+    let value = request.headers().get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_matches(' '))
+}
+
+/// Which files a client wants; each part is judged where it is needed.
+#[derive(Debug, Deserialize)]
+pub(super) struct Parameters {
+    limit: Option<String>,
+    cursor: Option<String>,
+    since: Option<String>,
+}
+
+impl Parameters {
+    pub(super) fn limit(&self) -> Result<usize, Error> {
+        let limit = self.limit.as_deref().map_or(Ok(100), str::parse);
+        limit.ok().filter(|limit| (1..=1000).contains(limit)).ok_or(Error::BadLimit)
+    }
+
+    pub(super) fn since(&self) -> Result<Stamp, Error> {
+        let since = self.since.as_deref().map_or(Some(Stamp::FIRST), Stamp::parse_rfc3339);
+        since.ok_or(Error::BadSince)
+    }
+
+    /// The cursor is the name of the last file on the page before.
+    pub(super) fn range(&self) -> Result<Range<Stamp>, Error> {
+        let end = self.cursor.as_deref().map_or(Ok(Stamp::LAST), str::parse);
+        Ok(self.since()?..end.map_err(|()| Error::BadCursor)?)
+    }
+}
+
+/// The header that says where a list goes on (RFC 8288).
+pub(super) fn link(rest: &Range<Stamp>, limit: usize) -> String {
+    let since = match rest.start {
+        Stamp::FIRST => String::new(),
+        since => format!("&since={}", since.rfc3339()),
+    };
+    format!("</logs?limit={limit}{since}&cursor={}>; rel=\"next\"", rest.end)
+}
