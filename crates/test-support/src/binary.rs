@@ -10,6 +10,9 @@ use tokio::sync::watch;
 use crate::child::ChildProcess;
 use crate::{variable, wait_until};
 
+/// How long a line of the log may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// A service's binary as a child process. It inherits `PATH` and nothing else, works in an empty
 /// temporary folder, and is killed on drop.
 #[derive(Debug)]
@@ -87,12 +90,21 @@ impl Binary {
         panic!("{problem} {what}{}", self.output());
     }
 
+    /// Waits for the line of its log with this message, and returns it.
+    ///
+    /// # Panics
+    /// When it has not come within 30 s, or stdout was closed without it.
+    pub async fn wait_for_message(&self, message: &str) -> Value {
+        let found = |line: &Value| (line["message"] == message).then(|| line.clone());
+        self.wait_for_log(message, PATIENCE, found).await
+    }
+
     /// Where it listens, as its log says; the loopback where it listens on every address.
     ///
     /// # Panics
     /// When it has not said so within 30 s.
     pub async fn addr(&self) -> SocketAddr {
-        self.wait_for_log("its address", Duration::from_secs(30), listening_address).await
+        self.wait_for_log("its address", PATIENCE, listening_address).await
     }
 
     /// Its process id, until its end was seen by [`Self::exit`].

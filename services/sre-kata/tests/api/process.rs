@@ -51,11 +51,6 @@ async fn wait_for_active(binary: &Binary, requests: u32) {
     .await;
 }
 
-async fn wait_for_message(binary: &Binary, message: &str) -> Value {
-    let found = |line: &Value| (line["message"] == message).then(|| line.clone());
-    binary.wait_for_log(message, PATIENCE, found).await
-}
-
 #[tokio::test]
 async fn every_wrong_variable_is_named_in_one_run_and_no_value_is_shown() {
     let secretive = "hush-hush";
@@ -158,7 +153,7 @@ async fn sigterm_answers_the_body_that_is_on_its_way() {
     wait_for_active(&binary, 1).await;
 
     binary.signal(Signal::TERM);
-    wait_for_message(&binary, "Stopping").await;
+    binary.wait_for_message("Stopping").await;
     post.send("333x").await;
 
     let answer = post.response().await.unwrap();
@@ -215,7 +210,7 @@ async fn the_drain_delay_serves_on_while_readiness_is_off() {
     binary.addr().await;
 
     binary.signal(Signal::TERM);
-    wait_for_message(&binary, "Stopping").await;
+    binary.wait_for_message("Stopping").await;
 
     assert_eq!(get(&binary, "/readyz").await.status, 503);
     assert_eq!(get(&binary, "/healthz").await.status, 200);
@@ -242,11 +237,11 @@ async fn a_second_signal_ends_a_stop_that_waits() {
     wait_for_active(&binary, 1).await;
 
     binary.signal(Signal::INT);
-    wait_for_message(&binary, "Stopping").await;
+    binary.wait_for_message("Stopping").await;
     binary.signal(Signal::INT);
 
     assert_eq!(binary.exit(PATIENCE).await.code(), Some(1));
-    wait_for_message(&binary, "A second signal: ending at once").await;
+    binary.wait_for_message("A second signal: ending at once").await;
 }
 
 #[tokio::test]
@@ -259,7 +254,7 @@ async fn a_grace_period_that_runs_out_is_exit_code_1() {
 
     assert_eq!(binary.exit(PATIENCE).await.code(), Some(1));
     let message = "The grace period ended before all requests were answered";
-    assert_eq!(wait_for_message(&binary, message).await["requests"], 1);
+    assert_eq!(binary.wait_for_message(message).await["requests"], 1);
 }
 
 #[tokio::test]
