@@ -53,11 +53,10 @@ struct Outcome {
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let environment: BTreeMap<_, _> = std::env::vars_os().collect();
     let mut outcomes = Vec::new();
-    for service in SERVICES {
-        if args.only.is_empty() || args.only.iter().any(|only| only.name == service.name) {
-            let target = Target::new(service, &args, &environment)?;
-            target.test(args.wait, &mut outcomes).await;
-        }
+    let wanted = if args.only.is_empty() { SERVICES.iter().collect() } else { args.only.clone() };
+    for service in wanted {
+        let target = Target::new(service, &args, &environment)?;
+        target.test(args.wait, &mut outcomes).await;
     }
     let failed = outcomes.iter().filter(|outcome| outcome.problem.is_some()).count();
     let count = outcomes.len();

@@ -75,6 +75,13 @@ pub(crate) const SRE_KATA: &[Request] = &[
     request("PUT", "/query").problem(405).answering(&[("allow", "POST")]),
 ];
 
+pub(crate) const GREETER: &[Request] = &[
+    post("/greetings", JSON, r#"{"name":"Ada"}"#).text("Hello, Ada!"),
+    post("/greetings", JSON, r#"{"name":""}"#).problem(422),
+    post("/greetings", JSON, "{").problem(400),
+    post("/greetings", TEXT, "Ada").problem(415),
+];
+
 type Headers = &'static [(&'static str, &'static str)];
 
 /// One request and what must be answered.

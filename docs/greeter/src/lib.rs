@@ -1,0 +1,29 @@
+#![doc = include_str!("../README.md")]
+
+mod config;
+mod greeting;
+mod routes;
+
+use actix_web::web::Data;
+use common::{Kit, Running, Service, StartError};
+
+pub use config::Config;
+
+/// Who this service is.
+pub const SERVICE: Service = common::service!(port: 8010);
+
+/// Starts the service. Must be called inside a tokio runtime.
+///
+/// # Errors
+/// When its address cannot be listened on.
+pub fn build(config: &Config) -> Result<Running, StartError> {
+    let kit = Kit::new(SERVICE, &config.common);
+    let greeter = Data::new(greeting::Greeter::new(&config.greeting, &kit.metrics));
+    kit.serve(move |config| routes::configure(config.app_data(greeter.clone())))
+}
+
+/// The OpenAPI document.
+#[must_use]
+pub fn document() -> utoipa::openapi::OpenApi {
+    common::docs::document(&SERVICE, routes::configure)
+}
