@@ -2,8 +2,9 @@
 //!
 //! The generic cell rate algorithm on a fixed table: an address is hashed to one slot in each of two rows, and is
 //! refused when both say so. So memory is bounded whatever addresses there are, which a map of addresses cannot
-//! promise while they are still remembered. Addresses that share both slots share a limit; with a thousand active at
-//! once one in some four million pairs does. The hash has a random key, so that nobody can aim.
+//! promise while they are still remembered. An address whose two slots are both taken by others shares their limit;
+//! with a thousand others at their limit, one address in some 4 300 does. The hash has a random key, so that nobody
+//! can aim.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::RateLimit;
 
-/// Slots in a row. Two rows take 1 MiB, of which the system gives only what is touched.
+/// Slots in a row. Two rows take 1 MiB.
 const SLOTS: usize = 1 << 16;
 
 const ROWS: usize = 2;

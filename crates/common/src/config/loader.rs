@@ -9,6 +9,9 @@ use serde::de::DeserializeOwned;
 
 use super::shape;
 
+/// Read by libraries for themselves, and too near to a name of ours: where the trusted CAs are.
+const NO_NEAR_MISSES: [&str; 1] = ["SSL_CERT_FILE"];
+
 /// Reads configuration sections from a set of variables and gathers every problem.
 #[derive(Debug)]
 pub struct Loader {
@@ -192,7 +195,10 @@ impl Loader {
     /// Variables that nothing reads and that look like a slip of the pen.
     fn near_misses(&self) -> Vec<String> {
         let mut hints = Vec::new();
-        for name in self.variables.keys().filter(|name| !self.known.contains(*name)) {
+        let unread = |name: &&String| {
+            !self.known.contains(*name) && !NO_NEAR_MISSES.contains(&name.as_str())
+        };
+        for name in self.variables.keys().filter(unread) {
             let near = self
                 .known
                 .iter()
