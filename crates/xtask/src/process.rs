@@ -250,8 +250,10 @@ mod tests {
     fn a_line_is_prefixed_and_coloured_only_where_that_is_wanted() {
         let plain = Console { terminal: false, colour: false, width: 10 };
         let coloured = Console { colour: true, ..plain };
-        assert_eq!(plain.prefixed(&SERVICES[0], "ready"), "sre-kata   | ready");
-        assert_eq!(coloured.prefixed(&SERVICES[0], "ready"), "\x1b[36msre-kata   |\x1b[0m ready");
+        let service = &SERVICES[0];
+        let label = format!("{:<10} |", service.name);
+        assert_eq!(plain.prefixed(service, "ready"), format!("{label} ready"));
+        assert_eq!(coloured.prefixed(service, "ready"), format!("\x1b[36m{label}\x1b[0m ready"));
     }
 
     #[test]
