@@ -298,7 +298,7 @@ mod tests {
 
     #[test]
     fn a_base_url_comes_from_the_command_line_else_the_environment_else_the_table() {
-        let service = crate::services::find("sre-kata").unwrap();
+        let service = services::find("sre-kata").unwrap();
         let url = |given: &[&str], environment: &[(&str, &str)]| {
             let given: Vec<_> = given.iter().map(|text| parse_base_url(text).unwrap()).collect();
             let environment = environment.iter().map(|(name, value)| (name.into(), value.into()));
