@@ -153,3 +153,21 @@ impl Serialize for ExternalUrl {
         serializer.serialize_str(self.0.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_is_in_no_debug_output() {
+        let mut loader = Loader::new([("EXTERNAL_INTEGRATION_KEY", "kept-2c9fca1d")]);
+        let config = Config::load(&mut loader);
+
+        let (config, _) = loader.finish(config).unwrap();
+
+        let key = config.external.external_integration_key.as_ref().unwrap();
+        assert_eq!(key.authorization(), "Bearer kept-2c9fca1d");
+        let printed = format!("{config:?} {:?}", key.authorization());
+        assert!(!printed.contains("kept-2c9fca1d"), "{printed}");
+    }
+}
