@@ -1,4 +1,5 @@
 //! HTTPS, and certificates that change.
+#![expect(clippy::disallowed_methods, reason = "the load ends with its test")]
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,6 +7,7 @@ use std::time::Duration;
 use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
 use reqwest::{Certificate, Client};
 use test_support::{App, logs, wait_until};
+use tokio_util::sync::CancellationToken;
 
 use crate::demo;
 
@@ -49,13 +51,21 @@ fn pair() -> CertifiedKey<KeyPair> {
 
 /// A client that trusts this certificate alone, and keeps no connection.
 fn client(trusted: &CertifiedKey<KeyPair>) -> Client {
+    client_of(&[trusted])
+}
+
+fn client_of(trusted: &[&CertifiedKey<KeyPair>]) -> Client {
     // The process's provider; another test may have installed it.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Client::builder()
-        .tls_certs_only([Certificate::from_pem(trusted.cert.pem().as_bytes()).unwrap()])
+        .tls_certs_only(trusted.iter().map(certificate))
         .pool_max_idle_per_host(0)
         .build()
         .unwrap()
+}
+
+fn certificate(pair: &&CertifiedKey<KeyPair>) -> Certificate {
+    Certificate::from_pem(pair.cert.pem().as_bytes()).unwrap()
 }
 
 async fn hello(app: &App, client: &Client) -> Result<String, reqwest::Error> {
@@ -99,6 +109,15 @@ async fn a_replaced_certificate_is_taken_and_a_bad_one_is_not() {
     let files = Files::new(&first);
     let app = files.start(&[]);
     assert_eq!(hello(&app, &client(&first)).await.unwrap(), "hello");
+    // Clients who trust both come all the time and notice nothing.
+    let (url, both) = (format!("https://{}/hello", app.addr()), client_of(&[&first, &second]));
+    let stop = CancellationToken::new();
+    let load = tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
+        loop {
+            let answer = both.get(&url).send().await.unwrap();
+            assert_eq!(answer.text().await.unwrap(), "hello");
+        }
+    }));
     let refused = "The new certificate is of no use; the old one stays";
     let wait_for_refusals = async |number: usize| {
         wait_until("the pair is refused", PATIENCE, async || {
@@ -124,4 +143,6 @@ async fn a_replaced_certificate_is_taken_and_a_bad_one_is_not() {
         hello(&app, &client).await.is_ok()
     })
     .await;
+    stop.cancel();
+    load.await.unwrap();
 }
