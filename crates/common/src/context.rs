@@ -97,8 +97,8 @@ impl RequestContext {
     }
 
     /// Runs a future that works on this request.
-    pub(crate) async fn scope<F: Future>(self: Rc<Self>, future: F) -> F::Output {
-        CURRENT.scope(self, future).await
+    pub(crate) fn scope<F: Future>(self: Rc<Self>, future: F) -> impl Future<Output = F::Output> {
+        CURRENT.scope(self, future)
     }
 }
 

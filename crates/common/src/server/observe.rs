@@ -28,7 +28,7 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::{Error, HttpResponse, ResponseError as _};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use futures_util::future::LocalBoxFuture;
+use futures_util::future::{self, Either, LocalBoxFuture};
 use opentelemetry::Context as SpanContextHolder;
 use opentelemetry::trace::{
     SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState,
@@ -90,14 +90,14 @@ where
     type Future = Ready<Result<Self::Transform, ()>>;
 
     fn new_transform(&self, service: S) -> Self::Future {
-        ready(Ok(Observed { worker: Rc::clone(&self.0), service: Rc::new(service) }))
+        ready(Ok(Observed { worker: Rc::clone(&self.0), service }))
     }
 }
 
 #[derive(Debug)]
 pub(super) struct Observed<S> {
     worker: Rc<Worker>,
-    service: Rc<S>,
+    service: S,
 }
 
 impl<S> Service<ServiceRequest> for Observed<S>
@@ -114,35 +114,24 @@ where
 
     fn call(&self, mut request: ServiceRequest) -> Self::Future {
         let exchange = Exchange::begin(&self.worker, &mut request);
-        let service = Rc::clone(&self.service);
-        let early = exchange.early_answer();
-        let answer = async move {
-            match early {
-                None => service.call(request).await,
-                Some(Ok(response)) => Ok(request.into_response(response)),
-                Some(Err(problem)) => Ok(request.into_response(problem.error_response())),
-            }
-        };
         let context = Rc::clone(&exchange.context);
-        Box::pin(async move {
-            let span = exchange.span.clone();
-            let answer = AssertUnwindSafe(async {
-                match span {
-                    Some(span) => answer.instrument(span).await,
-                    None => answer.await,
-                }
-            })
-            .catch_unwind();
-            Rc::clone(&context)
-                .scope(async move {
-                    match answer.await {
-                        Ok(Ok(response)) => Ok(exchange.answer(response)),
-                        Ok(Err(error)) => Err(exchange.fail(&error)),
-                        Err(panic) => Err(exchange.panicked(panic.as_ref())),
-                    }
-                })
-                .await
-        })
+        let span = exchange.span.clone().unwrap_or_else(Span::none);
+        // Combinators, because nested `async` blocks keep copies of what they capture: ten thousand
+        // requests that wait would cost tens of megabytes more.
+        let answer = match exchange.early_answer() {
+            None => Either::Left(self.service.call(request)),
+            Some(early) => Either::Right(future::lazy(|_| {
+                let early = early.unwrap_or_else(|problem| problem.error_response());
+                Ok(request.into_response(early))
+            })),
+        };
+        let answer = AssertUnwindSafe(answer.instrument(span)).catch_unwind();
+        let answer = answer.map(move |answer| match answer {
+            Ok(Ok(response)) => Ok(exchange.answer(response)),
+            Ok(Err(error)) => Err(exchange.fail(&error)),
+            Err(panic) => Err(exchange.panicked(panic.as_ref())),
+        });
+        Box::pin(context.scope(answer))
     }
 }
 

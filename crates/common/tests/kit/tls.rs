@@ -58,13 +58,13 @@ fn client_of(trusted: &[&CertifiedKey<KeyPair>]) -> Client {
     // The process's provider; another test may have installed it.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Client::builder()
-        .tls_certs_only(trusted.iter().map(certificate))
+        .tls_certs_only(trusted.iter().copied().map(certificate))
         .pool_max_idle_per_host(0)
         .build()
         .unwrap()
 }
 
-fn certificate(pair: &&CertifiedKey<KeyPair>) -> Certificate {
+fn certificate(pair: &CertifiedKey<KeyPair>) -> Certificate {
     Certificate::from_pem(pair.cert.pem().as_bytes()).unwrap()
 }
 
