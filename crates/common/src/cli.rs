@@ -1,15 +1,19 @@
-//! The command line, the same for every service.
+//! The command line, the same for every service but for the commands that are its own.
 
+use std::convert::Infallible;
+use std::fmt;
 use std::io::{self, Write as _};
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use tokio::runtime::Runtime;
 use utoipa::openapi::OpenApi;
 
 use crate::causes;
-use crate::config::{Config, Invalid, Loader};
+use crate::config::{Config, Effective, Invalid, Loader};
 use crate::server::{Running, StartError};
 use crate::telemetry::Telemetry;
 use crate::{Service, signals::Signals};
@@ -30,15 +34,47 @@ pub struct Program<C> {
     pub build: fn(&C) -> Result<Running, StartError>,
 }
 
+/// What a service's own command comes to.
+pub enum Work<C> {
+    /// To serve, until it is stopped.
+    Serve(Program<C>),
+    /// To do something with the configuration, print what came of it, and end.
+    Once(Program<C>, Task<C>),
+}
+
+/// What is run once.
+type Task<C> = Box<dyn FnOnce(C) -> Pin<Box<dyn Future<Output = Outcome>>>>;
+
+/// What is printed, or why there is nothing: the exit code is then 1.
+pub type Outcome = Result<String, Box<dyn std::error::Error + Send + Sync>>;
+
+impl<C> Work<C> {
+    /// To run `task` with the configuration that `program` loads, inside a tokio runtime.
+    pub fn once<F>(program: Program<C>, task: impl FnOnce(C) -> F + 'static) -> Self
+    where
+        F: Future<Output = Outcome> + 'static,
+    {
+        Self::Once(program, Box::new(|config| Box::pin(task(config))))
+    }
+}
+
+impl<C> fmt::Debug for Work<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if matches!(self, Self::Serve(_)) { "Serve" } else { "Once" })
+    }
+}
+
 #[derive(Debug, Parser)]
 #[command(about = None, disable_help_subcommand = true)]
-struct Arguments {
+struct Arguments<Own: Subcommand> {
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<Command<Own>>,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum Command<Own: Subcommand> {
+    #[command(flatten)]
+    Own(Own),
     /// Ask the running instance, or a URL, whether it is healthy; exit 0 or 1.
     Healthcheck {
         /// The URL to ask instead of `/healthz` of the instance on this machine.
@@ -56,7 +92,13 @@ impl<C: AsRef<Config>> Program<C> {
     /// The exit code is 0 after a clean stop, 78 for a wrong configuration, 1 for any other failure.
     #[must_use]
     pub fn run(self) -> ExitCode {
-        let command = Arguments::command()
+        self.run_with(|none: Infallible, _| match none {})
+    }
+
+    /// The same with commands of the service's own, which `work` gives their meaning.
+    #[must_use]
+    pub fn run_with<Own: Subcommand>(self, work: fn(Own, Self) -> Work<C>) -> ExitCode {
+        let command = Arguments::<Own>::command()
             .name(self.service.name)
             .version(self.service.version)
             .long_version(format!("{} ({})", self.service.version, Service::REVISION))
@@ -64,64 +106,77 @@ impl<C: AsRef<Config>> Program<C> {
             .after_help(
                 "Without a command it serves. Configured by environment variables: see `config`.",
             );
-        let arguments = match Arguments::from_arg_matches(&command.get_matches()) {
+        let arguments = match Arguments::<Own>::from_arg_matches(&command.get_matches()) {
             Ok(arguments) => arguments,
             Err(error) => error.exit(),
         };
         // The provider is the process's; one that is in place already does as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         match arguments.command {
+            None => self.serve(),
+            Some(Command::Own(own)) => match work(own, self) {
+                Work::Serve(program) => program.serve(),
+                Work::Once(program, task) => program.with_config(|_, config, _| {
+                    match runtime().and_then(|runtime| Ok(runtime.block_on(task(config))?)) {
+                        Ok(text) => print(text.trim_end()),
+                        Err(error) => fail(&causes(&error), 1),
+                    }
+                }),
+            },
             Some(Command::Openapi) => {
                 print(&(self.document)().to_pretty_json().unwrap_or_default())
             }
-            command => {
-                let mut variables = Loader::from_environment();
-                let config = (self.load)(&mut variables);
-                let (config, effective) = match variables.finish(config) {
-                    Ok(finished) => finished,
-                    Err(invalid) => return fail(&invalid, Invalid::EXIT_CODE),
-                };
-                match command {
-                    Some(Command::Config) => print(effective.to_string().trim_end()),
-                    Some(Command::Healthcheck { url }) => {
-                        match url {
-                            Some(url) => healthcheck(&url, false),
-                            // Its certificate is made out to another name than the loopback's.
-                            None => healthcheck(&own_health_url(config.as_ref()), true),
-                        }
-                    }
-                    _ => self.serve(config, &effective.near_misses),
-                }
+            Some(Command::Config) => {
+                self.with_config(|_, _, effective| print(effective.to_string().trim_end()))
             }
+            // Its certificate is made out to another name than the loopback's.
+            Some(Command::Healthcheck { url: None }) => {
+                self.with_config(|_, config, _| healthcheck(&own_health_url(config.as_ref()), true))
+            }
+            Some(Command::Healthcheck { url: Some(url) }) => healthcheck(&url, false),
         }
     }
 
-    fn serve(self, config: C, near_misses: &[String]) -> ExitCode {
-        let common = config.as_ref();
-        let file = format!("{}.log", self.service.name);
-        let telemetry = match Telemetry::install(&self.service, &file, &common.log, &common.otlp) {
-            Ok(telemetry) => telemetry,
-            Err(error) => return fail(&causes(&error), 1),
-        };
-        for near_miss in near_misses {
-            tracing::warn!("{near_miss}");
+    /// Goes on with the configuration, if nothing is wrong with it.
+    fn with_config(self, go_on: impl FnOnce(Self, C, Effective) -> ExitCode) -> ExitCode {
+        let mut variables = Loader::from_environment();
+        let config = (self.load)(&mut variables);
+        match variables.finish(config) {
+            Ok((config, effective)) => go_on(self, config, effective),
+            Err(invalid) => fail(&invalid, Invalid::EXIT_CODE),
         }
-        let clean = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| StartError::Other(error.into()))
-            .and_then(|runtime| runtime.block_on(run_until_stopped(|| (self.build)(&config))));
-        let code = match clean {
-            Ok(true) => ExitCode::SUCCESS,
-            Ok(false) => ExitCode::FAILURE,
-            Err(error) => {
-                tracing::error!(error = causes(&error), "Cannot start");
-                ExitCode::FAILURE
-            }
-        };
-        drop(telemetry);
-        code
     }
+
+    fn serve(self) -> ExitCode {
+        self.with_config(|program, config, effective| {
+            let (service, common) = (&program.service, config.as_ref());
+            let telemetry = match Telemetry::install(service, &common.log, &common.otlp) {
+                Ok(telemetry) => telemetry,
+                Err(error) => return fail(&causes(&error), 1),
+            };
+            for near_miss in effective.near_misses {
+                tracing::warn!("{near_miss}");
+            }
+            let clean = runtime().and_then(|runtime| {
+                runtime.block_on(run_until_stopped(|| (program.build)(&config)))
+            });
+            let code = match clean {
+                Ok(true) => ExitCode::SUCCESS,
+                Ok(false) => ExitCode::FAILURE,
+                Err(error) => {
+                    tracing::error!(error = causes(&error), "Cannot start");
+                    ExitCode::FAILURE
+                }
+            };
+            drop(telemetry);
+            code
+        })
+    }
+}
+
+fn runtime() -> Result<Runtime, StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| StartError::Other(error.into()))
 }
 
 async fn run_until_stopped(
@@ -173,7 +228,7 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
-fn fail(error: &dyn std::fmt::Display, code: u8) -> ExitCode {
+fn fail(error: &dyn fmt::Display, code: u8) -> ExitCode {
     // There is nowhere to tell that stderr is closed.
     let _ = writeln!(io::stderr(), "{error}");
     ExitCode::from(code)

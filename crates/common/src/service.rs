@@ -9,6 +9,8 @@ pub struct Service {
     pub version: &'static str,
     /// One sentence for `--help` and the OpenAPI document.
     pub description: &'static str,
+    /// The name of its file in `LOG_DIR`, without `.log`.
+    pub log_name: &'static str,
     /// The port where `PORT` is not set.
     pub default_port: u16,
 }
@@ -33,6 +35,7 @@ macro_rules! service {
             name: env!("CARGO_PKG_NAME"),
             version: env!("CARGO_PKG_VERSION"),
             description: env!("CARGO_PKG_DESCRIPTION"),
+            log_name: env!("CARGO_PKG_NAME"),
             default_port: $port,
         }
     };

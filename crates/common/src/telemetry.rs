@@ -66,19 +66,18 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// Sets up the process's log and export of spans. `file` names the log file under `LOG_DIR`.
+    /// Sets up the process's log and export of spans.
     ///
     /// # Errors
     /// When `LOG_DIR` cannot be written to, the exporter cannot be made, or another subscriber is in place.
     pub fn install(
         service: &Service,
-        file: &str,
         log: &LogConfig,
         otlp: &OtlpConfig,
     ) -> Result<Self, TelemetryError> {
         let mut sinks = vec![Sink::stdout()?];
         if let Some(folder) = &log.log_dir {
-            sinks.push(Sink::file(folder, file)?);
+            sinks.push(Sink::file(folder, &format!("{}.log", service.log_name))?);
         }
         let tracer = otlp
             .otel_exporter_otlp_endpoint

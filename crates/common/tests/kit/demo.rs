@@ -13,8 +13,13 @@ use test_support::App;
 use tokio::sync::Semaphore;
 use utoipa_actix_web::service_config::ServiceConfig;
 
-pub(crate) const SERVICE: Service =
-    Service { name: "demo", version: "1.2.3", description: "A demonstration", default_port: 8080 };
+pub(crate) const SERVICE: Service = Service {
+    name: "demo",
+    version: "1.2.3",
+    description: "A demonstration",
+    log_name: "demo",
+    default_port: 8080,
+};
 
 /// Starts it with these variables.
 pub(crate) fn start(variables: &[(&str, &str)]) -> App {
