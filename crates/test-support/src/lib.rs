@@ -14,6 +14,7 @@ mod proxy;
 mod raw;
 mod servers;
 mod skips;
+mod volume;
 mod wait;
 
 pub use app::{App, logs};
@@ -21,8 +22,9 @@ pub use binary::Binary;
 pub use proxy::{Mode, Proxy, Toward};
 pub use raw::{RawConnection, RawResponse};
 pub use rustix::process::Signal;
-pub use servers::{Database, Durability, MongoDb, Postgres, Redis, Server};
+pub use servers::{Database, Durability, MongoDb, Postgres, Redis, Server, Sql, SqlDatabase};
 pub use skips::skip;
+pub use volume::Volume;
 pub use wait::{free_port, wait_until};
 
 /// What the test process was started with; an empty variable counts as unset.

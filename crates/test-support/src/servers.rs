@@ -1,6 +1,7 @@
 mod mongo;
 mod postgres;
 mod redis;
+mod sql;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::unix::process::CommandExt;
@@ -20,6 +21,7 @@ use crate::{variable, wait_until};
 pub use mongo::MongoDb;
 pub use postgres::Postgres;
 pub use redis::Redis;
+pub use sql::{Sql, SqlDatabase};
 
 /// For a server to come up, also on a machine that is busy with other tests.
 const STARTUP: Duration = Duration::from_mins(1);

@@ -1,9 +1,9 @@
 //! The log volume full, read-only, gone, and back.
 
 use std::fs;
-use std::process::Command;
 
 use serde_json::Value;
+use test_support::Volume;
 
 use crate::{Service, folder_with, names_in};
 
@@ -73,36 +73,10 @@ async fn a_directory_that_cannot_be_made_heals_once_it_can() {
     assert_eq!(service.app.get("/").await.status(), 200);
 }
 
-/// A volume of its own, for those who may mount one.
-struct Volume(std::path::PathBuf);
-
-impl Volume {
-    fn mount(path: std::path::PathBuf) -> Option<Self> {
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(&path);
-        let mounted = mount.output().is_ok_and(|output| output.status.success());
-        mounted.then_some(Self(path))
-    }
-
-    fn remount(&self, options: &str) {
-        let mut mount = Command::new("mount");
-        let status = mount.args(["-o", &format!("remount,{options}")]).arg(&self.0).status();
-        assert!(status.unwrap().success());
-    }
-}
-
-impl Drop for Volume {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
 #[tokio::test]
 async fn a_full_volume_is_a_507_and_heals_when_there_is_room() {
     let folder = folder_with(&[]);
-    let Some(volume) = Volume::mount(folder.path().join("logs")) else {
-        return test_support::skip("mount", "a volume of its own needs the right to mount");
-    };
+    let Some(volume) = Volume::mount(&folder.path().join("logs"), "64k") else { return };
     let service = Service::start_on(folder, &[]).await;
     assert_eq!(service.app.get("/").await.status(), 200);
 
@@ -125,9 +99,7 @@ async fn a_full_volume_is_a_507_and_heals_when_there_is_room() {
 #[tokio::test]
 async fn a_read_only_volume_is_a_507_and_heals_when_it_can_be_written() {
     let folder = folder_with(&[]);
-    let Some(volume) = Volume::mount(folder.path().join("logs")) else {
-        return test_support::skip("mount", "a volume of its own needs the right to mount");
-    };
+    let Some(volume) = Volume::mount(&folder.path().join("logs"), "64k") else { return };
     let service = Service::start_on(folder, &[]).await;
 
     volume.remount("ro");

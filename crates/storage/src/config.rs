@@ -1,0 +1,102 @@
+//! Which database, and how it is used.
+
+use std::num::NonZeroU32;
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use common::Loader;
+use common::config::Secret;
+use serde::{Deserialize, Serialize};
+use sqlx::ConnectOptions as _;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use tracing::log::LevelFilter;
+
+/// The database.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default)]
+pub struct DatabaseConfig {
+    /// `DATABASE_URL`: `sqlite://<file>` or `postgres://<user>:<password>@<host>:<port>/<database>`, by
+    /// default the service's own.
+    pub database_url: Option<Secret>,
+    /// `DATABASE_MAX_CONNECTIONS`: connections that requests share, `10`; with SQLite they only read.
+    pub database_max_connections: NonZeroU32,
+    /// `DATABASE_TIMEOUT`: how long a request waits for the database, `5s`.
+    #[serde(with = "humantime_serde")]
+    pub database_timeout: Duration,
+    /// `AUTO_MIGRATE`: whether pending migrations are applied at the start, `true`.
+    pub auto_migrate: bool,
+}
+
+impl Default for DatabaseConfig {
+    fn default() -> Self {
+        Self {
+            database_url: None,
+            database_max_connections: NonZeroU32::MIN.saturating_add(9),
+            database_timeout: Duration::from_secs(5),
+            auto_migrate: true,
+        }
+    }
+}
+
+impl DatabaseConfig {
+    /// Reads the variables; `default_url` is for a `DATABASE_URL` that is not set.
+    pub fn load(default_url: &str, loader: &mut Loader) -> Self {
+        if !loader.is_set("DATABASE_URL_FILE") {
+            loader.default_value("DATABASE_URL", default_url);
+        }
+        let config: Self = loader.section();
+        if config.database_url.is_some() && config.options().is_none() {
+            loader.problem(
+                "DATABASE_URL",
+                "expected sqlite://<file> or postgres://<user>:<password>@<host>:<port>/<database>",
+            );
+        }
+        if config.database_timeout.is_zero() {
+            loader.problem("DATABASE_TIMEOUT", "must be more than 0s");
+        }
+        config
+    }
+
+    /// Whether the URL is one of SQLite.
+    #[must_use]
+    pub fn is_sqlite(&self) -> bool {
+        matches!(self.options(), Some(Options::Sqlite(_)))
+    }
+
+    /// How to connect; none where the URL is neither of the two kinds.
+    pub(crate) fn options(&self) -> Option<Options> {
+        let url = self.database_url.as_ref()?.expose();
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            let options = PgConnectOptions::from_str(url).ok()?;
+            return Some(Options::Postgres(options.log_statements(LevelFilter::Off)));
+        }
+        // A database in memory would be another one for each connection.
+        if !url.starts_with("sqlite://") || is_in_memory(url) {
+            return None;
+        }
+        let options = SqliteConnectOptions::from_str(url).ok()?;
+        if options.get_filename().as_os_str().is_empty() {
+            return None;
+        }
+        let options = options
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(self.database_timeout)
+            .foreign_keys(true)
+            .log_statements(LevelFilter::Off);
+        Some(Options::Sqlite(options))
+    }
+}
+
+fn is_in_memory(url: &str) -> bool {
+    url.contains(":memory:") || url.contains("mode=memory")
+}
+
+/// How to connect.
+#[derive(Clone, Debug)]
+pub(crate) enum Options {
+    Sqlite(SqliteConnectOptions),
+    Postgres(PgConnectOptions),
+}

@@ -1,0 +1,327 @@
+//! The database as a service sees it, and the task that keeps it usable.
+
+mod keeper;
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use common::{Kit, StartError};
+use prometheus_client::metrics::histogram::Histogram;
+use sqlx::{Executor as _, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument as _, Span};
+
+use crate::config::DatabaseConfig;
+use crate::connection::Connection;
+use crate::error::{Error, Reason};
+use crate::metrics::{OperationLabel, PoolGauges, StorageMetrics};
+use crate::migrations::Schema;
+
+use keeper::Keeper;
+
+/// How long a readiness check waits for the state to become better.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// SQLite or PostgreSQL; clones share it.
+///
+/// It connects in the background and again whenever it has to. While it is away every operation fails at
+/// once, and while it is silent after `DATABASE_TIMEOUT`.
+#[derive(Clone, Debug)]
+pub struct Database {
+    state: watch::Receiver<State>,
+    /// Tells the keeper that a request has met an error.
+    look: Arc<Notify>,
+    timeout: Duration,
+    system: &'static str,
+    pub(crate) metrics: StorageMetrics,
+    /// What has to end before the pools are closed.
+    pub(crate) writers: TaskTracker,
+}
+
+/// An operation whose durations are measured, as `db_client_operation_duration_seconds`.
+#[derive(Clone, Debug)]
+pub struct Operation {
+    name: &'static str,
+    durations: Histogram,
+}
+
+/// Where the database stands.
+#[derive(Clone, Debug)]
+pub(crate) enum State {
+    /// Nobody has looked yet.
+    Unknown,
+    /// It is away, for this reason.
+    Away(String),
+    /// It answers, but its schema is not the one that the service needs, for this reason.
+    Unmigrated(String),
+    /// It can be used.
+    Up(Pools),
+}
+
+impl State {
+    fn is_up(&self) -> bool {
+        matches!(self, Self::Up(_))
+    }
+}
+
+/// The connections that requests share.
+#[derive(Clone, Debug)]
+pub(crate) enum Pools {
+    /// SQLite has one writer at a time, and readers that it does not hold up.
+    Sqlite { readers: SqlitePool, writer: SqlitePool },
+    /// PostgreSQL has one kind.
+    Postgres(PgPool),
+}
+
+impl Pools {
+    /// How many connections are idle, and how many in use.
+    pub(crate) fn connections(&self) -> (u32, u32) {
+        let (size, idle) = match self {
+            Self::Sqlite { readers, writer } => {
+                (readers.size() + writer.size(), readers.num_idle() + writer.num_idle())
+            }
+            Self::Postgres(pool) => (pool.size(), pool.num_idle()),
+        };
+        let idle = u32::try_from(idle).unwrap_or(u32::MAX);
+        (idle, size.saturating_sub(idle))
+    }
+
+    async fn close(self) {
+        match self {
+            Self::Sqlite { readers, writer } => {
+                readers.close().await;
+                writer.close().await;
+            }
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+impl Database {
+    /// Begins to connect, and registers the readiness checks `database` and `migrations`.
+    ///
+    /// # Errors
+    /// When the URL is none of a known database, which [`DatabaseConfig::load`] has reported.
+    pub fn start(
+        config: &DatabaseConfig,
+        schema: &'static Schema,
+        kit: &Kit,
+    ) -> Result<Self, StartError> {
+        let options = config
+            .options()
+            .ok_or_else(|| StartError::Other("DATABASE_URL is not usable".into()))?;
+        let gauges = PoolGauges::default();
+        let metrics =
+            kit.metrics.register(|registry| StorageMetrics::register(registry, gauges.clone()));
+        let (sender, state) = watch::channel(State::Unknown);
+        let database = Self {
+            state,
+            look: Arc::default(),
+            timeout: config.database_timeout,
+            system: options.system(),
+            metrics,
+            writers: TaskTracker::new(),
+        };
+        let keeper = Keeper::new(options, config, schema, sender, gauges);
+        let (look, writers) = (Arc::clone(&database.look), database.writers.clone());
+        kit.tasks.spawn_until(|stop| keeper.run(look, writers, stop));
+        for (name, fails) in
+            [("database", State::is_away as fn(&State) -> _), ("migrations", State::is_unmigrated)]
+        {
+            let state = database.state.clone();
+            kit.readiness.check(&kit.tasks, name, move || {
+                let mut state = state.clone();
+                async move {
+                    let fine = state.wait_for(|state| fails(state).is_none());
+                    // What is known by then is the answer.
+                    let _ = timeout(PATIENCE, fine).await;
+                    let failure = fails(&state.borrow());
+                    failure.map_or(Ok(()), |reason| Err(reason.into()))
+                }
+            });
+        }
+        Ok(database)
+    }
+
+    /// An operation to measure: made once, under the name of what it does.
+    #[must_use]
+    pub fn operation(&self, name: &'static str) -> Operation {
+        let durations =
+            self.metrics.durations.get_or_create(&OperationLabel { operation: name }).clone();
+        Operation { name, durations }
+    }
+
+    /// Reads, on a connection of its own.
+    ///
+    /// # Errors
+    /// When the database is away, silent or refuses the statement.
+    pub async fn read<T>(
+        &self,
+        operation: &Operation,
+        statements: impl AsyncFnOnce(Connection<'_>) -> sqlx::Result<T>,
+    ) -> Result<T, Error> {
+        self.measure(operation, async |pools| {
+            let waiting = Instant::now();
+            match pools {
+                Pools::Sqlite { readers, .. } => {
+                    let mut connection = readers.acquire().await?;
+                    self.metrics.waits.observe(waiting.elapsed().as_secs_f64());
+                    Ok(statements(Connection::Sqlite(&mut connection)).await?)
+                }
+                Pools::Postgres(pool) => {
+                    let mut connection = pool.acquire().await?;
+                    self.metrics.waits.observe(waiting.elapsed().as_secs_f64());
+                    Ok(statements(Connection::Postgres(&mut connection)).await?)
+                }
+            }
+        })
+        .await
+    }
+
+    /// Writes, in a transaction of its own. Many small writes go through a [`Writer`](crate::Writer).
+    ///
+    /// # Errors
+    /// When the database is away, silent or full, or refuses a statement.
+    pub async fn write<T>(
+        &self,
+        operation: &Operation,
+        statements: impl AsyncFnOnce(Connection<'_>) -> sqlx::Result<T>,
+    ) -> Result<T, Error> {
+        self.measure(operation, async |pools| match pools.begin(&self.metrics.waits).await? {
+            Begun::Sqlite(mut transaction) => {
+                let value = statements(Connection::Sqlite(&mut transaction)).await?;
+                transaction.commit().await.map_err(at_commit)?;
+                Ok(value)
+            }
+            Begun::Postgres(mut transaction) => {
+                let value = statements(Connection::Postgres(&mut transaction)).await?;
+                transaction.commit().await.map_err(at_commit)?;
+                Ok(value)
+            }
+        })
+        .await
+    }
+
+    /// Runs an operation until its end, the time-out, or the end of the database, and measures it.
+    async fn measure<T>(
+        &self,
+        operation: &Operation,
+        run: impl AsyncFnOnce(Pools) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let started = Instant::now();
+        let span = self.span(operation);
+        let result = self.while_up(run).instrument(span).await;
+        operation.durations.observe(started.elapsed().as_secs_f64());
+        result
+    }
+
+    async fn while_up<T>(
+        &self,
+        run: impl AsyncFnOnce(Pools) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut state = self.state.clone();
+        let pools = match &*state.borrow() {
+            State::Up(pools) => pools.clone(),
+            other => return Err(Error::unavailable(Reason::State(other.reason()))),
+        };
+        let run = pin!(timeout(self.timeout, run(pools)));
+        let result = tokio::select! {
+            biased;
+            result = run => result.unwrap_or(Err(Error::TimedOut)),
+            state = state.wait_for(|state| !state.is_up()) => {
+                let reason = state.map_or_else(|_| "the service ends".into(), |state| state.reason());
+                return Err(Error::unavailable(Reason::State(reason)));
+            }
+        };
+        if let Err(Error::Unavailable(_) | Error::OutcomeUnknown(_) | Error::TimedOut) = &result {
+            self.look.notify_one();
+        }
+        result
+    }
+
+    /// A part of the request's trace, if that is exported.
+    fn span(&self, operation: &Operation) -> Span {
+        if Span::current().is_none() {
+            return Span::none();
+        }
+        tracing::info_span!(
+            "database",
+            otel.name = operation.name,
+            otel.kind = "client",
+            db.system.name = self.system,
+            db.operation.name = operation.name,
+        )
+    }
+
+    /// Whether it can be used at the moment.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        match &*self.state.borrow() {
+            State::Up(_) => Ok(()),
+            other => Err(Error::unavailable(Reason::State(other.reason()))),
+        }
+    }
+}
+
+impl State {
+    fn is_away(&self) -> Option<String> {
+        matches!(self, Self::Unknown | Self::Away(_)).then(|| self.reason())
+    }
+
+    fn is_unmigrated(&self) -> Option<String> {
+        matches!(self, Self::Unknown | Self::Unmigrated(_)).then(|| self.reason())
+    }
+
+    fn reason(&self) -> String {
+        match self {
+            Self::Unknown => "not connected yet".into(),
+            Self::Away(reason) | Self::Unmigrated(reason) => reason.clone(),
+            Self::Up(_) => String::new(),
+        }
+    }
+}
+
+/// A transaction of either kind.
+enum Begun {
+    Sqlite(Transaction<'static, Sqlite>),
+    Postgres(Transaction<'static, Postgres>),
+}
+
+impl Pools {
+    async fn begin(&self, waits: &Histogram) -> sqlx::Result<Begun> {
+        let waiting = Instant::now();
+        let begun = match self {
+            // Whoever reads first and writes then would be refused where another has written meanwhile.
+            Self::Sqlite { writer, .. } => {
+                Begun::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?)
+            }
+            Self::Postgres(pool) => Begun::Postgres(pool.begin().await?),
+        };
+        waits.observe(waiting.elapsed().as_secs_f64());
+        Ok(begun)
+    }
+}
+
+/// A connection that breaks during the commit may have broken before it or after it.
+fn at_commit(error: sqlx::Error) -> Error {
+    match Error::from(error) {
+        Error::Unavailable(reason) => match Arc::try_unwrap(reason) {
+            Ok(Reason::Connection(error)) => Error::OutcomeUnknown(Arc::new(error)),
+            Ok(reason) => Error::unavailable(reason),
+            Err(reason) => Error::Unavailable(reason),
+        },
+        other => other,
+    }
+}
+
+/// Limits what the server does for a client that has gone.
+async fn limit_statements(
+    connection: &mut sqlx::PgConnection,
+    timeout: Duration,
+) -> sqlx::Result<()> {
+    let milliseconds = timeout.as_millis().to_string();
+    let set = sqlx::query("SELECT set_config('statement_timeout', $1, false)").bind(milliseconds);
+    connection.execute(set).await.map(drop)
+}

@@ -1,0 +1,271 @@
+//! The task that owns the state of the database.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::causes;
+use sqlx::pool::PoolOptions;
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection, SqliteConnection};
+use tokio::sync::{Notify, watch};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{Pools, State, limit_statements};
+use crate::config::{DatabaseConfig, Options};
+use crate::connection::Connection;
+use crate::metrics::PoolGauges;
+use crate::migrations::{self, MigrationError, Schema};
+
+/// How long to wait between two looks.
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// How long to wait after a look before another that a request asks for.
+const LEAST_INTERVAL: Duration = Duration::from_millis(20);
+
+/// A database that takes longer to connect or to answer is away.
+const PATIENCE: Duration = Duration::from_millis(1500);
+
+/// A connection of the pool that was idle for longer is asked before it is used.
+const TRUSTED_IDLE: Duration = Duration::from_secs(1);
+
+/// An idle connection is closed after this time, and any after that one: load balancers and servers then
+/// see them come and go.
+const IDLE_TIMEOUT: Duration = Duration::from_mins(10);
+const MAX_LIFETIME: Duration = Duration::from_mins(30);
+
+/// A page cache, in KiB: of each connection to SQLite, whose pages the kernel caches as well.
+const SQLITE_CACHE: &str = "-512";
+
+/// Finds out how the database is, and makes it usable.
+pub(super) struct Keeper {
+    options: Options,
+    max_connections: u32,
+    timeout: Duration,
+    auto_migrate: bool,
+    schema: &'static Schema,
+    state: watch::Sender<State>,
+    gauges: PoolGauges,
+    session: Option<Session>,
+}
+
+impl Keeper {
+    pub(super) fn new(
+        options: Options,
+        config: &DatabaseConfig,
+        schema: &'static Schema,
+        state: watch::Sender<State>,
+        gauges: PoolGauges,
+    ) -> Self {
+        Self {
+            options,
+            max_connections: config.database_max_connections.get(),
+            timeout: config.database_timeout,
+            auto_migrate: config.auto_migrate,
+            schema,
+            state,
+            gauges,
+            session: None,
+        }
+    }
+
+    /// Looks again and again until the service stops, and closes the pools once nobody writes any more.
+    pub(super) async fn run(
+        mut self,
+        look: Arc<Notify>,
+        writers: TaskTracker,
+        stop: CancellationToken,
+    ) {
+        while stop.run_until_cancelled(self.look()).await.is_some() {
+            sleep(LEAST_INTERVAL).await;
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = look.notified() => {}
+                () = sleep(INTERVAL) => {}
+            }
+        }
+        writers.close();
+        writers.wait().await;
+        self.gauges.set(None);
+        if let State::Up(pools) = self.state.send_replace(State::Away("the service ends".into())) {
+            pools.close().await;
+        }
+        if let Some(session) = self.session {
+            session.close().await;
+        }
+    }
+
+    async fn look(&mut self) {
+        let asked = match &mut self.session {
+            Some(session) => {
+                timeout(PATIENCE, session.ping()).await.is_ok_and(|asked| asked.is_ok())
+            }
+            None => false,
+        };
+        if asked && self.state.borrow().is_up() {
+            return;
+        }
+        if !asked {
+            self.session = None;
+            match timeout(PATIENCE, self.options.connect()).await {
+                Ok(Ok(session)) => self.session = Some(session),
+                Ok(Err(error)) => return self.set(State::Away(causes(&error))),
+                Err(_) => return self.set(State::Away("no connection in time".into())),
+            }
+        }
+        match self.check_schema().await {
+            Ok(()) => self.set(State::Up(self.options.pools(self.max_connections, self.timeout))),
+            Err(MigrationError::Connection(error)) => {
+                self.session = None;
+                self.set(State::Away(causes(&error)));
+            }
+            Err(error) => self.set(State::Unmigrated(causes(&error))),
+        }
+    }
+
+    async fn check_schema(&mut self) -> Result<(), MigrationError> {
+        let Some(session) = &mut self.session else { return Ok(()) };
+        let difference = migrations::compare(session.connection(), self.schema).await?;
+        if !difference.pending.is_empty() {
+            if !self.auto_migrate {
+                return Err(MigrationError::Pending(difference.pending.len()));
+            }
+            self.state.send_replace(State::Unmigrated("migrations are being applied".into()));
+            let applied = migrations::apply(session.connection(), self.schema).await?;
+            tracing::info!(migrations = applied.join(", "), "Migrations applied");
+        }
+        if !difference.newer.is_empty() {
+            let newer = difference.newer.join(", ");
+            tracing::warn!(migrations = newer, "The database is newer than this release");
+        }
+        Ok(())
+    }
+
+    fn set(&self, state: State) {
+        self.gauges.set(match &state {
+            State::Up(pools) => Some(pools.clone()),
+            _ => None,
+        });
+        self.state.send_replace(state);
+    }
+}
+
+/// The keeper's own connection.
+pub(crate) enum Session {
+    Sqlite { connection: SqliteConnection, path: PathBuf, file: FileId },
+    Postgres(PgConnection),
+}
+
+/// Which file a path leads to: device and inode.
+type FileId = Option<(u64, u64)>;
+
+fn file_id(path: &Path) -> FileId {
+    fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
+}
+
+impl Session {
+    /// Asks for something that is not answered from memory alone.
+    async fn ping(&mut self) -> sqlx::Result<()> {
+        match self {
+            Self::Sqlite { connection, path, file } => {
+                if file_id(path) != *file {
+                    // What is written to a file without a name is lost with the last connection.
+                    return Err(sqlx::Error::protocol("the file has been removed or replaced"));
+                }
+                sqlx::query("SELECT name FROM sqlite_schema LIMIT 1")
+                    .fetch_optional(connection)
+                    .await?;
+            }
+            Self::Postgres(connection) => {
+                sqlx::query("SELECT 1").execute(connection).await?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn connection(&mut self) -> Connection<'_> {
+        match self {
+            Self::Sqlite { connection, .. } => Connection::Sqlite(connection),
+            Self::Postgres(connection) => Connection::Postgres(connection),
+        }
+    }
+
+    pub(crate) async fn close(self) {
+        // There is nothing to be done about a connection that cannot even be closed.
+        let _ = match self {
+            Self::Sqlite { connection, .. } => connection.close().await,
+            Self::Postgres(connection) => connection.close().await,
+        };
+    }
+}
+
+impl Options {
+    /// By the names of OpenTelemetry's semantic conventions.
+    pub(super) fn system(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "sqlite",
+            Self::Postgres(_) => "postgresql",
+        }
+    }
+
+    /// Connects once. The folder of an SQLite file is made at need.
+    pub(crate) async fn connect(&self) -> sqlx::Result<Session> {
+        match self {
+            Self::Sqlite(options) => {
+                if let Some(folder) = options.get_filename().parent() {
+                    fs::create_dir_all(folder)?;
+                }
+                let options = options.clone().pragma("cache_size", SQLITE_CACHE);
+                let connection = options.connect().await?;
+                let path = options.get_filename().to_owned();
+                Ok(Session::Sqlite { connection, file: file_id(&path), path })
+            }
+            Self::Postgres(options) => options.connect().await.map(Session::Postgres),
+        }
+    }
+
+    fn pools(&self, max_connections: u32, timeout: Duration) -> Pools {
+        match self {
+            Self::Sqlite(options) => {
+                let options = options.clone().pragma("cache_size", SQLITE_CACHE);
+                let pool = |most| {
+                    PoolOptions::new()
+                        .max_connections(most)
+                        .acquire_timeout(timeout)
+                        .test_before_acquire(false)
+                        .idle_timeout(IDLE_TIMEOUT)
+                        .before_acquire(|connection: &mut SqliteConnection, _| {
+                            // On a full disk SQLite rolls back by itself, unnoticed by the library.
+                            let usable = !connection.is_in_transaction();
+                            Box::pin(async move { Ok(usable) })
+                        })
+                };
+                let readers = options.clone().pragma("query_only", "ON");
+                Pools::Sqlite {
+                    readers: pool(max_connections).connect_lazy_with(readers),
+                    writer: pool(1).connect_lazy_with(options),
+                }
+            }
+            Self::Postgres(options) => {
+                let pool = PoolOptions::<sqlx::Postgres>::new()
+                    .max_connections(max_connections)
+                    .acquire_timeout(timeout)
+                    .idle_timeout(IDLE_TIMEOUT)
+                    .max_lifetime(MAX_LIFETIME)
+                    .test_before_acquire(false)
+                    .before_acquire(|connection, about| {
+                        Box::pin(async move {
+                            Ok(about.idle_for < TRUSTED_IDLE || connection.ping().await.is_ok())
+                        })
+                    })
+                    .after_connect(move |connection, _| {
+                        Box::pin(limit_statements(connection, timeout))
+                    });
+                Pools::Postgres(pool.connect_lazy_with(options.clone()))
+            }
+        }
+    }
+}

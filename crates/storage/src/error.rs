@@ -1,0 +1,154 @@
+//! What can go wrong with a database.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use common::Problem;
+
+/// When a client may try again where the database is away.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Why the database did not do what a request needs; the requests of a batch share one.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// It is away, or a migration is pending: nothing was stored.
+    #[error("the database is not available")]
+    Unavailable(#[source] Arc<Reason>),
+    /// It did not answer within `DATABASE_TIMEOUT`; what was to be stored may have been.
+    #[error("the database did not answer in time")]
+    TimedOut,
+    /// More is to be written than it keeps up with: nothing was stored.
+    #[error("the database does not keep up")]
+    Overloaded,
+    /// The connection broke during the commit: nobody knows whether it was stored.
+    #[error("the connection to the database broke during a commit")]
+    OutcomeUnknown(#[source] Arc<sqlx::Error>),
+    /// Its disk is full or cannot be written: nothing was stored.
+    #[error("the database cannot be written")]
+    Full(#[source] Arc<sqlx::Error>),
+    /// It refused the statement: a defect of the service, or of the database.
+    #[error("the database refused a statement")]
+    Refused(#[source] Arc<sqlx::Error>),
+}
+
+/// Why the database is not available.
+#[derive(Debug, thiserror::Error)]
+pub enum Reason {
+    /// A connection broke or could not be made.
+    #[error("no connection")]
+    Connection(#[from] sqlx::Error),
+    /// It has been found to be away, for the reason that was logged then.
+    #[error("{0}")]
+    State(String),
+}
+
+impl Error {
+    pub(crate) fn unavailable(reason: impl Into<Reason>) -> Self {
+        Self::Unavailable(Arc::new(reason.into()))
+    }
+
+    /// Whether the database, and not the statement, is at fault.
+    #[must_use]
+    pub fn is_of_the_database(&self) -> bool {
+        !matches!(self, Self::Refused(_))
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        match Class::of(&error) {
+            Class::Connection => Self::unavailable(error),
+            Class::TimedOut => Self::TimedOut,
+            Class::Full => Self::Full(Arc::new(error)),
+            Class::Statement => Self::Refused(Arc::new(error)),
+        }
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let unavailable = |detail: &str| {
+            Self::new(StatusCode::SERVICE_UNAVAILABLE).detail(detail).retry_after(RETRY_AFTER)
+        };
+        match &error {
+            Error::Unavailable(_) | Error::Overloaded => {
+                unavailable("the database is not available").caused_by(error)
+            }
+            Error::TimedOut | Error::OutcomeUnknown(_) => unavailable(
+                "the database did not answer; what was to be stored may have been or not",
+            )
+            .caused_by(error),
+            Error::Full(_) => Self::new(StatusCode::INSUFFICIENT_STORAGE)
+                .detail("the database cannot be written")
+                .caused_by(error),
+            Error::Refused(_) => Self::internal(error),
+        }
+    }
+}
+
+/// Whether the database, and not the statement, is at fault.
+pub(crate) fn is_of_the_database(error: &sqlx::Error) -> bool {
+    Class::of(error) != Class::Statement
+}
+
+/// What is at fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Class {
+    Connection,
+    TimedOut,
+    Full,
+    Statement,
+}
+
+impl Class {
+    fn of(error: &sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => Self::Connection,
+            sqlx::Error::Database(error) => {
+                let code = error.code().unwrap_or_default();
+                let postgres = error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>();
+                if postgres.is_some() { Self::of_sqlstate(&code) } else { Self::of_sqlite(&code) }
+            }
+            _ => Self::Statement,
+        }
+    }
+
+    /// By the codes of <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+    fn of_sqlstate(code: &str) -> Self {
+        match code {
+            // A statement of ours that went over its time, or waited too long for a lock.
+            "57014" | "55P03" => Self::TimedOut,
+            "53100" => Self::Full,
+            // A connection exception, too many connections, a shutdown or start in progress, a
+            // server that has become a replica, a password that is just being changed.
+            _ if code.starts_with("08")
+                || code.starts_with("53")
+                || code.starts_with("57P")
+                || code.starts_with("28")
+                || code == "25006" =>
+            {
+                Self::Connection
+            }
+            _ => Self::Statement,
+        }
+    }
+
+    /// By the codes of <https://www.sqlite.org/rescode.html>; the low byte is the primary one.
+    fn of_sqlite(code: &str) -> Self {
+        match code.parse::<u32>().map(|code| code & 0xff) {
+            // SQLITE_BUSY and SQLITE_LOCKED, after busy_timeout.
+            Ok(5 | 6) => Self::TimedOut,
+            // SQLITE_READONLY and SQLITE_FULL.
+            Ok(8 | 13) => Self::Full,
+            // SQLITE_IOERR and SQLITE_CANTOPEN.
+            Ok(10 | 14) => Self::Connection,
+            _ => Self::Statement,
+        }
+    }
+}

@@ -1,0 +1,16 @@
+#![doc = include_str!("../README.md")]
+
+mod config;
+mod connection;
+mod database;
+mod error;
+mod metrics;
+mod migrations;
+mod writer;
+
+pub use config::DatabaseConfig;
+pub use connection::Connection;
+pub use database::{Database, Operation};
+pub use error::Error;
+pub use migrations::{Schema, migrate};
+pub use writer::{Batch, Writer};
