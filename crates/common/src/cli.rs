@@ -117,8 +117,9 @@ impl<C: AsRef<Config>> Program<C> {
             Some(Command::Own(own)) => match work(own, self) {
                 Work::Serve(program) => program.serve(),
                 Work::Once(program, task) => program.with_config(|_, config, _| {
-                    match runtime().and_then(|runtime| Ok(runtime.block_on(task(config))?)) {
-                        Ok(text) => print(text.trim_end()),
+                    match runtime().map(|runtime| runtime.block_on(task(config))) {
+                        Ok(Ok(text)) => print(text.trim_end()),
+                        Ok(Err(error)) => fail(&causes(&*error), 1),
                         Err(error) => fail(&causes(&error), 1),
                     }
                 }),

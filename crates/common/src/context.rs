@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{Method, Uri};
 use opentelemetry::trace::TraceContextExt as _;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
@@ -23,6 +24,8 @@ const MAX_REQUEST_ID: usize = 128;
 /// The ids of the request that a task works on.
 #[derive(Debug)]
 pub struct RequestContext {
+    method: Method,
+    uri: Uri,
     request_id: HeaderValue,
     trace_id: Hex,
     traceparent: Option<TraceParent>,
@@ -32,13 +35,26 @@ pub struct RequestContext {
 impl RequestContext {
     /// The ids that a request brings, new ones for those that it lacks.
     #[must_use]
-    pub(crate) fn new(headers: &HeaderMap, client: IpAddr) -> Self {
+    pub(crate) fn new(method: Method, uri: Uri, headers: &HeaderMap, client: IpAddr) -> Self {
         let traceparent = headers
             .get(&TRACEPARENT)
             .and_then(|value| value.to_str().ok())
             .and_then(TraceParent::parse);
         let trace_id = traceparent.map_or_else(rand::random, |parent| parent.trace_id);
-        Self { request_id: request_id(headers), trace_id: Hex::new(trace_id), traceparent, client }
+        let (request_id, trace_id) = (request_id(headers), Hex::new(trace_id));
+        Self { method, uri, request_id, trace_id, traceparent, client }
+    }
+
+    /// The method as it was received; handlers of `GET` answer `HEAD`, too.
+    #[must_use]
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// The target as it was received; handlers see it without final slashes.
+    #[must_use]
+    pub fn uri(&self) -> &Uri {
+        &self.uri
     }
 
     /// The request's id: 1 to 128 visible ASCII characters.
@@ -180,6 +196,10 @@ mod tests {
 
     use super::*;
 
+    fn context_of(headers: &HeaderMap) -> RequestContext {
+        RequestContext::new(Method::GET, Uri::default(), headers, IpAddr::from([127, 0, 0, 1]))
+    }
+
     fn reference(header: &str) -> Option<u128> {
         let carrier = HashMap::from([("traceparent".to_owned(), header.to_owned())]);
         let context = TraceContextPropagator::new().extract(&carrier);
@@ -228,7 +248,7 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(REQUEST_ID, HeaderValue::from_str(given).unwrap());
-            let context = RequestContext::new(&headers, IpAddr::from([127, 0, 0, 1]));
+            let context = context_of(&headers);
             assert_eq!(context.request_id() == given, taken, "{given}");
             assert!(!context.request_id().is_empty());
         }
@@ -247,7 +267,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(TRACEPARENT, HeaderValue::from_static(header));
         let caller = TraceParent::parse(header).unwrap();
-        let context = RequestContext::new(&headers, IpAddr::from([127, 0, 0, 1]));
+        let context = context_of(&headers);
 
         let (first, second) = (outgoing(&context), outgoing(&context));
 
@@ -256,7 +276,7 @@ mod tests {
         assert_eq!(first.flags, 1);
         assert_ne!(first.span_id, caller.span_id);
         assert_ne!(first.span_id, second.span_id);
-        let without_caller = RequestContext::new(&HeaderMap::new(), IpAddr::from([127, 0, 0, 1]));
+        let without_caller = context_of(&HeaderMap::new());
         assert_eq!(outgoing(&without_caller).flags, 0);
     }
 
@@ -268,7 +288,7 @@ mod tests {
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             let span = tracing::info_span!("request").entered();
             let exported = span.context().span().span_context().clone();
-            let mut context = RequestContext::new(&HeaderMap::new(), IpAddr::from([127, 0, 0, 1]));
+            let mut context = context_of(&HeaderMap::new());
             context.set_trace_id(u128::from_be_bytes(exported.trace_id().to_bytes()));
 
             let call = outgoing(&context);

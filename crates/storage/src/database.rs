@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 use common::{Kit, StartError};
 use prometheus_client::metrics::histogram::Histogram;
 use sqlx::{Executor as _, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
+use tokio_util::context::TokioContext;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument as _, Span};
 
@@ -35,6 +37,9 @@ pub struct Database {
     /// Tells the keeper that a request has met an error.
     look: Arc<Notify>,
     timeout: Duration,
+    /// Where connections live: those that a worker of the server opens would end with its runtime, before
+    /// the last rows are written.
+    runtime: Handle,
     system: &'static str,
     pub(crate) metrics: StorageMetrics,
     /// What has to end before the pools are closed.
@@ -101,7 +106,8 @@ impl Pools {
 }
 
 impl Database {
-    /// Begins to connect, and registers the readiness checks `database` and `migrations`.
+    /// Begins to connect, and registers the readiness checks `database` and `migrations`. Must be called
+    /// inside the tokio runtime that the service ends with.
     ///
     /// # Errors
     /// When the URL is none of a known database, which [`DatabaseConfig::load`] has reported.
@@ -121,6 +127,7 @@ impl Database {
             state,
             look: Arc::default(),
             timeout: config.database_timeout,
+            runtime: Handle::current(),
             system: options.system(),
             metrics,
             writers: TaskTracker::new(),
@@ -227,7 +234,8 @@ impl Database {
             State::Up(pools) => pools.clone(),
             other => return Err(Error::unavailable(Reason::State(other.reason()))),
         };
-        let run = pin!(timeout(self.timeout, run(pools)));
+        let run = async { timeout(self.timeout, run(pools)).await };
+        let run = pin!(TokioContext::new(run, self.runtime.clone()));
         let result = tokio::select! {
             biased;
             result = run => result.unwrap_or(Err(Error::TimedOut)),

@@ -154,7 +154,7 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Writing<I, O> {
             }
             Err(Error::Refused(_)) if items.len() > 1 => self.write_each(items, waiting).await,
             Err(error) => {
-                self.database.metrics.lost.inc_by((items.len() - waiting.len()) as u64);
+                self.lose(items.len() - waiting.len(), &error);
                 for done in waiting {
                     let _ = done.send(Err(error.clone()));
                 }
@@ -170,11 +170,21 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Writing<I, O> {
             if outcome.is_ok() {
                 self.database.metrics.batches.observe(1.0);
             }
-            match waiting.next() {
-                Some(done) => drop(done.send(outcome.map(|mut outputs| outputs.remove(0)))),
-                None if outcome.is_err() => drop(self.database.metrics.lost.inc()),
-                None => {}
+            match (waiting.next(), outcome) {
+                (Some(done), outcome) => {
+                    drop(done.send(outcome.map(|mut outputs| outputs.swap_remove(0))));
+                }
+                (None, Err(error)) => self.lose(1, &error),
+                (None, Ok(_)) => {}
             }
+        }
+    }
+
+    /// Counts rows that nobody waits for; no request's log line tells of them.
+    fn lose(&self, rows: usize, error: &Error) {
+        if rows > 0 {
+            self.database.metrics.lost.inc_by(rows as u64);
+            tracing::warn!(rows, error = common::causes(error), "Rows are lost");
         }
     }
 

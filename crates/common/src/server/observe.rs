@@ -143,8 +143,6 @@ struct Exchange {
     connection: Option<Rc<ConnectionState>>,
     span: Option<Span>,
     started: Instant,
-    method: Method,
-    uri: Uri,
     host: Option<HeaderValue>,
     user_agent: Option<HeaderValue>,
     https: Option<bool>,
@@ -174,18 +172,14 @@ impl Exchange {
         let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
         let tls = connection.as_ref().is_some_and(|connection| connection.is_tls());
         let origin = proxies::origin(peer, tls, request.headers(), &worker.trusted_proxies);
-        let mut context = RequestContext::new(request.headers(), origin.client);
-        let span = worker
-            .exports_spans
-            .then(|| span(&mut context, &method, worker.routes.label(route), &uri));
+        let mut context = RequestContext::new(method, uri, request.headers(), origin.client);
+        let span = worker.exports_spans.then(|| span(&mut context, worker.routes.label(route)));
         Self {
             worker: Rc::clone(worker),
             context: Rc::new(context),
             connection,
             span,
             started,
-            method,
-            uri,
             host: request.headers().get(HOST).cloned(),
             user_agent: request.headers().get(USER_AGENT).cloned(),
             https: origin.https,
@@ -205,7 +199,7 @@ impl Exchange {
                 let detail = "a request over HTTP without `Host` cannot be sent to HTTPS";
                 return Some(Err(Problem::new(StatusCode::BAD_REQUEST).detail(detail)));
             };
-            let path = self.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+            let path = self.context.uri().path_and_query().map_or("/", PathAndQuery::as_str);
             let location = format!("https://{}{path}", text(Some(host)).unwrap_or_default());
             let mut response = HttpResponse::PermanentRedirect();
             return Some(Ok(response.insert_header((LOCATION, location)).finish()));
@@ -240,7 +234,7 @@ impl Exchange {
                 self.end(status, cause.as_deref());
                 BoxBody::new(bytes)
             }
-            Err(body) if self.method == Method::HEAD => {
+            Err(body) if *self.context.method() == Method::HEAD => {
                 self.end(status, cause.as_deref());
                 BoxBody::new(UnsentBody(body.size()))
             }
@@ -299,7 +293,12 @@ impl Exchange {
         let metrics = &self.worker.metrics;
         metrics.shared.active.dec();
         let label = self.worker.routes.label(self.route);
-        metrics.observe((self.route, label), MethodLabel::from(&self.method), status, duration);
+        metrics.observe(
+            (self.route, label),
+            MethodLabel::from(self.context.method()),
+            status,
+            duration,
+        );
         if let Some(span) = &self.span {
             span.record("http.response.status_code", status);
             if status >= 500 {
@@ -317,7 +316,7 @@ impl Exchange {
                     tracing::event!(
                         target: ACCESS_LOG,
                         $level,
-                        "req.method" = self.method.as_str(),
+                        "req.method" = self.context.method().as_str(),
                         "req.url" = self.url(),
                         "req.client" = %self.context.client(),
                         "req.user-agent" = &*text(self.user_agent.as_ref()).unwrap_or("N/A".into()),
@@ -343,9 +342,9 @@ impl Exchange {
     /// The URL as the client wrote it, as far as the request tells.
     fn url(&self) -> String {
         let host = text(self.host.as_ref());
-        let authority = self.uri.authority().map(Authority::as_str);
+        let authority = self.context.uri().authority().map(Authority::as_str);
         let authority = authority.or(host.as_deref()).unwrap_or(&self.worker.authority);
-        let path = self.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        let path = self.context.uri().path_and_query().map_or("/", PathAndQuery::as_str);
         let scheme = if self.https == Some(true) { "https://" } else { "http://" };
         let mut url = String::with_capacity(scheme.len() + authority.len() + path.len());
         url.push_str(scheme);
@@ -388,7 +387,8 @@ fn trim_trailing_slash(request: &mut ServiceRequest) {
 }
 
 /// The request's span, child of the caller's; the context then has its trace's id.
-fn span(context: &mut RequestContext, method: &Method, route: &str, uri: &Uri) -> Span {
+fn span(context: &mut RequestContext, route: &str) -> Span {
+    let method = context.method();
     let span = tracing::info_span!(
         target: SPANS,
         "request",
@@ -398,7 +398,7 @@ fn span(context: &mut RequestContext, method: &Method, route: &str, uri: &Uri) -
         http.request.method = method.as_str(),
         http.route = route,
         http.response.status_code = tracing::field::Empty,
-        url.path = uri.path(),
+        url.path = context.uri().path(),
     );
     if let Some(caller) = context.caller() {
         // It fails only where no exporter is installed; the span is then nobody's.
