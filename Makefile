@@ -50,6 +50,22 @@ dev-smoke: ## Start the stack, call every endpoint, and stop it as Ctrl-C does
 fmt: ## Format the sources
 	$(CARGO) fmt --all
 
+# Of `migrations` and `db_upgrade`: a service that keeps rows in SQL.
+SERVICE ?= randomize
+NAME ?= change
+
+.PHONY: migrations
+migrations: ## Make a pair of empty migrations, with NAME=add_language, of SERVICE=randomize
+	@version=$$(date -u +%Y%m%d%H%M%S); \
+	for database in sqlite postgres; do \
+		file=services/$(SERVICE)/migrations/$$database/$${version}_$(NAME).sql; \
+		: >"$$file" && echo "$$file"; \
+	done
+
+.PHONY: db_upgrade
+db_upgrade: ## Apply pending migrations to DATABASE_URL, by default the database of `make dev`
+	@$(CARGO) run --quiet --bin $(SERVICE) -- migrate
+
 .PHONY: openapi
 openapi: ## Write docs/openapi from what the services print
 	@$(XTASK) openapi

@@ -41,6 +41,14 @@ pub(crate) const SERVICES: &[Service] = &[
         requests: requests::DATA_API,
     },
     Service {
+        name: "randomize",
+        package: "randomize",
+        args: &[],
+        port: 5000,
+        env: &[],
+        requests: requests::RANDOMIZE,
+    },
+    Service {
         name: "sre-kata",
         package: "sre-kata",
         args: &[],

@@ -48,6 +48,29 @@ pub(crate) const DATA_API: &[Request] = &[
     request("POST", "/").problem(405).answering(&[("allow", "GET")]),
 ];
 
+pub(crate) const RANDOMIZE: &[Request] = &[
+    post("/api/randomizes", JSON, r#"{"word":"string"}"#)
+        .created(r#"{"original":"string","created":""#)
+        .answering(&[("location", "/api/randomizes/")]),
+    get("/api/randomizes/1").containing(JSON, r#","id":1,"updated":null,"jumbled":""#),
+    get("/api/randomizes?limit=1").containing(JSON, r#"[{"original":""#),
+    // Another deployment may want a token for it.
+    get("/api/histories?limit=1").containing(JSON, r#"[{"id":"#),
+    head("/api/randomizes/1").head_of(JSON),
+    request("OPTIONS", "/api/randomizes").empty(204).answering(&[("allow", "POST")]),
+    post("/api/randomizes", JSON, "{").problem(400),
+    post("/api/randomizes", JSON, r#"{"word":""}"#).problem(400),
+    post("/api/randomizes", JSON, r#"{"word":5}"#).problem(422),
+    post("/api/randomizes", TEXT, "string").problem(415),
+    post("/api/randomizes", JSON, "x").times(64 * 1024 + 1).problem(413),
+    get("/api/randomizes/0").problem(404),
+    get("/api/randomizes?limit=0").problem(422),
+    get("/api/randomizes?limit=%").problem(400),
+    get("/api/histories?cursor=x").problem(422),
+    get("/api/histories?limit=%").problem(400),
+    request("DELETE", "/api/randomizes/1").problem(405).answering(&[("allow", "GET")]),
+];
+
 pub(crate) const SRE_KATA: &[Request] = &[
     get("/healthcheck").text("OK"),
     get("/query?param=acx333x")
@@ -179,6 +202,11 @@ impl Request {
 
     pub(crate) const fn empty(self, status: u16) -> Self {
         Self { status, ..self }
+    }
+
+    /// A 201 whose JSON contains that.
+    pub(crate) const fn created(self, part: &'static str) -> Self {
+        Self { status: 201, content: Content::Containing(JSON, part), ..self }
     }
 
     pub(crate) const fn problem(self, status: u16) -> Self {

@@ -1,0 +1,46 @@
+//! What can go wrong.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
+use common::Problem;
+use serde_json::{Map, Value, json};
+
+/// Why a request is not answered as it wishes.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("`word` is missing or empty")]
+    NoWord,
+    /// What is wrong with each member of the body, for the original's clients.
+    #[error("the body is not as it should be")]
+    Invalid(Map<String, Value>),
+    #[error("there is no such word")]
+    NotFound,
+    #[error("`limit` must be a number from 1 to 100")]
+    BadLimit,
+    #[error("`cursor` must come from the header `Link` of a page")]
+    BadCursor,
+    #[error("`Authorization: Bearer <token>` is missing, wrong or has expired")]
+    Unauthorized(#[source] Option<jsonwebtoken::errors::Error>),
+    #[error(transparent)]
+    Storage(#[from] storage::Error),
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let detail = error.to_string();
+        let problem = |status| Self::new(status).detail(detail);
+        match error {
+            Error::NoWord => problem(StatusCode::BAD_REQUEST),
+            Error::Invalid(members) => problem(StatusCode::UNPROCESSABLE_ENTITY)
+                .member("errors", json!({ "json": members })),
+            Error::NotFound => problem(StatusCode::NOT_FOUND),
+            Error::BadLimit | Error::BadCursor => problem(StatusCode::UNPROCESSABLE_ENTITY),
+            Error::Unauthorized(cause) => {
+                let problem = problem(StatusCode::UNAUTHORIZED)
+                    .header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+                cause.into_iter().fold(problem, Self::caused_by)
+            }
+            Error::Storage(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,63 @@
+#![doc = include_str!("../README.md")]
+
+mod audit;
+mod command;
+mod config;
+mod error;
+mod jumble;
+mod routes;
+mod store;
+mod token;
+
+use actix_web::web::Data;
+use common::{Kit, Running, Service, StartError};
+use storage::Schema;
+use utoipa::openapi::OpenApi;
+
+pub use command::Command;
+pub use config::{ApiConfig, AuditConfig, Config};
+
+use config::Origins;
+use store::Store;
+use token::Tokens;
+
+/// Who this service is.
+pub const SERVICE: Service = common::service!(port: 5000);
+
+/// What it keeps, and how that came about.
+pub static SCHEMA: Schema = Schema {
+    sqlite: sqlx::migrate!("migrations/sqlite"),
+    postgres: sqlx::migrate!("migrations/postgres"),
+};
+
+/// Starts the service. Must be called inside a tokio runtime.
+///
+/// # Errors
+/// When its address cannot be listened on.
+pub fn build(config: &Config) -> Result<Running, StartError> {
+    let kit = Kit::new(SERVICE, &config.common);
+    let store = Data::new(Store::start(config, &kit)?);
+    let tokens = config.api.jwt_secret.as_ref().map(Tokens::new).map(Data::new);
+    let origins = config.api.cors_allowed_origins.clone();
+    kit.serve(move |routes| {
+        if let Some(tokens) = &tokens {
+            routes.app_data(tokens.clone());
+        }
+        routes.app_data(store.clone());
+        routes::configure(routes, &origins);
+    })
+}
+
+/// The OpenAPI document.
+#[must_use]
+pub fn document() -> OpenApi {
+    common::docs::document(&SERVICE, |routes| routes::configure(routes, &Origins::default()))
+}
+
+/// What is asked of the database, by name: for tests of how it answers.
+#[doc(hidden)]
+#[must_use]
+pub fn queries() -> [(&'static str, &'static str); 4] {
+    use store::queries::{EXPIRE, FIND, HISTORIES, LIST};
+    [("find", FIND), ("list", LIST), ("histories", HISTORIES), ("expire", EXPIRE)]
+}

@@ -1,0 +1,76 @@
+//! The audit trail, for those who may see it.
+
+use std::future::{Ready, ready};
+
+use actix_web::dev::Payload;
+use actix_web::http::header::AUTHORIZATION;
+use actix_web::{FromRequest, HttpRequest, HttpResponse, get, web};
+use common::Problem;
+use common::extract::Query;
+use common::problem::ProblemDetails;
+
+use super::list::{self, Page};
+use crate::error::Error;
+use crate::store::{History, Store};
+use crate::token::Tokens;
+
+/// A client with a valid token, or any if there is no secret.
+#[derive(Debug)]
+pub(super) struct Authorized;
+
+impl FromRequest for Authorized {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let Some(tokens) = request.app_data::<web::Data<Tokens>>() else {
+            return ready(Ok(Self));
+        };
+        let checked = match bearer_token(request) {
+            Some(token) => tokens.check(token).map_err(Some),
+            None => Err(None),
+        };
+        ready(checked.map(|()| Self).map_err(|cause| Error::Unauthorized(cause).into()))
+    }
+}
+
+/// The token of `Authorization: Bearer <token>`; the scheme's case does not matter (RFC 9110, 11.1).
+fn bearer_token(request: &HttpRequest) -> Option<&str> {
+    let value = request.headers().get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_matches(' '))
+}
+
+/// The latest requests for words, the oldest of them first.
+///
+/// Every request under `/api/randomizes` leaves one row, failed ones, too. With `JWT_SECRET` set, this
+/// needs a token.
+#[utoipa::path(
+    tag = "randomize",
+    operation_id = "get_histories",
+    security((), ("bearerAuth" = [])),
+    params(
+        ("limit" = Option<u16>, Query, description = "How many, 10 by default", minimum = 1, maximum = 100),
+        ("cursor" = Option<String>, Query, description = "Where the page ends, from `Link` of a later one"),
+    ),
+    responses(
+        (status = 200, description = "The rows", body = Vec<History>,
+            headers(("link" = String, description = "Those before them, if there are any: `<...>; rel=\"next\"`"))),
+        (status = 400, description = "A broken query", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 401, description = "No valid token", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 422, description = "A bad `limit` or `cursor`", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 503, description = "The database is away", body = ProblemDetails, content_type = "application/problem+json"),
+    ),
+)]
+#[get("/histories")]
+pub(super) async fn get_histories(
+    _: Authorized,
+    Query(page): Query<Page>,
+    store: web::Data<Store>,
+) -> Result<HttpResponse, Problem> {
+    let (limit, before) = (page.limit(10)?, page.before()?);
+    let mut histories = store.histories(before, limit + 1).await.map_err(Error::from)?;
+    let mut response = list::begin("/api/histories", limit, &mut histories, |row| row.id);
+    histories.reverse();
+    Ok(response.json(histories))
+}

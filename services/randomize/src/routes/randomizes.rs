@@ -1,0 +1,95 @@
+//! Words.
+
+mod input;
+
+use actix_web::http::header::LOCATION;
+use actix_web::{HttpResponse, get, post, web};
+use common::Problem;
+use common::extract::Query;
+use common::problem::ProblemDetails;
+
+use input::{NewWord, Request};
+
+use super::list::{self, Page};
+use crate::error::Error;
+use crate::store::{Randomize, Store};
+
+/// Jumble a word, and keep it.
+///
+/// Its letters are grapheme clusters: an emoji or a letter with its accents stays whole. The same word
+/// again is another entry with another order.
+#[utoipa::path(
+    tag = "randomize",
+    operation_id = "create_randomize",
+    request_body = Request,
+    responses(
+        (status = 201, description = "The word, jumbled", body = Randomize,
+            headers(("location" = String, description = "Where it is found from now on"))),
+        (status = 400, description = "Malformed JSON, or no word", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 408, description = "The body did not arrive in time", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too large", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 415, description = "Another media type than JSON", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 422, description = "Not an object, an unknown member, or a `word` that is no word; `errors` says which",
+            body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 503, description = "The database is away", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 507, description = "The database's disk is full", body = ProblemDetails, content_type = "application/problem+json"),
+    ),
+)]
+#[post("")]
+pub(super) async fn create_randomize(
+    NewWord { word, request }: NewWord,
+    store: web::Data<Store>,
+) -> Result<HttpResponse, Problem> {
+    let jumbled = word.jumble(&mut rand::rng());
+    let created = store.create(request, word.into_text(), jumbled).await.map_err(Error::from)?;
+    let location = format!("/api/randomizes/{}", created.id);
+    Ok(HttpResponse::Created().insert_header((LOCATION, location)).json(created))
+}
+
+/// A word that was jumbled.
+#[utoipa::path(
+    tag = "randomize",
+    operation_id = "get_randomize",
+    params(("id" = i64, Path, description = "Its number", minimum = 1, example = 1)),
+    responses(
+        (status = 200, description = "The word", body = Randomize),
+        (status = 404, description = "There is none with this number", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 503, description = "The database is away", body = ProblemDetails, content_type = "application/problem+json"),
+    ),
+)]
+#[get("/{id}")]
+pub(super) async fn get_randomize(
+    id: web::Path<String>,
+    store: web::Data<Store>,
+) -> Result<web::Json<Randomize>, Problem> {
+    let id = id.parse().map_err(|_| Error::NotFound)?;
+    let word = store.find(id).await.map_err(Error::from)?.ok_or(Error::NotFound)?;
+    Ok(web::Json(word))
+}
+
+/// List the words, the latest first.
+#[utoipa::path(
+    tag = "randomize",
+    operation_id = "get_randomizes",
+    params(
+        ("limit" = Option<u16>, Query, description = "How many, 20 by default", minimum = 1, maximum = 100),
+        ("cursor" = Option<String>, Query, description = "Where the page begins, from `Link` of the one before"),
+    ),
+    responses(
+        (status = 200, description = "A page of the list", body = Vec<Randomize>,
+            headers(("link" = String, description = "The next page, if there is one: `<...>; rel=\"next\"`"))),
+        (status = 400, description = "A broken query", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 422, description = "A bad `limit` or `cursor`", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 503, description = "The database is away", body = ProblemDetails, content_type = "application/problem+json"),
+    ),
+)]
+#[get("")]
+pub(super) async fn get_randomizes(
+    Query(page): Query<Page>,
+    store: web::Data<Store>,
+) -> Result<HttpResponse, Problem> {
+    let (limit, before) = (page.limit(20)?, page.before()?);
+    let mut words = store.list(before, limit + 1).await.map_err(Error::from)?;
+    let mut response = list::begin("/api/randomizes", limit, &mut words, |word| word.id);
+    Ok(response.json(words))
+}

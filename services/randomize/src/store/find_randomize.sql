@@ -1,0 +1,1 @@
+SELECT id, original, jumbled, created, updated FROM randomizes WHERE id = $1

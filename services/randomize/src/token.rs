@@ -1,0 +1,127 @@
+//! JSON Web Tokens (RFC 7519), signed with HS256.
+
+use std::sync::Once;
+use std::time::Duration;
+
+use common::config::Secret;
+use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
+use jsonwebtoken::errors::{Error, ErrorKind};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use ring::hmac;
+use serde::{Deserialize, Serialize};
+use signature::{Signer, Verifier};
+
+/// The shortest secret, in bytes: as long as the hash (RFC 7518, 3.2).
+pub(crate) const MIN_SECRET: usize = 32;
+
+/// The longest token, in bytes; ours have some 200.
+const MAX_TOKEN: usize = 4096;
+
+/// Makes tokens, and checks them.
+pub(crate) struct Tokens {
+    encoding: EncodingKey,
+    decoding: DecodingKey,
+    validation: Validation,
+}
+
+/// What a token says.
+#[derive(Debug, Deserialize, Serialize)]
+struct Claims {
+    /// Whom it was made for.
+    #[serde(default)]
+    sub: Option<String>,
+    /// When it was made, as UNIX time.
+    #[serde(default)]
+    iat: Option<u64>,
+    /// When it ends, as UNIX time.
+    exp: u64,
+}
+
+impl Tokens {
+    pub(crate) fn new(secret: &Secret) -> Self {
+        static PROVIDER: Once = Once::new();
+        PROVIDER.call_once(|| {
+            // Nobody else in this process could have installed one.
+            let _ = HS256.install_default();
+        });
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.leeway = 0;
+        // At the second of `exp` it has ended (RFC 7519, 4.1.4).
+        validation.reject_tokens_expiring_in_less_than = 1;
+        validation.validate_nbf = true;
+        validation.validate_aud = false;
+        let secret = secret.expose().as_bytes();
+        Self {
+            encoding: EncodingKey::from_secret(secret),
+            decoding: DecodingKey::from_secret(secret),
+            validation,
+        }
+    }
+
+    /// A token that is valid from now on, for that time.
+    ///
+    /// # Errors
+    /// When it would be valid for longer than can be written.
+    pub(crate) fn issue(&self, subject: String, ttl: Duration) -> Result<String, Error> {
+        let now = jsonwebtoken::get_current_timestamp();
+        let exp = now.checked_add(ttl.as_secs()).ok_or(ErrorKind::InvalidToken)?;
+        let claims = Claims { sub: Some(subject), iat: Some(now), exp };
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding)
+    }
+
+    /// Whether a token is signed with the secret and valid now.
+    ///
+    /// # Errors
+    /// When it is not, with the reason for the log.
+    pub(crate) fn check(&self, token: &str) -> Result<(), Error> {
+        if token.len() > MAX_TOKEN {
+            return Err(ErrorKind::InvalidToken.into());
+        }
+        jsonwebtoken::decode::<Claims>(token, &self.decoding, &self.validation).map(drop)
+    }
+}
+
+/// The one algorithm, by the cryptography that TLS uses as well.
+static HS256: CryptoProvider = CryptoProvider {
+    signer_factory: |algorithm, key| Ok(Box::new(Hs256::new(*algorithm, key.as_bytes())?)),
+    verifier_factory: |algorithm, key| {
+        Ok(Box::new(Hs256::new(*algorithm, key.try_get_as_bytes()?)?))
+    },
+    key_utils: KeyUtils::new_unimplemented(),
+};
+
+struct Hs256(hmac::Key);
+
+impl Hs256 {
+    fn new(algorithm: Algorithm, key: &[u8]) -> Result<Self, Error> {
+        if algorithm != Algorithm::HS256 {
+            return Err(ErrorKind::InvalidAlgorithm.into());
+        }
+        Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, key)))
+    }
+}
+
+impl Signer<Vec<u8>> for Hs256 {
+    fn try_sign(&self, message: &[u8]) -> Result<Vec<u8>, signature::Error> {
+        Ok(hmac::sign(&self.0, message).as_ref().to_vec())
+    }
+}
+
+impl Verifier<Vec<u8>> for Hs256 {
+    fn verify(&self, message: &[u8], signature: &Vec<u8>) -> Result<(), signature::Error> {
+        // In constant time.
+        hmac::verify(&self.0, message, signature).map_err(|_| signature::Error::new())
+    }
+}
+
+impl JwtSigner for Hs256 {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::HS256
+    }
+}
+
+impl JwtVerifier for Hs256 {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::HS256
+    }
+}
