@@ -10,6 +10,7 @@ TOOLS ?= $(CURDIR)/.tools
 CARGO_DENY := $(TOOLS)/cargo-deny-0.20.2/bin/cargo-deny
 CARGO_MACHETE := $(TOOLS)/cargo-machete-0.9.2/bin/cargo-machete
 OHA := $(TOOLS)/oha-1.16.0/bin/oha
+OPENAPI_CLIENT := $(TOOLS)/openapi-python-client-0.29.1/bin/openapi-python-client
 
 # Without `-p`, cargo resolves features for the whole workspace: nothing is compiled twice.
 XTASK := $(CARGO) run --bin xtask --
@@ -78,7 +79,7 @@ SKIPS := $(CURDIR)/target/skipped-suites
 .PHONY: test
 test: test-servers ## Run all tests, against real servers; ends with what was skipped
 	@rm -rf $(SKIPS) && mkdir -p $(SKIPS)
-	@status=0; TEST_SKIPS_DIR=$(SKIPS) $(CARGO) test --workspace $(ARGS) || status=$$?; \
+	@status=0; TEST_SKIPS_DIR=$(SKIPS) TEST_OPENAPI_PYTHON_CLIENT=$(OPENAPI_CLIENT) $(CARGO) test --workspace $(ARGS) || status=$$?; \
 	echo; \
 	for note in $(SKIPS)/*; do \
 		if [ -e "$$note" ]; then echo "SKIPPED $${note##*/}: $$(cat "$$note")"; \
@@ -156,9 +157,11 @@ test-servers:
 	has redis-server || has valkey-server || missing="$$missing redis-server"; \
 	has mongod || has javac || missing="$$missing default-jdk-headless"; \
 	has mongod || has mvn || missing="$$missing maven"; \
+	python3 -c 'import ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
 	$(install-missing)
 	@command -v mongod >/dev/null || crates/test-support/mongo-java-server/build || \
 		echo 'could not build the stand-in for MongoDB'
+	@$(MAKE) --no-print-directory $(OPENAPI_CLIENT) || echo 'could not install openapi-python-client'
 
 .PHONY: tools
 tools: $(CARGO_DENY) $(CARGO_MACHETE) ## Install the pinned tools of lint and audit
@@ -167,6 +170,11 @@ tools: $(CARGO_DENY) $(CARGO_MACHETE) ## Install the pinned tools of lint and au
 $(CARGO_DENY) $(CARGO_MACHETE) $(OHA):
 	unset CARGO_TARGET_DIR; $(CARGO) install --locked --root $(abspath $(@D)/..) \
 		$(@F)@$(patsubst $(@F)-%,%,$(notdir $(abspath $(@D)/..)))
+
+# The generator of the client that tests use, in a Python of its own.
+$(OPENAPI_CLIENT):
+	python3 -m venv $(abspath $(@D)/..)
+	$(@D)/pip install --quiet --disable-pip-version-check openapi-python-client==0.29.1 ruff==0.17.5
 
 .PHONY: clean
 clean: ## Remove what was built; data/ and the tools stay

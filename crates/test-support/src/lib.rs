@@ -10,6 +10,7 @@
 mod app;
 mod binary;
 mod child;
+mod client;
 mod proxy;
 mod raw;
 mod servers;
@@ -19,6 +20,7 @@ mod wait;
 
 pub use app::{App, logs};
 pub use binary::Binary;
+pub use client::GeneratedClient;
 pub use proxy::{Mode, Proxy, Toward};
 pub use raw::{RawConnection, RawResponse};
 pub use rustix::process::Signal;

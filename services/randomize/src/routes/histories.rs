@@ -51,7 +51,7 @@ fn bearer_token(request: &HttpRequest) -> Option<&str> {
     security((), ("bearerAuth" = [])),
     params(
         ("limit" = Option<u16>, Query, description = "How many, 10 by default", minimum = 1, maximum = 100),
-        ("cursor" = Option<String>, Query, description = "Where the page ends, from `Link` of a later one"),
+        ("cursor" = Option<String>, Query, pattern = "^[1-9a-f][0-9a-f]{0,14}$", description = "Where the page ends, from `Link` of a later one"),
     ),
     responses(
         (status = 200, description = "The rows", body = Vec<History>,

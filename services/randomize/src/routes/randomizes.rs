@@ -8,7 +8,7 @@ use common::Problem;
 use common::extract::Query;
 use common::problem::ProblemDetails;
 
-use input::{NewWord, Request};
+use input::{NewRandomize, NewWord};
 
 use super::list::{self, Page};
 use crate::error::Error;
@@ -21,7 +21,7 @@ use crate::store::{Randomize, Store};
 #[utoipa::path(
     tag = "randomize",
     operation_id = "create_randomize",
-    request_body = Request,
+    request_body = NewRandomize,
     responses(
         (status = 201, description = "The word, jumbled", body = Randomize,
             headers(("location" = String, description = "Where it is found from now on"))),
@@ -73,7 +73,7 @@ pub(super) async fn get_randomize(
     operation_id = "get_randomizes",
     params(
         ("limit" = Option<u16>, Query, description = "How many, 20 by default", minimum = 1, maximum = 100),
-        ("cursor" = Option<String>, Query, description = "Where the page begins, from `Link` of the one before"),
+        ("cursor" = Option<String>, Query, pattern = "^[1-9a-f][0-9a-f]{0,14}$", description = "Where the page begins, from `Link` of the one before"),
     ),
     responses(
         (status = 200, description = "A page of the list", body = Vec<Randomize>,

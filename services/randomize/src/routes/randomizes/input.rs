@@ -18,7 +18,7 @@ use crate::store::Audited;
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "describes the body, which is judged member by member")]
-pub(in crate::routes) struct Request {
+pub(in crate::routes) struct NewRandomize {
     /// 1 to 255 code points, without NUL.
     #[schema(example = "string", min_length = 1, max_length = 255, pattern = "^[^\\u0000]+$")]
     word: String,
