@@ -222,7 +222,7 @@ impl Shared {
                 log_files.leftovers = leftovers.len(),
                 "Listed the log files"
             );
-            self.with_index(|index| index.add(directory.id, found, true));
+            self.with_index(|index| index.load(directory.id, found));
             leftovers.iter().try_for_each(|name| directory.remove(name))?;
             return Ok(true);
         }

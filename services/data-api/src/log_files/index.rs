@@ -1,6 +1,7 @@
 //! Which log files there are, so that no request has to read the directory.
 
 use std::collections::BTreeSet;
+use std::mem;
 use std::ops::Range;
 
 use super::directory::DirectoryId;
@@ -27,11 +28,21 @@ impl Index {
         news
     }
 
-    /// Adds files of a directory, unless that is no longer the one.
-    pub(super) fn add(&mut self, directory: DirectoryId, mut found: BTreeSet<Stamp>, all: bool) {
+    /// Takes what was found in a directory, unless that is no longer the one. Files that were written
+    /// meanwhile stay.
+    pub(super) fn load(&mut self, directory: DirectoryId, mut found: BTreeSet<Stamp>) {
         if self.directory == Some(directory) {
-            self.stamps.append(&mut found);
-            self.loaded |= all;
+            found.extend(mem::take(&mut self.stamps));
+            self.stamps = found;
+            self.loaded = true;
+        }
+    }
+
+    /// Adds new files of a directory, unless that is no longer the one.
+    pub(super) fn add(&mut self, directory: DirectoryId, new: impl IntoIterator<Item = Stamp>) {
+        if self.directory == Some(directory) {
+            // Not `append`, which builds the whole set anew: 0.1 s for a million files, in which all wait.
+            self.stamps.extend(new);
         }
     }
 
@@ -63,5 +74,59 @@ impl Index {
     pub(super) fn surplus(&self, kept: usize, limit: usize) -> Vec<Stamp> {
         let surplus = self.stamps.len().saturating_sub(kept);
         self.stamps.iter().take(surplus.min(limit)).copied().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    const DIRECTORY: DirectoryId = (1, 2);
+
+    fn stamps(numbers: Range<u64>) -> BTreeSet<Stamp> {
+        numbers.map(|seconds| Stamp::from(UNIX_EPOCH + Duration::from_secs(seconds))).collect()
+    }
+
+    fn index(held: BTreeSet<Stamp>) -> Index {
+        let mut index = Index::default();
+        index.turn_to(DIRECTORY);
+        index.load(DIRECTORY, held);
+        index
+    }
+
+    #[test]
+    fn new_files_join_those_that_are_held_and_move_none_of_them() {
+        let mut index = index(stamps(0..10_000));
+        let first = std::ptr::from_ref(index.stamps.first().unwrap());
+
+        index.add(DIRECTORY, stamps(10_000..10_003));
+
+        assert_eq!(index.stamps, stamps(0..10_003));
+        assert_eq!(std::ptr::from_ref(index.stamps.first().unwrap()), first);
+    }
+
+    #[test]
+    fn files_written_while_the_directory_is_read_are_kept() {
+        let mut index = Index::default();
+        index.turn_to(DIRECTORY);
+
+        index.add(DIRECTORY, stamps(5..7));
+        assert!(!index.loaded);
+        index.load(DIRECTORY, stamps(0..6));
+
+        assert!(index.loaded);
+        assert_eq!(index.stamps, stamps(0..7));
+    }
+
+    #[test]
+    fn files_of_another_directory_are_not_taken() {
+        let mut index = index(stamps(0..1));
+
+        index.add((3, 4), stamps(1..2));
+        index.load((3, 4), stamps(1..2));
+
+        assert_eq!(index.stamps, stamps(0..1));
     }
 }

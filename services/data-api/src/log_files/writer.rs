@@ -40,9 +40,9 @@ impl Shared {
         let (started, metrics) = (Instant::now(), &self.metrics);
         let written = self.open().and_then(|directory| {
             let written = write_all(&directory, &batch)?;
-            let stamps = written.iter().flatten().copied().collect();
             // Before anybody is told: who was answered finds the file.
-            self.with_index(|index| index.add(directory.id, stamps, false));
+            let new = written.iter().flatten().copied();
+            self.with_index(|index| index.add(directory.id, new));
             Ok(written)
         });
         let written = written.unwrap_or_else(|error| vec![Err(errno(&error)); batch.len()]);
