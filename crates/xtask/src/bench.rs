@@ -1,11 +1,16 @@
-//! `xtask bench`: every service against a bare actix-web server that sends the same bytes.
+//! `xtask bench`: every service against a bare actix-web server that sends the same bytes, and what else it
+//! has to stand.
 //!
-//! An [`Entry`] of [`ENTRIES`] is one service. `docs/performance.md` says how to read the figures.
+//! What is measured of a service stands in [`entries`]; `docs/performance.md` says how to read the figures.
 
 pub(crate) mod bare;
+mod entries;
+mod held_files;
+mod in_flight;
 mod load;
 mod report;
 mod server;
+pub(crate) mod streaming;
 
 use std::{
     fs::File,
@@ -16,54 +21,16 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use clap::builder::PossibleValuesParser;
 use tokio::{process::Command, time::sleep};
 
 use crate::workspace::{self, Workspace};
 
 use self::{
+    entries::{ENTRIES, Entry, Request},
     report::{Row, Samples},
-    server::{Server, fetch},
+    server::{Server, Stand},
 };
-
-/// A service: how it is started for the measurement, and what is measured.
-struct Entry {
-    /// Name of the service and of its binary.
-    service: &'static str,
-    /// Variables beside `HOST`, `PORT`, `WORKERS` and `LOG_FORMAT`; nothing else is set.
-    env: &'static [(&'static str, &'static str)],
-    requests: &'static [Request],
-    /// Largest release binary in MiB, without symbols.
-    binary_mib: f64,
-    /// Longest time in ms from exec until `/readyz` answers 200.
-    ready_ms: f64,
-    /// Most resident memory in MiB after the start.
-    idle_mib: f64,
-    /// Most resident memory 10 s after the load, as a multiple of the idle memory.
-    settled_ratio: f64,
-}
-
-/// A GET request.
-struct Request {
-    /// Path and query.
-    target: &'static str,
-    /// Whether the access log has a line for it at level `info`.
-    logged: bool,
-    /// Most CPU time a request, as a multiple of the bare server's.
-    cpu_ratio: Option<f64>,
-}
-
-const ENTRIES: &[Entry] = &[Entry {
-    service: "sre-kata",
-    env: &[],
-    requests: &[
-        Request { target: "/query?param=acx333x", logged: true, cpu_ratio: Some(1.5) },
-        Request { target: "/healthz", logged: false, cpu_ratio: None },
-    ],
-    binary_mib: 15.0,
-    ready_ms: 50.0,
-    idle_mib: 12.0,
-    settled_ratio: 2.0,
-}];
 
 /// Requests a second up to which a latency is the server's: a small machine that runs the load
 /// generator too then has time to spare.
@@ -75,6 +42,9 @@ pub(crate) struct Args {
     /// Short rounds: to see whether it works, not to quote from.
     #[arg(long)]
     quick: bool,
+    /// Measure this service alone.
+    #[arg(long, value_name = "SERVICE", value_parser = services())]
+    only: Option<String>,
     /// Leave docs/performance.md as it is.
     #[arg(long)]
     no_write: bool,
@@ -87,14 +57,20 @@ struct Plan {
     round: Duration,
     latency: Duration,
     starts: usize,
+    /// How many times a large body is downloaded from each side.
+    bodies: usize,
+    /// How many files a folder holds.
+    held_files: u64,
 }
 
 const FULL: Plan = Plan {
     warm_up: Duration::from_secs(2),
-    rounds: 15,
+    rounds: 9,
     round: Duration::from_secs(2),
     latency: Duration::from_secs(10),
     starts: 11,
+    bodies: 7,
+    held_files: 1_000_000,
 };
 
 const QUICK: Plan = Plan {
@@ -103,145 +79,139 @@ const QUICK: Plan = Plan {
     round: Duration::from_secs(1),
     latency: Duration::from_secs(2),
     starts: 5,
+    bodies: 3,
+    held_files: 100_000,
 };
 
-/// Measures all services.
+fn services() -> PossibleValuesParser {
+    let mut names: Vec<_> = ENTRIES.iter().map(|entry| entry.service).collect();
+    names.dedup();
+    PossibleValuesParser::new(names)
+}
+
+/// Measures all services, or one.
 ///
 /// # Errors
 /// When a tool is missing, the build fails, a service does not do what the measurement rests on,
-/// or, after the table has been printed and written, when a target is missed.
+/// or, after the tables have been printed and written, when a target is missed.
 pub(crate) async fn run(args: Args) -> Result<()> {
     let plan = if args.quick { QUICK } else { FULL };
-    let conditions = report::conditions(&plan).await?;
     let workspace = Workspace::load()?;
     let built = workspace::cargo().args(["build", "--release", "--workspace"]).status()?;
     ensure!(built.success(), "the release build failed");
-    let mut rows = Vec::new();
-    for entry in ENTRIES {
+    let (mut sections, mut missed) = (Vec::new(), 0);
+    let wanted = |entry: &&Entry| args.only.as_ref().is_none_or(|only| only == entry.service);
+    for entry in ENTRIES.iter().filter(wanted) {
+        let conditions = report::conditions(&plan).await?;
         let measured = measure(entry, &plan, &workspace.target).await;
-        rows.extend(measured.with_context(|| format!("cannot measure {}", entry.service))?);
+        let rows = measured.with_context(|| format!("cannot measure {}", entry.name))?;
+        let section = report::section(entry.name, &rows, &conditions);
+        print!("{section}");
+        sections.push(section);
+        missed += rows.iter().filter(|row| row.missed()).count();
     }
-    let text = format!("{}\n{conditions}", report::table(&rows));
-    print!("{text}");
     if !args.no_write {
-        report::write(&workspace.root, &text)?;
+        report::write(&workspace.root, &sections)?;
     }
-    match rows.iter().filter(|row| row.missed()).count() {
+    match missed {
         0 => Ok(()),
         missed => bail!("{missed} of the targets missed"),
     }
 }
 
 /// What a command, which must succeed, writes to stdout.
-async fn output(program: &str, args: &[&str]) -> Result<String> {
-    let output = Command::new(program)
-        .args(args)
+async fn output(mut command: Command) -> Result<String> {
+    let output = command
         .stderr(Stdio::inherit())
         .kill_on_drop(true)
         .output()
         .await
-        .with_context(|| format!("cannot run {program}"))?;
-    ensure!(output.status.success(), "{program} {}: {}", args.join(" "), output.status);
+        .with_context(|| format!("cannot run {command:?}"))?;
+    ensure!(output.status.success(), "{command:?}: {}", output.status);
     Ok(String::from_utf8(output.stdout)?)
 }
 
 async fn measure(entry: &Entry, plan: &Plan, cargo_target: &Path) -> Result<Vec<Row>> {
-    let release = cargo_target.join("release");
-    let binary = release.join(entry.service);
-    let folder = tempfile::tempdir_in(cargo_target)?;
-    let log = folder.path().join("access.log");
-    let binary_kib = u32::try_from(std::fs::metadata(&binary)?.len() / 1024)?;
+    let mut rows = measure_requests(&Stand::new(entry, plan, cargo_target)?).await?;
+    for load in entry.loads {
+        rows.extend(load.measure(&Stand::new(entry, plan, cargo_target)?).await?);
+    }
+    Ok(rows)
+}
 
+async fn measure_requests(stand: &Stand<'_>) -> Result<Vec<Row>> {
+    let Entry { requests, limits, .. } = stand.entry;
+    let binary_kib = u32::try_from(std::fs::metadata(stand.binary())?.len() / 1024)?;
     let mut ready_ms = Samples::default();
-    for _ in 0..plan.starts {
-        let server = start_service(entry, &binary, &log).await?;
+    for _ in 0..stand.plan.starts {
+        let server = stand.service(&[]).await?;
         ready_ms.push(server.ready_after.as_secs_f64() * 1e3);
         server.stop().await?;
     }
 
-    let service = start_service(entry, &binary, &log).await?;
+    let service = stand.service(&[]).await?;
     sleep(Duration::from_secs(1)).await;
     let idle_mib = service.resident_mib()?;
-    let bare = start_bare(entry, &release.join("xtask"), folder.path(), &service).await?;
+    let bare = start_bare(stand, &service).await?;
     let (mut rows, mut made) = (Vec::new(), Vec::new());
-    for request in entry.requests {
-        let (requests, figures) = compare(entry, request, plan, &service, &bare).await?;
+    for request in *requests {
+        let (requests, figures) = compare(stand, request, &service, &bare).await?;
         made.push(requests);
         rows.extend(figures);
     }
     let peak_mib = service.peak_mib()?;
     sleep(Duration::from_secs(10)).await;
     let settled_mib = service.resident_mib()?;
-    let metrics = fetch(service.addr, "/metrics").await?.body;
+    let metrics = service.metrics().await?;
     // All lines are in the file once the service has stopped.
     service.stop().await?;
 
-    for (request, made) in entry.requests.iter().zip(made) {
-        if !request.logged {
-            continue;
+    for (request, made) in requests.iter().zip(made) {
+        if request.logged {
+            rows.push(log_lines(stand, request, made, &metrics)?);
         }
-        let path = request.target.split('?').next().unwrap_or_default();
-        let route = format!("\"{path}\"");
-        let counted = sum_of_series(&metrics, |series| {
-            series.starts_with("http_server_request_duration_seconds_count")
-                && series.contains(&route)
-        })?;
-        ensure!(counted >= made, "{made} requests were answered, {counted} counted");
-        let lines = count_lines(&log, &format!("{}\"", request.target))?;
-        rows.push(
-            Row::new(entry.service, request.target, "lines in the access log")
-                .service(lines.to_string())
-                .target(format!("= {counted} requests"), lines == counted),
-        );
     }
     let dropped = sum_of_series(&metrics, |series| series.contains("dropped"))?;
-    let row = |figure| Row::new(entry.service, "", figure);
+    let row = |figure| Row::new("", figure);
     rows.extend([
         row("log lines dropped").service(dropped.to_string()).target("0".to_owned(), dropped == 0),
-        row("memory, idle").at_most(idle_mib, entry.idle_mib, " MiB"),
+        row("memory, idle").at_most(idle_mib, limits.idle_mib, " MiB"),
         row("memory, peak under load").service(format!("{peak_mib:.1} MiB")),
-        row("memory, 10 s after").at_most(settled_mib, idle_mib * entry.settled_ratio, " MiB"),
-        row("exec to ready").at_most(ready_ms.median(), entry.ready_ms, " ms"),
-        row("stripped binary").at_most(f64::from(binary_kib) / 1024.0, entry.binary_mib, " MiB"),
+        row("memory, 10 s after").at_most(settled_mib, idle_mib * limits.settled_ratio, " MiB"),
+        row("exec to ready").at_most(ready_ms.median(), limits.ready_ms, " ms"),
+        row("stripped binary").at_most(f64::from(binary_kib) / 1024.0, limits.binary_mib, " MiB"),
     ]);
     Ok(rows)
 }
 
-async fn start_service(entry: &Entry, binary: &Path, log: &Path) -> Result<Server> {
-    Server::start(|port| {
-        let mut command = Command::new(binary);
-        command
-            .current_dir(log.parent().unwrap_or(log))
-            .env_clear()
-            .envs([("HOST", "127.0.0.1"), ("WORKERS", "1"), ("LOG_FORMAT", "json")])
-            .env("PORT", port.to_string())
-            .envs(entry.env.iter().copied())
-            .stdout(File::create(log)?);
-        Ok(command)
-    })
-    .await
+/// Compares the lines in the access log with the requests that the service has counted, and those with
+/// the answers that were seen.
+fn log_lines(stand: &Stand<'_>, request: &Request, made: u64, metrics: &str) -> Result<Row> {
+    let route = format!("\"{}\"", request.path());
+    let counted = sum_of_series(metrics, |series| {
+        series.starts_with("http_server_request_duration_seconds_count") && series.contains(&route)
+    })?;
+    ensure!(counted >= made, "{made} requests were answered, {counted} counted");
+    let lines = count_lines(&stand.log(), &format!("{}\"", request.target))?;
+    Ok(Row::new(request.target, "lines in the access log")
+        .service(lines.to_string())
+        .target(format!("= {counted} requests"), lines == counted))
 }
 
 /// Starts the bare server with what the service answers, and makes sure that both send the same.
-async fn start_bare(entry: &Entry, xtask: &Path, dir: &Path, service: &Server) -> Result<Server> {
-    let targets = || entry.requests.iter().map(|request| request.target);
-    let mut answers = Vec::new();
-    for target in targets().chain(["/readyz"]) {
-        answers.push(fetch(service.addr, target).await?.to_answer(target)?);
+async fn start_bare(stand: &Stand<'_>, service: &Server) -> Result<Server> {
+    let mut answers = vec![service.ready().await?.to_answer(&Request::get("/readyz"))?];
+    for request in stand.entry.requests {
+        answers.push(service.fetch(request).await?.to_answer(request)?);
     }
-    let file = dir.join("answers.json");
+    let file = stand.path("answers.json");
     std::fs::write(&file, serde_json::to_vec(&answers)?)?;
-    let bare = Server::start(|port| {
-        let mut command = Command::new(xtask);
-        command.args(["bare", "--port", &port.to_string(), "--answers"]).arg(&file);
-        Ok(command)
-    })
-    .await?;
-    for (target, expected) in targets().zip(&answers) {
-        let sent = fetch(bare.addr, target).await?;
-        let length = fetch(service.addr, target).await?.length();
-        let same = sent.to_answer(target)? == *expected && sent.length() == length;
-        ensure!(same, "the bare server does not send what the service sends for {target}");
+    let bare = stand.xtask(&["bare", "--answers", &file.to_string_lossy()]).await?;
+    for (request, expected) in stand.entry.requests.iter().zip(&answers[1..]) {
+        let sent = bare.fetch(request).await?;
+        let length = service.fetch(request).await?.length();
+        let same = sent.to_answer(request)? == *expected && sent.length() == length;
+        ensure!(same, "the bare server does not send what the service sends: {}", request.target);
     }
     Ok(bare)
 }
@@ -249,12 +219,12 @@ async fn start_bare(entry: &Entry, xtask: &Path, dir: &Path, service: &Server) -
 /// Loads both servers with one request. Returns how often the service has certainly answered it,
 /// and the figures.
 async fn compare(
-    entry: &Entry,
+    stand: &Stand<'_>,
     request: &Request,
-    plan: &Plan,
     service: &Server,
     bare: &Server,
 ) -> Result<(u64, Vec<Row>)> {
+    let (plan, script) = (stand.plan, stand.path("request.lua"));
     let mut made = 0;
     let [mut rate, mut cpu_us] = [(); 2].map(|()| [Samples::default(), Samples::default()]);
     let mut ratio = Samples::default();
@@ -264,7 +234,7 @@ async fn compare(
         let mut spent_us = [0.0; 2];
         for (side, server) in [service, bare].into_iter().enumerate() {
             let before = server.cpu_time()?;
-            let load = load::closed(server.addr, request.target, time).await?;
+            let load = load::closed(server, request, &script, time).await?;
             let spent = server.cpu_time()?.saturating_sub(before);
             spent_us[side] = spent.as_secs_f64() * 1e6 / f64::from(load.requests);
             if side == 0 {
@@ -282,12 +252,11 @@ async fn compare(
     // A round number, so that runs can be compared.
     let half_of_peak = (rate[0].median() / 2000.0).floor() * 1000.0;
     let fixed_rate = half_of_peak.clamp(1000.0, MOST_AT_A_RATE);
-    let at_rate =
-        |server: &Server| load::at_rate(server.addr, request.target, fixed_rate, plan.latency);
+    let at_rate = |server| load::at_rate(server, request, fixed_rate, plan.latency);
     let latency = [at_rate(service).await?, at_rate(bare).await?];
     made += u64::from(latency[0].requests);
 
-    let row = |figure: &str| Row::new(entry.service, request.target, figure);
+    let row = |figure: &str| Row::new(request.target, figure);
     let both = |figure: &str, [service, bare]: [String; 2]| row(figure).service(service).bare(bare);
     let ratio_row = row("CPU a request, ratio").service(ratio.with_range(""));
     let rows = vec![

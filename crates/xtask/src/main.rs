@@ -35,6 +35,9 @@ enum Command {
     /// The server that `bench` measures against.
     #[command(hide = true)]
     Bare(bench::bare::Args),
+    /// The proxy that `bench` measures against.
+    #[command(hide = true)]
+    BareProxy(bench::streaming::Args),
     /// What `dev` starts a service through.
     #[command(hide = true)]
     Supervised(process::SupervisedArgs),
@@ -52,6 +55,7 @@ async fn main() -> ExitCode {
         Command::CheckWorkspace => checks::check_workspace(),
         Command::Openapi(args) => checks::write_openapi(&args),
         Command::Bare(args) => bench::bare::run(args).await,
+        Command::BareProxy(args) => bench::streaming::run(args).await,
         Command::Supervised(args) => process::supervised(&args),
     };
     match result {

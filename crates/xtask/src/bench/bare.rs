@@ -6,7 +6,7 @@ use std::{future::ready, net::Ipv4Addr, path::PathBuf};
 use actix_web::{
     App, HttpResponse, HttpServer,
     http::{
-        StatusCode,
+        Method, StatusCode,
         header::{HeaderName, HeaderValue},
     },
     web,
@@ -17,7 +17,9 @@ use serde::{Deserialize, Serialize};
 /// What the bare server is told to send, as a service sent it.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Answer {
-    /// Path of the GET request, without its query.
+    /// Method of the request.
+    pub(crate) method: String,
+    /// Path of the request, without its query.
     pub(crate) path: String,
     /// Status code.
     pub(crate) status: u16,
@@ -27,7 +29,7 @@ pub(crate) struct Answer {
     pub(crate) body: String,
 }
 
-/// `xtask bare`: answers GET requests from a file until it is killed.
+/// `xtask bare`: answers requests from a file until it is killed.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Port on 127.0.0.1.
@@ -53,7 +55,16 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         let mut app = App::new();
         for route in routes.clone() {
             let path = route.path.clone();
-            app = app.route(&path, web::get().to(move || ready(route.response())));
+            let method = web::method(route.method.clone());
+            // Only a request with a body pays for reading one.
+            app = app.route(
+                &path,
+                if route.method == Method::GET {
+                    method.to(move || ready(route.response()))
+                } else {
+                    method.to(move |_: web::Bytes| ready(route.response()))
+                },
+            );
         }
         app
     })
@@ -66,6 +77,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
 /// An [`Answer`] whose parts are parsed once, so that a request costs no parsing.
 #[derive(Clone)]
 struct Route {
+    method: Method,
     path: String,
     status: StatusCode,
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -87,6 +99,7 @@ impl TryFrom<Answer> for Route {
 
     fn try_from(answer: Answer) -> Result<Self> {
         Ok(Self {
+            method: answer.method.parse()?,
             path: answer.path,
             status: StatusCode::from_u16(answer.status)?,
             headers: answer

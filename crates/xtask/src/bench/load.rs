@@ -1,18 +1,16 @@
 //! The load generators: wrk, which loads a server as fast as it answers and costs the least
 //! itself, and oha, which keeps a rate and corrects for coordinated omission.
 
-use std::{collections::HashMap, net::SocketAddr, thread::available_parallelism, time::Duration};
+use std::{collections::HashMap, path::Path, thread::available_parallelism, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
+use tokio::process::Command;
 
-use super::output;
+use super::{entries::Request, output, server::Server};
 
 /// Keep-alive connections, in both kinds of load.
 pub(super) const CONNECTIONS: u16 = 32;
-
-/// What every request carries beside `Host`, as those of curl do.
-pub(super) const HEADERS: [&str; 2] = ["User-Agent: xtask-bench", "Accept: */*"];
 
 /// What a load as fast as the server answers has come to.
 pub(super) struct Closed {
@@ -22,29 +20,36 @@ pub(super) struct Closed {
     pub(super) rate: f64,
 }
 
-/// Loads with wrk: each connection sends its next request when it has the answer to the last.
+/// Loads with wrk: each connection sends its next request when it has the answer to the last. A request
+/// with a body takes a script, which is written to `script`.
 ///
 /// # Errors
 /// When an answer is missing or its status is 400 or above.
-pub(super) async fn closed(addr: SocketAddr, target: &str, time: Duration) -> Result<Closed> {
+pub(super) async fn closed(
+    server: &Server,
+    request: &Request,
+    script: &Path,
+    time: Duration,
+) -> Result<Closed> {
     // One core is left to the server, which has one worker.
     let threads = available_parallelism()?.get().saturating_sub(1).clamp(1, 4);
-    let text = output(
-        "wrk",
-        &[
-            &format!("--threads={threads}"),
-            &format!("--connections={CONNECTIONS}"),
-            &format!("--duration={}s", time.as_secs()),
-            "--header",
-            HEADERS[0],
-            "--header",
-            HEADERS[1],
-            &format!("http://{addr}{target}"),
-        ],
-    )
-    .await
-    .context("wrk comes with `apt install wrk`")?;
-    ensure!(!text.contains("Non-2xx") && !text.contains("Socket errors"), "{target}:\n{text}");
+    let mut command = Command::new("wrk");
+    command
+        .arg(format!("--threads={threads}"))
+        .arg(format!("--connections={CONNECTIONS}"))
+        .arg(format!("--duration={}s", time.as_secs()))
+        .args(request.headers().flat_map(|header| ["--header", header]));
+    if let Some(body) = request.body {
+        std::fs::write(script, format!("wrk.method = 'POST'\nwrk.body = [==[{body}]==]\n"))?;
+        command.arg("--script").arg(script);
+    }
+    command.arg(format!("http://{}{}", server.addr, request.target));
+    let text = output(command).await.context("wrk comes with `apt install wrk`")?;
+    ensure!(
+        !text.contains("Non-2xx") && !text.contains("Socket errors"),
+        "{}:\n{text}",
+        request.target
+    );
     let word_before = |mark| text.split(mark).next()?.split_whitespace().last();
     let word_after = |mark| text.split(mark).nth(1)?.split_whitespace().next();
     let requests = word_before(" requests in ").context("wrk reports no requests")?;
@@ -75,8 +80,8 @@ pub(super) struct Open {
 /// # Errors
 /// When an answer is missing or its status is not 200.
 pub(super) async fn at_rate(
-    addr: SocketAddr,
-    target: &str,
+    server: &Server,
+    request: &Request,
     rate: f64,
     time: Duration,
 ) -> Result<Open> {
@@ -88,29 +93,18 @@ pub(super) async fn at_rate(
         status_code_distribution: HashMap<String, u32>,
         error_distribution: HashMap<String, u32>,
     }
-    let text = output(
-        "oha",
-        &[
-            "--no-tui",
-            "--output-format=json",
-            "--latency-correction",
-            "--wait-ongoing-requests-after-deadline",
-            "--disable-compression",
-            "-H",
-            HEADERS[0],
-            "-H",
-            HEADERS[1],
-            &format!("-q{rate}"),
-            &format!("-c{CONNECTIONS}"),
-            &format!("-z{}s", time.as_secs()),
-            &format!("http://{addr}{target}"),
-        ],
-    )
-    .await
-    .context("oha comes with `cargo install --locked oha`")?;
+    let mut command = Command::new("oha");
+    command
+        .args(["--no-tui", "--output-format=json", "--disable-compression"])
+        .args(["--latency-correction", "--wait-ongoing-requests-after-deadline"])
+        .args(request.headers().flat_map(|header| ["-H", header]))
+        .args(request.body.iter().flat_map(|body| ["-m", "POST", "-d", body]))
+        .args([format!("-q{rate}"), format!("-c{CONNECTIONS}"), format!("-z{}s", time.as_secs())])
+        .arg(format!("http://{}{}", server.addr, request.target));
+    let text = output(command).await.context("oha comes with `cargo install --locked oha`")?;
     let report: Report = serde_json::from_str(&text)?;
     let (statuses, errors) = (report.status_code_distribution, report.error_distribution);
     let all_ok = errors.is_empty() && statuses.keys().eq(["200"]);
-    ensure!(all_ok, "{target}: {statuses:?} {errors:?}");
+    ensure!(all_ok, "{}: {statuses:?} {errors:?}", request.target);
     Ok(Open { requests: statuses.into_values().sum(), latency: report.latency_percentiles })
 }

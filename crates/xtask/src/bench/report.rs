@@ -4,11 +4,9 @@ use std::{fmt, iter::once, path::Path, thread::available_parallelism};
 
 use anyhow::{Context, Result};
 
-use super::{
-    Plan,
-    load::{CONNECTIONS, Percentiles},
-    output,
-};
+use tokio::process::Command;
+
+use super::{Plan, entries::ENTRIES, load::Percentiles, output};
 
 /// Repeated measurements of one figure.
 #[derive(Default)]
@@ -49,10 +47,9 @@ pub(super) struct Row {
 
 impl Row {
     /// `request` is empty for a figure of the whole service.
-    pub(super) fn new(service: &str, request: &str, figure: &str) -> Self {
-        let subject = format!("{service} {request}").trim_end().to_owned();
-        let empty = String::new;
-        Self { cells: [subject, figure.to_owned(), empty(), empty(), empty()], met: None }
+    pub(super) fn new(request: &str, figure: &str) -> Self {
+        let cells = [request, figure, "", "", ""].map(str::to_owned);
+        Self { cells, met: None }
     }
 
     pub(super) fn service(mut self, figure: String) -> Self {
@@ -83,7 +80,8 @@ impl Row {
 
 /// All rows as a Markdown table whose columns also line up on a terminal.
 pub(super) fn table(rows: &[Row]) -> String {
-    let titles = ["what", "figure", "service", "bare server", "target", "met"].map(str::to_owned);
+    let titles =
+        ["request", "figure", "service", "bare server", "target", "met"].map(str::to_owned);
     let rows = rows.iter().map(|row| {
         let met = row.met.map_or("", |met| if met { "yes" } else { "NO" });
         let [subject, figure, service, bare, target] = row.cells.clone();
@@ -103,7 +101,7 @@ pub(super) fn table(rows: &[Row]) -> String {
     lines.concat()
 }
 
-/// What the figures were measured with and on, as a Markdown list.
+/// What the figures were measured with and on, as a sentence.
 ///
 /// # Errors
 /// Where there is no Linux.
@@ -114,43 +112,61 @@ pub(super) async fn conditions(plan: &Plan) -> Result<String> {
     };
     let cpuinfo = proc("cpuinfo")?;
     let cpu = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
+    let command = async |program, args: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(args);
+        Ok::<_, anyhow::Error>(output(command).await?.trim_end().to_owned())
+    };
+    let date = command("date", &["-u", "+%F %H:%M UTC"]).await?;
+    let kernel = command("uname", &["-srm"]).await?;
+    let compiler = command("rustc", &["--version"]).await?;
+    let (cpu, cores) = (cpu.unwrap_or("unknown processor"), available_parallelism()?);
+    let load = proc("loadavg")?.split(' ').take(1).collect::<String>();
     let Plan { rounds, round, latency, .. } = plan;
-    let list = [
-        ("Date", output("date", &["-u", "+%F %H:%M UTC"]).await?),
-        ("Machine", format!("{}, {} cores", cpu.unwrap_or("unknown"), available_parallelism()?)),
-        ("Kernel", output("uname", &["-srm"]).await?),
-        ("Load average before the run", proc("loadavg")?.split(' ').take(1).collect()),
-        ("Compiler", output("rustc", &["--version"]).await?),
-        ("Server", "release build, one worker, plain HTTP/1.1 over loopback".to_owned()),
-        ("Access log", "JSON on stdout, which is a file on disk".to_owned()),
-        ("Load", format!("{CONNECTIONS} keep-alive connections")),
-        ("Throughput and CPU", format!("wrk, {rounds} rounds of {round:?}, alternating, median")),
-        ("Latency", format!("oha, {latency:?}, corrected for coordinated omission")),
-    ];
-    Ok(list.map(|(name, value)| format!("- {name}: {}\n", value.trim_end())).concat())
+    Ok(format!(
+        "Measured on {date} on {cpu}, {cores} cores, {kernel}, with {compiler}; load\n\
+         average before: {load}. wrk: {rounds} rounds of {round:?} on each side; oha: {latency:?}."
+    ))
 }
 
-/// Puts the text between the markers in `docs/performance.md`.
+/// A heading and what follows it, as in `docs/performance.md`.
+pub(super) fn section(name: &str, rows: &[Row], conditions: &str) -> String {
+    format!("### {name}\n\n{}\n{conditions}\n\n", table(rows))
+}
+
+/// Puts sections between the markers in `docs/performance.md`, in place of those with the same headings.
 ///
 /// # Errors
 /// When the file or a marker is missing.
-pub(super) fn write(root: &Path, text: &str) -> Result<()> {
-    const BEGIN: &str = "<!-- bench:begin -->\n";
+pub(super) fn write(root: &Path, measured: &[String]) -> Result<()> {
+    const BEGIN: &str = "<!-- bench:begin -->\n\n";
     const END: &str = "<!-- bench:end -->";
     let path = root.join("docs/performance.md");
     let page = std::fs::read_to_string(&path)
         .with_context(|| format!("cannot read {}", path.display()))?;
     let parts = page.split_once(BEGIN).and_then(|(before, rest)| {
-        let (_, after) = rest.split_once(END)?;
-        Some((before, after))
+        let (sections, after) = rest.split_once(END)?;
+        Some((before, sections, after))
     });
-    let (before, after) = parts.context("docs/performance.md has lost a marker")?;
-    Ok(std::fs::write(path, format!("{before}{BEGIN}\n{text}\n{END}{after}"))?)
+    let (before, sections, after) = parts.context("docs/performance.md has lost a marker")?;
+    let sections = merge(sections, measured, ENTRIES.iter().map(|entry| entry.name));
+    Ok(std::fs::write(path, format!("{before}{BEGIN}{sections}{END}{after}"))?)
+}
+
+/// The sections in the order of `names`: the new one where there is one, else the old one.
+fn merge<'a>(old: &str, new: &[String], names: impl Iterator<Item = &'a str>) -> String {
+    let old = old.split("### ").skip(1).map(|section| format!("### {section}"));
+    let sections: Vec<String> = new.iter().cloned().chain(old).collect();
+    let find = |name| {
+        let heading = format!("### {name}\n");
+        sections.iter().find(|section| section.starts_with(&heading)).map(String::as_str)
+    };
+    names.filter_map(find).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Row, Samples, table};
+    use super::{Row, Samples, merge, section, table};
 
     #[test]
     fn the_median_is_the_middle_of_the_samples_whatever_their_order() {
@@ -164,15 +180,26 @@ mod tests {
     #[test]
     fn the_table_lines_up_and_shows_what_was_missed() {
         let rows = [
-            Row::new("s", "/é", "memory").at_most(2.0, 1.0, " MiB"),
-            Row::new("s", "", "rate").service("1".to_owned()).bare("2".to_owned()),
+            Row::new("/é", "memory").at_most(2.0, 1.0, " MiB"),
+            Row::new("", "rate").service("1".to_owned()).bare("2".to_owned()),
         ];
         let expected = "\
-            | what | figure | service  | bare server | target     | met |\n\
-            | ---- | ------ | -------- | ----------- | ---------- | --- |\n\
-            | s /é | memory | 2.00 MiB |             | ≤ 1.00 MiB | NO  |\n\
-            | s    | rate   | 1        | 2           |            |     |\n";
+            | request | figure | service  | bare server | target     | met |\n\
+            | ------- | ------ | -------- | ----------- | ---------- | --- |\n\
+            | /é      | memory | 2.00 MiB |             | ≤ 1.00 MiB | NO  |\n\
+            |         | rate   | 1        | 2           |            |     |\n";
         assert_eq!(table(&rows), expected);
         assert_eq!(rows.map(|row| row.missed()), [true, false]);
+    }
+
+    #[test]
+    fn a_section_takes_its_place_and_leaves_the_others() {
+        let [old, new] =
+            ["old", "new"].map(|word| [section("a", &[], word), section("b c", &[], word)]);
+
+        let merged = merge(&old.concat(), &new[1..], ["a", "b", "b c"].into_iter());
+
+        assert_eq!(merged, [&*old[0], &*new[1]].concat());
+        assert_eq!(merge("", &new[..1], ["a", "b c"].into_iter()), new[0]);
     }
 }

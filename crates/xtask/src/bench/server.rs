@@ -1,12 +1,15 @@
 //! A server under load: its process, what it has used, and what it answers.
 
 use std::{
+    fs::File,
     net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -14,30 +17,42 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{bare::Answer, load::HEADERS};
+use super::{
+    Plan,
+    bare::Answer,
+    entries::{Entry, Request},
+};
 
 /// A running server that is ready, killed when dropped.
 pub(super) struct Server {
     process: Child,
     pid: Pid,
     pub(super) addr: SocketAddr,
+    /// Where probes and metrics are: its admin port, if it has one.
+    probes: SocketAddr,
     /// From just before the process was made until `/readyz` answered 200.
     pub(super) ready_after: Duration,
 }
 
 impl Server {
-    /// Starts what `command` makes for a free port, and waits until it is ready.
+    /// Starts what `command` makes for free ports, the second one its admin port if it wants one, and
+    /// waits until it is ready.
     ///
     /// # Errors
     /// When it cannot start, ends by itself, or is not ready within 10 s.
-    pub(super) async fn start(command: impl FnOnce(u16) -> Result<Command>) -> Result<Self> {
-        let addr = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        let mut command = command(addr.port())?;
+    async fn start(admin: bool, command: impl FnOnce(u16, u16) -> Result<Command>) -> Result<Self> {
+        // Held both at once, so that they differ.
+        let free = [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
+        let [addr, admin_addr] = free.map(|listener| listener?.local_addr());
+        let (addr, admin_addr) = (addr?, admin_addr?);
+        let probes = if admin { admin_addr } else { addr };
+        let mut command = command(addr.port(), admin_addr.port())?;
         let started = Instant::now();
         let mut process = command.kill_on_drop(true).spawn()?;
         let ready = async {
             loop {
-                if fetch(addr, "/readyz").await.is_ok_and(|answer| answer.status() == Some(200)) {
+                let answer = fetch(probes, &Request::get("/readyz")).await;
+                if answer.is_ok_and(|answer| answer.status() == Some(200)) {
                     return Ok(started.elapsed());
                 }
                 let ended = process.try_wait()?;
@@ -49,7 +64,32 @@ impl Server {
             .await
             .with_context(|| format!("{command:?} is not ready"))??;
         let pid = process.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-        Ok(Self { process, pid: pid.context("the process has ended")?, addr, ready_after })
+        let pid = pid.context("the process has ended")?;
+        Ok(Self { process, pid, addr, probes, ready_after })
+    }
+
+    /// One request on a connection of its own.
+    ///
+    /// # Errors
+    /// When there is no connection, no answer within 5 s, or one that is not text.
+    pub(super) async fn fetch(&self, request: &Request) -> Result<Response> {
+        fetch(self.addr, request).await
+    }
+
+    /// Its answer to `/readyz`.
+    ///
+    /// # Errors
+    /// As for [`Server::fetch`].
+    pub(super) async fn ready(&self) -> Result<Response> {
+        fetch(self.probes, &Request::get("/readyz")).await
+    }
+
+    /// Its metrics in Prometheus' text format.
+    ///
+    /// # Errors
+    /// As for [`Server::fetch`].
+    pub(super) async fn metrics(&self) -> Result<String> {
+        Ok(fetch(self.probes, &Request::get("/metrics")).await?.body)
     }
 
     /// Asks the process to stop, and waits until it has.
@@ -122,9 +162,10 @@ impl Response {
     }
 
     /// What the bare server has to send so that its response equals this one.
-    pub(super) fn to_answer(&self, target: &str) -> Result<Answer> {
+    pub(super) fn to_answer(&self, request: &Request) -> Result<Answer> {
         Ok(Answer {
-            path: target.split('?').next().unwrap_or(target).to_owned(),
+            method: request.method().to_owned(),
+            path: request.path().to_owned(),
             status: self.status().context("a response without status")?,
             headers: self.headers(),
             body: self.body.clone(),
@@ -146,22 +187,86 @@ impl Response {
     }
 }
 
-/// One GET request on a connection of its own.
-///
-/// # Errors
-/// When there is no connection, no answer within 5 s, or one that is not text.
-pub(super) async fn fetch(addr: SocketAddr, target: &str) -> Result<Response> {
+async fn fetch(addr: SocketAddr, request: &Request) -> Result<Response> {
     let mut text = String::new();
     let exchange = async {
         let mut stream = TcpStream::connect(addr).await?;
-        let head = format!(
-            "GET {target} HTTP/1.1\r\nHost: {addr}\r\n{}\r\nConnection: close\r\n\r\n",
-            HEADERS.join("\r\n")
-        );
-        stream.write_all(head.as_bytes()).await?;
+        stream.write_all(request.to_http(addr, "close").as_bytes()).await?;
         stream.read_to_string(&mut text).await
     };
     timeout(Duration::from_secs(5), exchange).await??;
     let (head, body) = text.split_once("\r\n\r\n").context("a response without an end of head")?;
     Ok(Response { head: head.to_owned(), body: body.to_owned() })
+}
+
+/// Where the servers of an entry run.
+pub(super) struct Stand<'a> {
+    pub(super) entry: &'a Entry,
+    pub(super) plan: &'a Plan,
+    /// The folder of the release binaries.
+    release: PathBuf,
+    /// The working directory of the servers, removed with this.
+    folder: TempDir,
+}
+
+impl<'a> Stand<'a> {
+    /// A new folder on the disk that `cargo_target` is on.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub(super) fn new(entry: &'a Entry, plan: &'a Plan, cargo_target: &Path) -> Result<Self> {
+        let release = cargo_target.join("release");
+        Ok(Self { entry, plan, release, folder: tempfile::tempdir_in(cargo_target)? })
+    }
+
+    /// A path below the folder.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The service's binary.
+    pub(super) fn binary(&self) -> PathBuf {
+        self.release.join(self.entry.service)
+    }
+
+    /// What the service last started has written to its standard output.
+    pub(super) fn log(&self) -> PathBuf {
+        self.path("access.log")
+    }
+
+    /// Starts the service with variables beside those of the entry.
+    ///
+    /// # Errors
+    /// As for [`Server::start`].
+    pub(super) async fn service(&self, env: &[(&str, &str)]) -> Result<Server> {
+        let Entry { env: own, admin_port, .. } = self.entry;
+        Server::start(*admin_port, |port, admin_port_number| {
+            let mut command = Command::new(self.binary());
+            command
+                .current_dir(&self.folder)
+                .env_clear()
+                .envs([("HOST", "127.0.0.1"), ("WORKERS", "1"), ("LOG_FORMAT", "json")])
+                .env("PORT", port.to_string())
+                .envs(own.iter().chain(env).copied())
+                .stdout(File::create(self.log())?);
+            if *admin_port {
+                command.env("ADMIN_PORT", admin_port_number.to_string());
+            }
+            Ok(command)
+        })
+        .await
+    }
+
+    /// Starts a server that is a command of this program.
+    ///
+    /// # Errors
+    /// As for [`Server::start`].
+    pub(super) async fn xtask(&self, args: &[&str]) -> Result<Server> {
+        Server::start(false, |port, _| {
+            let mut command = Command::new(self.release.join("xtask"));
+            command.args(args).args(["--port", &port.to_string()]);
+            Ok(command)
+        })
+        .await
+    }
 }

@@ -1,0 +1,209 @@
+//! What is measured. A service is added as an [`Entry`] of [`ENTRIES`].
+//!
+//! An entry names the service and its variables, then
+//! - `requests`: each loads the service and a bare server that sends the same bytes. One with a `body`
+//!   is a POST; what an answer depends on has to be the same each time, or the bare server cannot send
+//!   it.
+//! - `loads`: what else the service has to stand, each with a process of its own, and no bare server
+//!   beside it but a proxy. A new kind is a variant of [`Load`] with a module of its own.
+//!
+//! The service's working directory is new and thrown away afterwards, so paths below it may be relative:
+//! `LOG_FILES_DIR=logs`, `DATABASE_URL=sqlite://data.db`.
+
+use std::{net::SocketAddr, time::Duration};
+
+use anyhow::Result;
+
+use super::{
+    held_files::HeldFiles, in_flight::InFlight, report::Row, server::Stand, streaming::Streaming,
+};
+
+/// A variable and its value.
+pub(super) type Variable = (&'static str, &'static str);
+
+/// A service: how it is started for the measurement, and what is measured.
+pub(super) struct Entry {
+    /// What its figures stand under: the service, and what sets this entry apart where it has several.
+    pub(super) name: &'static str,
+    /// Name of the service and of its binary.
+    pub(super) service: &'static str,
+    /// Variables beside `HOST`, `PORT`, `WORKERS` and `LOG_FORMAT`; nothing else is set.
+    pub(super) env: &'static [Variable],
+    /// Whether it gets an `ADMIN_PORT`, where `/readyz` and `/metrics` are then asked.
+    pub(super) admin_port: bool,
+    pub(super) requests: &'static [Request],
+    pub(super) loads: &'static [Load],
+    pub(super) limits: Limits,
+}
+
+/// What a process may take.
+pub(super) struct Limits {
+    /// Largest release binary in MiB, without symbols.
+    pub(super) binary_mib: f64,
+    /// Longest time in ms from exec until `/readyz` answers 200.
+    pub(super) ready_ms: f64,
+    /// Most resident memory in MiB after the start.
+    pub(super) idle_mib: f64,
+    /// Most resident memory 10 s after the load, as a multiple of the idle memory.
+    pub(super) settled_ratio: f64,
+}
+
+/// A request that the service answers as often as it is asked.
+pub(super) struct Request {
+    /// Path and query.
+    pub(super) target: &'static str,
+    /// Headers beside those that every request of the benchmark carries, `Name: value`.
+    pub(super) headers: &'static [&'static str],
+    /// The body of a POST request; none makes it a GET.
+    pub(super) body: Option<&'static str>,
+    /// Whether the access log has a line for it at level `info`.
+    pub(super) logged: bool,
+    /// Most CPU time a request, as a multiple of the bare server's.
+    pub(super) cpu_ratio: Option<f64>,
+}
+
+impl Request {
+    /// A GET request without a body, headers of its own, a log line or a target.
+    pub(super) const fn get(target: &'static str) -> Self {
+        Self { target, headers: &[], body: None, logged: false, cpu_ratio: None }
+    }
+
+    pub(super) fn method(&self) -> &'static str {
+        if self.body.is_some() { "POST" } else { "GET" }
+    }
+
+    pub(super) fn path(&self) -> &'static str {
+        self.target.split('?').next().unwrap_or(self.target)
+    }
+
+    /// All headers but `Host`, `Connection` and `Content-Length`.
+    pub(super) fn headers(&self) -> impl Iterator<Item = &'static str> {
+        // What curl sends.
+        ["User-Agent: xtask-bench", "Accept: */*"].into_iter().chain(self.headers.iter().copied())
+    }
+
+    /// The request as HTTP/1.1 has it, with `Connection: <connection>`.
+    pub(super) fn to_http(&self, host: SocketAddr, connection: &str) -> String {
+        let mut head = vec![
+            format!("{} {} HTTP/1.1", self.method(), self.target),
+            format!("Host: {host}"),
+            format!("Connection: {connection}"),
+        ];
+        head.extend(self.headers().map(str::to_owned));
+        head.extend(self.body.map(|body| format!("Content-Length: {}", body.len())));
+        format!("{}\r\n\r\n{}", head.join("\r\n"), self.body.unwrap_or_default())
+    }
+}
+
+/// What a service has to stand beside requests.
+pub(super) enum Load {
+    InFlight(InFlight),
+    HeldFiles(HeldFiles),
+    Streaming(Streaming),
+}
+
+impl Load {
+    /// The figures of the load alone.
+    ///
+    /// # Errors
+    /// When the service does not do what the measurement rests on.
+    pub(super) async fn measure(&self, stand: &Stand<'_>) -> Result<Vec<Row>> {
+        match self {
+            Self::InFlight(load) => load.measure(stand).await,
+            Self::HeldFiles(load) => load.measure(stand).await,
+            Self::Streaming(load) => load.measure(stand).await,
+        }
+    }
+}
+
+/// What is asked of every service.
+const LIMITS: Limits =
+    Limits { binary_mib: 15.0, ready_ms: 50.0, idle_mib: 12.0, settled_ratio: 2.0 };
+
+/// A plain endpoint: what the kit costs is nearly all of what it costs.
+const PLAIN: Request = Request { logged: true, cpu_ratio: Some(1.5), ..Request::get("/") };
+
+/// The order is that of the sections in `docs/performance.md`.
+pub(super) const ENTRIES: &[Entry] = &[
+    Entry {
+        name: "backend-api",
+        service: "backend-api",
+        env: &[("EXTERNAL_INTEGRATION_KEY", "benchmark")],
+        admin_port: false,
+        requests: &[
+            Request { target: "/health_check", ..PLAIN },
+            Request { target: "/download_external_logs", ..PLAIN },
+        ],
+        loads: &[
+            Load::InFlight(InFlight {
+                target: "/api_1",
+                env: &[],
+                within: Duration::from_secs(1),
+                memory_mib: 200.0,
+                files: None,
+            }),
+            Load::Streaming(Streaming {
+                target: "/download_external_logs",
+                upstream: "EXTERNAL_API_URL",
+                memory_mib: 64.0,
+                rate_ratio: 0.8,
+            }),
+        ],
+        limits: LIMITS,
+    },
+    Entry {
+        name: "data-api",
+        service: "data-api",
+        env: &[("LOG_FILES_DIR", "logs")],
+        admin_port: false,
+        requests: &[Request { target: "/health_check", ..PLAIN }],
+        loads: &[
+            Load::InFlight(InFlight {
+                target: "/",
+                env: &[],
+                within: Duration::from_secs(6),
+                memory_mib: 200.0,
+                files: Some("logs"),
+            }),
+            Load::HeldFiles(HeldFiles {
+                folder: "logs",
+                env: &[("LOG_RETENTION_FILES", "2000000"), ("PROCESSING_DELAY", "0s")],
+                written_by: "/",
+                listed_by: "/logs",
+                ready_ms: 5000.0,
+                write_ratio: 2.0,
+            }),
+        ],
+        limits: LIMITS,
+    },
+    Entry {
+        name: "sre-kata",
+        service: "sre-kata",
+        env: &[],
+        admin_port: false,
+        requests: &[
+            Request { target: "/query?param=acx333x", ..PLAIN },
+            Request { target: "/healthz", logged: false, cpu_ratio: None, ..PLAIN },
+        ],
+        loads: &[],
+        limits: LIMITS,
+    },
+    Entry {
+        name: "sre-kata behind a proxy, all switched on",
+        service: "sre-kata",
+        env: &[
+            ("FORCE_HTTPS", "true"),
+            // More than any client here can make: the price of asking is measured.
+            ("RATE_LIMIT", "1000000000/s"),
+            ("TRUSTED_PROXIES", "127.0.0.0/8"),
+        ],
+        admin_port: true,
+        requests: &[Request {
+            target: "/query?param=acx333x",
+            headers: &["X-Forwarded-For: 203.0.113.7", "X-Forwarded-Proto: https"],
+            ..PLAIN
+        }],
+        loads: &[],
+        limits: LIMITS,
+    },
+];
