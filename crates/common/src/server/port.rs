@@ -6,9 +6,9 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use actix_http::error::DispatchError;
-use actix_http::{HttpService, KeepAlive, Protocol};
+use actix_http::{HttpService, KeepAlive};
 use actix_server::Server;
-use actix_service::{ServiceFactoryExt as _, fn_service, map_config};
+use actix_service::{ServiceFactoryExt as _, boxed, fn_service, map_config};
 use actix_web::dev::AppConfig;
 use actix_web::rt::net::TcpStream;
 use actix_web::{App, web};
@@ -121,16 +121,16 @@ where
                 .on_connect_ext(|connection: &Connection, data| {
                     data.insert(connection.state());
                 })
-                .finish(map_config(app(), |()| AppConfig::default()));
-            fn_service(move |stream: TcpStream| {
+                .h1(map_config(app(), |()| AppConfig::default()));
+            let accept = fn_service(move |stream: TcpStream| {
                 let connections = connections.clone();
                 async move {
                     let (connection, peer) = connections.accept(stream).await?;
-                    Ok((connection, Protocol::Http1, Some(peer)))
+                    Ok((connection, Some(peer)))
                 }
-            })
-            .map_err(DispatchError::Io)
-            .and_then(http)
+            });
+            // Boxed, because actix-server's task keeps two copies of a connection's future.
+            boxed::factory(accept.map_err(DispatchError::Io).and_then(http))
         })
         .map_err(StartError::Server)?;
     Ok(server.run())

@@ -18,7 +18,7 @@ use super::rotation::RotatingFile;
 const BUFFER_LIMIT: usize = 4 * 1024 * 1024;
 
 /// From this on the writer does not wait for more lines.
-const WORTH_WRITING: usize = BUFFER_LIMIT / 4;
+const WORTH_WRITING: usize = 128 * 1024;
 
 /// How long the writer lets lines gather: long enough to write many at once, and short of the 100 ms
 /// in which a line is to be on its way.
