@@ -124,8 +124,8 @@ pub(super) async fn conditions(plan: &Plan) -> Result<String> {
     let load = proc("loadavg")?.split(' ').take(1).collect::<String>();
     let Plan { rounds, round, latency, .. } = plan;
     Ok(format!(
-        "Measured on {date} on {cpu}, {cores} cores, {kernel}, with {compiler}; load\n\
-         average before: {load}. wrk: {rounds} rounds of {round:?} on each side; oha: {latency:?}."
+        "Measured on {date} on {cpu}, {cores} cores, {kernel},\nwith {compiler}; load average before: \
+         {load}.\nwrk: {rounds} rounds of {round:?} on each side; oha: {latency:?}."
     ))
 }
 
