@@ -19,7 +19,8 @@ pub struct DatabaseConfig {
     /// `DATABASE_URL`: `sqlite://<file>` or `postgres://<user>:<password>@<host>:<port>/<database>`, by
     /// default the service's own.
     pub database_url: Option<Secret>,
-    /// `DATABASE_MAX_CONNECTIONS`: connections that requests share, `10`; with SQLite they only read.
+    /// `DATABASE_MAX_CONNECTIONS`: connections that requests share, `10`; with SQLite at
+    /// most 4, which only read.
     pub database_max_connections: NonZeroU32,
     /// `DATABASE_TIMEOUT`: how long a request waits for the database, `5s`.
     #[serde(with = "humantime_serde")]

@@ -21,6 +21,7 @@ use crate::connection::Connection;
 use crate::error::{Error, Reason};
 use crate::metrics::{OperationLabel, PoolGauges, StorageMetrics};
 use crate::migrations::Schema;
+use crate::readers::Readers;
 
 use keeper::Keeper;
 
@@ -76,28 +77,28 @@ impl State {
 #[derive(Clone, Debug)]
 pub(crate) enum Pools {
     /// SQLite has one writer at a time, and readers that it does not hold up.
-    Sqlite { readers: SqlitePool, writer: SqlitePool },
+    Sqlite { readers: Readers, writer: SqlitePool },
     /// PostgreSQL has one kind.
     Postgres(PgPool),
 }
 
 impl Pools {
     /// How many connections are idle, and how many in use.
-    pub(crate) fn connections(&self) -> (u32, u32) {
+    pub(crate) fn connections(&self) -> (usize, usize) {
         let (size, idle) = match self {
             Self::Sqlite { readers, writer } => {
-                (readers.size() + writer.size(), readers.num_idle() + writer.num_idle())
+                let (size, idle) = readers.size_and_idle();
+                (size + writer.size() as usize, idle + writer.num_idle())
             }
-            Self::Postgres(pool) => (pool.size(), pool.num_idle()),
+            Self::Postgres(pool) => (pool.size() as usize, pool.num_idle()),
         };
-        let idle = u32::try_from(idle).unwrap_or(u32::MAX);
         (idle, size.saturating_sub(idle))
     }
 
     async fn close(self) {
         match self {
             Self::Sqlite { readers, writer } => {
-                readers.close().await;
+                readers.close();
                 writer.close().await;
             }
             Self::Postgres(pool) => pool.close().await,

@@ -90,7 +90,8 @@ impl Collector for PoolGauges {
         )?;
         for (state, count) in [("idle", idle), ("used", used)] {
             let labels = [("state", state)];
-            ConstGauge::new(i64::from(count)).encode(family.encode_family(&labels)?)?;
+            ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX))
+                .encode(family.encode_family(&labels)?)?;
         }
         Ok(())
     }

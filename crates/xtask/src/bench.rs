@@ -9,8 +9,10 @@ mod held_files;
 mod in_flight;
 mod load;
 mod report;
+mod rows;
 mod server;
 pub(crate) mod streaming;
+mod writes;
 
 use std::{
     fs::File,
@@ -152,6 +154,10 @@ async fn measure_requests(stand: &Stand<'_>) -> Result<Vec<Row>> {
     let service = stand.service(&[]).await?;
     sleep(Duration::from_secs(1)).await;
     let idle_mib = service.resident_mib()?;
+    for request in stand.entry.first {
+        let answer = service.fetch(request).await?;
+        ensure!(answer.status().is_some_and(|status| status < 300), "{} fails", request.target);
+    }
     let bare = start_bare(stand, &service).await?;
     let (mut rows, mut made) = (Vec::new(), Vec::new());
     for request in *requests {
@@ -234,7 +240,7 @@ async fn compare(
         let mut spent_us = [0.0; 2];
         for (side, server) in [service, bare].into_iter().enumerate() {
             let before = server.cpu_time()?;
-            let load = load::closed(server, request, &script, time).await?;
+            let load = load::closed(server, request, &script, load::CONNECTIONS, time).await?;
             let spent = server.cpu_time()?.saturating_sub(before);
             spent_us[side] = spent.as_secs_f64() * 1e6 / f64::from(load.requests);
             if side == 0 {

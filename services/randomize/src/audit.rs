@@ -28,8 +28,9 @@ pub(crate) async fn record<B: MessageBody + 'static>(
     let data = body.as_ref().map(|Body(body)| text(body)).unwrap_or_default();
     request.extensions_mut().insert(audited(data));
     let response = match body {
-        Ok(Body(body)) => {
-            let request = ServiceRequest::from_parts(request, Payload::from(body));
+        Ok(body) => {
+            request.extensions_mut().insert(body);
+            let request = ServiceRequest::from_parts(request, Payload::None);
             next.call(request).await?.map_into_boxed_body()
         }
         Err(problem) => {

@@ -10,7 +10,6 @@ use futures_util::future::BoxFuture;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 use serde::{Serialize, Serializer};
-use serde_json::json;
 use sqlx::FromRow;
 use storage::{Connection, Database, Error, Operation, Writer, either};
 use utoipa::ToSchema;
@@ -256,46 +255,27 @@ pub(crate) mod queries {
     pub(crate) const EXPIRE: &str = include_str!("store/expire_histories.sql");
 }
 
-/// Writes a batch: words and their requests as one parameter each, so that two statements serve batches of
-/// any size.
+/// Writes a batch: words and requests as one parameter each, so that one statement serves batches of any
+/// size.
 fn insert<'a>(
     connection: Connection<'a>,
     entries: &'a [Entry],
 ) -> BoxFuture<'a, sqlx::Result<Vec<Option<i64>>>> {
     async move {
-        let (insert_words, insert_histories) = match connection {
-            Connection::Sqlite(_) => (
-                include_str!("store/insert_randomizes.sqlite.sql"),
-                include_str!("store/insert_histories.sqlite.sql"),
-            ),
-            Connection::Postgres(_) => (
-                include_str!("store/insert_randomizes.postgres.sql"),
-                include_str!("store/insert_histories.postgres.sql"),
-            ),
+        let words = entries.iter().filter_map(|Entry { request, word, .. }| {
+            word.as_ref().map(|(original, jumbled)| (original, jumbled, request.created))
+        });
+        let requests = entries.iter().map(|Entry { request, status, .. }| {
+            let Audited { created, method, route, data } = request;
+            (created, method, route, data, status_line(*status))
+        });
+        let (words, requests) = (json(words)?, json(requests)?);
+        let statement = match connection {
+            Connection::Sqlite(_) => include_str!("store/insert_batch.sqlite.sql"),
+            Connection::Postgres(_) => include_str!("store/insert_batch.postgres.sql"),
         };
-        let words = entries.iter().filter_map(|entry| {
-            let (original, jumbled) = entry.word.as_ref()?;
-            Some(json!([original, jumbled, entry.request.created]))
-        });
-        let words: Vec<_> = words.collect();
-        let histories = entries.iter().map(|Entry { request, status, .. }| {
-            json!([
-                request.created,
-                request.method,
-                request.route,
-                request.data,
-                status_line(*status)
-            ])
-        });
-        let histories = serde_json::Value::Array(histories.collect()).to_string();
-        let mut ids: Vec<i64> = Vec::new();
-        either!(connection, |connection| {
-            if !words.is_empty() {
-                let words = serde_json::Value::Array(words).to_string();
-                let insert = sqlx::query_scalar(insert_words).bind(words);
-                ids = insert.fetch_all(&mut *connection).await?;
-            }
-            sqlx::query(insert_histories).bind(histories).execute(connection).await?;
+        let mut ids: Vec<i64> = either!(connection, |connection| {
+            sqlx::query_scalar(statement).bind(words).bind(requests).fetch_all(connection).await?
         });
         // Rows get ids in the order in which they are inserted, but may be returned in another.
         ids.sort_unstable();
@@ -303,6 +283,12 @@ fn insert<'a>(
         Ok(entries.iter().map(|entry| entry.word.as_ref().and_then(|_| ids.next())).collect())
     }
     .boxed()
+}
+
+/// An array of arrays.
+fn json<T: Serialize>(rows: impl Iterator<Item = T>) -> sqlx::Result<String> {
+    serde_json::to_string(&rows.collect::<Vec<_>>())
+        .map_err(|error| sqlx::Error::Encode(error.into()))
 }
 
 /// `201 CREATED`.

@@ -188,6 +188,17 @@ fn unsupported(detail: &str) -> Problem {
 pub struct Json<T>(pub T);
 
 impl<T: DeserializeOwned> Json<T> {
+    /// Whether the body says that it is JSON, or nothing.
+    ///
+    /// # Errors
+    /// 415 for another media type.
+    pub fn accepts(request: &HttpRequest) -> Result<(), Problem> {
+        match MediaType::of(request)? {
+            MediaType::Text => Err(unsupported("expected application/json")),
+            MediaType::Json | MediaType::None => Ok(()),
+        }
+    }
+
     /// The value of a body.
     ///
     /// # Errors
@@ -208,12 +219,10 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
     type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let media_type = MediaType::of(request);
+        let accepted = Self::accepts(request);
         let body = Body::from_request(request, payload);
         Box::pin(async move {
-            if media_type? == MediaType::Text {
-                return Err(unsupported("expected application/json"));
-            }
+            accepted?;
             Self::parse(&body.await?.0)
         })
     }

@@ -19,6 +19,7 @@ use crate::config::{DatabaseConfig, Options};
 use crate::connection::Connection;
 use crate::metrics::PoolGauges;
 use crate::migrations::{self, MigrationError, Schema};
+use crate::readers::Readers;
 
 /// How long to wait between two looks.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -36,6 +37,9 @@ const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 /// see them come and go.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(10);
 const MAX_LIFETIME: Duration = Duration::from_mins(30);
+
+/// Connections that read from SQLite, at most.
+const SQLITE_READERS: usize = 4;
 
 /// A page cache, in KiB: of each connection to SQLite, whose pages the kernel caches as well.
 const SQLITE_CACHE: &str = "-512";
@@ -231,22 +235,22 @@ impl Options {
         match self {
             Self::Sqlite(options) => {
                 let options = options.clone().pragma("cache_size", SQLITE_CACHE);
-                let pool = |most| {
-                    PoolOptions::new()
-                        .max_connections(most)
-                        .acquire_timeout(timeout)
-                        .test_before_acquire(false)
-                        .idle_timeout(IDLE_TIMEOUT)
-                        .before_acquire(|connection: &mut SqliteConnection, _| {
-                            // On a full disk SQLite rolls back by itself, unnoticed by the library.
-                            let usable = !connection.is_in_transaction();
-                            Box::pin(async move { Ok(usable) })
-                        })
-                };
-                let readers = options.clone().pragma("query_only", "ON");
+                let writer = PoolOptions::new()
+                    .max_connections(1)
+                    .acquire_timeout(timeout)
+                    .test_before_acquire(false)
+                    .idle_timeout(None)
+                    .max_lifetime(None)
+                    .before_acquire(|connection: &mut SqliteConnection, _| {
+                        // On a full disk SQLite rolls back by itself, unnoticed by the library.
+                        let usable = !connection.is_in_transaction();
+                        Box::pin(async move { Ok(usable) })
+                    });
+                // Each has a thread of its own; more of them only wait for each other.
+                let readers = SQLITE_READERS.min(max_connections as usize);
                 Pools::Sqlite {
-                    readers: pool(max_connections).connect_lazy_with(readers),
-                    writer: pool(1).connect_lazy_with(options),
+                    readers: Readers::new(options.clone(), readers),
+                    writer: writer.connect_lazy_with(options),
                 }
             }
             Self::Postgres(options) => {

@@ -124,6 +124,11 @@ impl Postgres {
         self.admin.url.as_str()
     }
 
+    /// A program that comes with the server's client, such as `pgbench`.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.admin.psql.with_file_name(name)
+    }
+
     /// A database for one test, empty.
     pub async fn database(&self) -> Database {
         self.create("template0").await

@@ -15,7 +15,8 @@ use std::{net::SocketAddr, time::Duration};
 use anyhow::Result;
 
 use super::{
-    held_files::HeldFiles, in_flight::InFlight, report::Row, server::Stand, streaming::Streaming,
+    held_files::HeldFiles, in_flight::InFlight, report::Row, rows::Rows, server::Stand,
+    streaming::Streaming, writes::Writes,
 };
 
 /// A variable and its value.
@@ -31,6 +32,8 @@ pub(super) struct Entry {
     pub(super) env: &'static [Variable],
     /// Whether it gets an `ADMIN_PORT`, where `/readyz` and `/metrics` are then asked.
     pub(super) admin_port: bool,
+    /// Asked once before the requests, which may need what these leave behind.
+    pub(super) first: &'static [Request],
     pub(super) requests: &'static [Request],
     pub(super) loads: &'static [Load],
     pub(super) limits: Limits,
@@ -99,7 +102,9 @@ impl Request {
 pub(super) enum Load {
     InFlight(InFlight),
     HeldFiles(HeldFiles),
+    Rows(Rows),
     Streaming(Streaming),
+    Writes(Writes),
 }
 
 impl Load {
@@ -111,7 +116,9 @@ impl Load {
         match self {
             Self::InFlight(load) => load.measure(stand).await,
             Self::HeldFiles(load) => load.measure(stand).await,
+            Self::Rows(load) => load.measure(stand).await,
             Self::Streaming(load) => load.measure(stand).await,
+            Self::Writes(load) => load.measure(stand).await,
         }
     }
 }
@@ -120,8 +127,18 @@ impl Load {
 const LIMITS: Limits =
     Limits { binary_mib: 15.0, ready_ms: 50.0, idle_mib: 12.0, settled_ratio: 2.0 };
 
+/// Of a service that keeps rows: it carries SQLite and a client of PostgreSQL.
+const LIMITS_WITH_DATABASE: Limits =
+    Limits { binary_mib: 25.0, ready_ms: 100.0, idle_mib: 20.0, settled_ratio: 2.0 };
+
 /// A plain endpoint: what the kit costs is nearly all of what it costs.
 const PLAIN: Request = Request { logged: true, cpu_ratio: Some(1.5), ..Request::get("/") };
+
+const CREATE_WORD: Request = Request {
+    headers: &["Content-Type: application/json"],
+    body: Some(r#"{"word":"string"}"#),
+    ..Request::get("/api/randomizes")
+};
 
 /// The order is that of the sections in `docs/performance.md`.
 pub(super) const ENTRIES: &[Entry] = &[
@@ -130,6 +147,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         service: "backend-api",
         env: &[("EXTERNAL_INTEGRATION_KEY", "benchmark")],
         admin_port: false,
+        first: &[],
         requests: &[
             Request { target: "/health_check", ..PLAIN },
             Request { target: "/download_external_logs", ..PLAIN },
@@ -156,6 +174,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         service: "data-api",
         env: &[("LOG_FILES_DIR", "logs")],
         admin_port: false,
+        first: &[],
         requests: &[Request { target: "/health_check", ..PLAIN }],
         loads: &[
             Load::InFlight(InFlight {
@@ -177,10 +196,51 @@ pub(super) const ENTRIES: &[Entry] = &[
         limits: LIMITS,
     },
     Entry {
+        name: "randomize",
+        service: "randomize",
+        env: &[],
+        admin_port: false,
+        first: &[CREATE_WORD],
+        requests: &[Request {
+            // Its log lines have the word's number where the route has a parameter.
+            logged: false,
+            target: "/api/randomizes/1",
+            cpu_ratio: Some(8.0),
+            ..PLAIN
+        }],
+        loads: &[
+            Load::Writes(Writes {
+                request: CREATE_WORD,
+                statements: &[
+                    "INSERT INTO randomizes (original, jumbled, created) \
+                     VALUES ('string', 'gsntri', '2026-01-01T00:00:00.000Z')",
+                    "INSERT INTO histories (created, method, route, data, status) \
+                     VALUES ('2026-01-01T00:00:00.000Z', 'POST', '/api/randomizes', \
+                     '{\"word\":\"string\"}', '201 CREATED')",
+                ],
+                requests_a_commit: 16.0,
+                cpu_us: 30.0,
+                commit_ratio: 1.2,
+                pgbench_ratio: 0.6,
+            }),
+            Load::Rows(Rows {
+                request: Request { target: "/api/histories", ..PLAIN },
+                fill: "WITH RECURSIVE counted(n) AS \
+                       (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < $1) \
+                       INSERT INTO histories (created, method, route, data, status) \
+                       SELECT '2026-01-01T00:00:00.000Z', 'POST', '/api/randomizes', \
+                       '{\"word\":\"string\"}', '201 CREATED' FROM counted",
+                cpu_ratio: 1.2,
+            }),
+        ],
+        limits: LIMITS_WITH_DATABASE,
+    },
+    Entry {
         name: "sre-kata",
         service: "sre-kata",
         env: &[],
         admin_port: false,
+        first: &[],
         requests: &[
             Request { target: "/query?param=acx333x", ..PLAIN },
             Request { target: "/healthz", logged: false, cpu_ratio: None, ..PLAIN },
@@ -198,6 +258,7 @@ pub(super) const ENTRIES: &[Entry] = &[
             ("TRUSTED_PROXIES", "127.0.0.0/8"),
         ],
         admin_port: true,
+        first: &[],
         requests: &[Request {
             target: "/query?param=acx333x",
             headers: &["X-Forwarded-For: 203.0.113.7", "X-Forwarded-Proto: https"],

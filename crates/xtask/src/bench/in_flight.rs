@@ -97,7 +97,7 @@ impl InFlight {
 }
 
 /// Reads the answer to one request; the connection stays open. Returns its body.
-async fn read_answer(stream: &mut TcpStream) -> Result<String> {
+pub(super) async fn read_answer(stream: &mut TcpStream) -> Result<String> {
     let mut bytes = Vec::with_capacity(1024);
     loop {
         ensure!(
@@ -106,7 +106,7 @@ async fn read_answer(stream: &mut TcpStream) -> Result<String> {
         );
         let text = str::from_utf8(&bytes)?;
         let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-        ensure!(head.starts_with("HTTP/1.1 200 "), "an answer is no 200:\n{head}");
+        ensure!(head.starts_with("HTTP/1.1 20"), "an answer is no success:\n{head}");
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
         let length: usize = length.context("an answer without a length")?.parse()?;
         if body.len() == length {

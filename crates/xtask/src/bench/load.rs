@@ -9,12 +9,12 @@ use tokio::process::Command;
 
 use super::{entries::Request, output, server::Server};
 
-/// Keep-alive connections, in both kinds of load.
+/// Keep-alive connections, unless a load says otherwise.
 pub(super) const CONNECTIONS: u16 = 32;
 
 /// What a load as fast as the server answers has come to.
 pub(super) struct Closed {
-    /// Requests answered; up to [`CONNECTIONS`] more were under way at the end.
+    /// Requests answered; up to one more for each connection was under way at the end.
     pub(super) requests: u32,
     /// Requests answered a second.
     pub(super) rate: f64,
@@ -29,6 +29,7 @@ pub(super) async fn closed(
     server: &Server,
     request: &Request,
     script: &Path,
+    connections: u16,
     time: Duration,
 ) -> Result<Closed> {
     // One core is left to the server, which has one worker.
@@ -36,7 +37,7 @@ pub(super) async fn closed(
     let mut command = Command::new("wrk");
     command
         .arg(format!("--threads={threads}"))
-        .arg(format!("--connections={CONNECTIONS}"))
+        .arg(format!("--connections={connections}"))
         .arg(format!("--duration={}s", time.as_secs()))
         .args(request.headers().flat_map(|header| ["--header", header]));
     if let Some(body) = request.body {

@@ -1,11 +1,11 @@
 //! What a client may send.
 
+use std::future::{Ready, ready};
+
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest};
 use common::Problem;
-use common::extract::Json;
-use futures_util::FutureExt as _;
-use futures_util::future::LocalBoxFuture;
+use common::extract::{Body, Json};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
@@ -33,20 +33,25 @@ pub(super) struct NewWord {
 
 impl FromRequest for NewWord {
     type Error = Problem;
-    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+    type Future = Ready<Result<Self, Problem>>;
 
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let body = Json::<Value>::from_request(request, payload);
-        let request = request.clone();
-        async move {
-            let Json(body) = body.await?;
-            let word = parse(body)?;
-            // From here on the row is the handler's to keep, with the word.
-            let audited = request.extensions_mut().remove::<Audited>();
-            let request = audited.ok_or_else(|| Problem::internal("the request is not audited"))?;
-            Ok(Self { word, request })
-        }
-        .boxed_local()
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Self::parse(request))
+    }
+}
+
+impl NewWord {
+    fn parse(request: &HttpRequest) -> Result<Self, Problem> {
+        Json::<Value>::accepts(request)?;
+        let mut extensions = request.extensions_mut();
+        // The audit trail has read it.
+        let body = extensions.remove::<Body>().map(|Body(body)| body).unwrap_or_default();
+        let Json(body) = Json::parse(&body)?;
+        let word = parse(body)?;
+        // From here on the row is the handler's to keep, with the word.
+        let request = extensions.remove::<Audited>();
+        let request = request.ok_or_else(|| Problem::internal("the request is not audited"))?;
+        Ok(Self { word, request })
     }
 }
 

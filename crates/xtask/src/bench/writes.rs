@@ -1,0 +1,200 @@
+//! Requests that write a row each: how many share a commit, what one costs, and how that compares with the
+//! database alone.
+
+use std::{
+    path::Path,
+    str::FromStr as _,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use sqlx::{
+    AssertSqlSafe, Connection as _, SqliteConnection,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+};
+use test_support::{Durability, Postgres};
+use tokio::{net::TcpStream, process::Command};
+
+use super::{
+    entries::Request,
+    in_flight::read_answer,
+    load, output,
+    report::{Row, Samples},
+    server::{Server, Stand},
+    sum_of_series,
+};
+
+/// Keep-alive connections of the load.
+const CONNECTIONS: u16 = 64;
+
+/// How many requests are timed one after the other.
+const SAMPLES: usize = 501;
+
+/// Connections of the service's pool, and clients of `pgbench`.
+const POOL: u16 = 10;
+
+/// Requests that write a row each.
+pub(super) struct Writes {
+    /// A request that writes, the same each time; answered by 201 or 200.
+    pub(super) request: Request,
+    /// What such a request has the database do, within one transaction, without parameters.
+    pub(super) statements: &'static [&'static str],
+    /// Fewest requests a commit with SQLite, with 64 connections.
+    pub(super) requests_a_commit: f64,
+    /// Most CPU time a request in µs, with SQLite.
+    pub(super) cpu_us: f64,
+    /// Longest time of a request on one connection, as a multiple of a commit without a service.
+    pub(super) commit_ratio: f64,
+    /// Fewest requests a second with PostgreSQL, as a share of what `pgbench` does.
+    pub(super) pgbench_ratio: f64,
+}
+
+impl Writes {
+    /// # Errors
+    /// When an answer is no 2xx, or PostgreSQL cannot be had.
+    pub(super) async fn measure(&self, stand: &Stand<'_>) -> Result<Vec<Row>> {
+        let url = ("DATABASE_URL", "sqlite://writes.db");
+        let server = stand.service(&[url]).await?;
+        let mut rows = self.many(stand, &server).await?;
+        rows.push(self.one(&server, &stand.path("writes.db"), &stand.path("bare.db")).await?);
+        server.stop().await?;
+        rows.push(self.beside_pgbench(stand).await?);
+        Ok(rows)
+    }
+
+    fn row(&self, figure: &str) -> Row {
+        Row::new(self.request.target, figure)
+    }
+
+    async fn load(
+        &self,
+        stand: &Stand<'_>,
+        server: &Server,
+        time: Duration,
+    ) -> Result<load::Closed> {
+        let script = stand.path("writes.lua");
+        load::closed(server, &self.request, &script, CONNECTIONS, time).await
+    }
+
+    /// What a commit is shared by, and what a request costs.
+    async fn many(&self, stand: &Stand<'_>, server: &Server) -> Result<Vec<Row>> {
+        self.load(stand, server, stand.plan.warm_up).await?;
+        let [mut shared, mut cpu_us, mut rate] = [(); 3].map(|()| Samples::default());
+        for _ in 0..stand.plan.rounds {
+            let (commits, before) = (commits(server).await?, server.cpu_time()?);
+            let load = self.load(stand, server, stand.plan.round).await?;
+            let spent = server.cpu_time()?.saturating_sub(before).as_secs_f64();
+            let commits = u32::try_from(self::commits(server).await? - commits)?;
+            shared.push(f64::from(load.requests) / f64::from(commits));
+            cpu_us.push(spent * 1e6 / f64::from(load.requests));
+            rate.push(load.rate);
+        }
+        let least = self.requests_a_commit;
+        let what = |figure: &str| self.row(&format!("SQLite, {CONNECTIONS} connections: {figure}"));
+        Ok(vec![
+            what("requests a second").service(format!("{:.0}", rate.median())),
+            what("requests a commit")
+                .service(shared.with_range(""))
+                .target(format!("≥ {least:.0}"), shared.median() >= least),
+            what("CPU a request")
+                .service(cpu_us.with_range(" µs"))
+                .target(format!("≤ {:.0} µs", self.cpu_us), cpu_us.median() <= self.cpu_us),
+        ])
+    }
+
+    /// What a request takes that shares its commit with no other, beside such a commit alone. They take
+    /// turns, so that noise meets both.
+    async fn one(&self, server: &Server, database: &Path, bare: &Path) -> Result<Row> {
+        let request = self.request.to_http(server.addr, "keep-alive");
+        let mut stream = TcpStream::connect(server.addr).await?;
+        let mut connection = self.bare_database(database, bare).await?;
+        let [mut request_ms, mut commit_ms] = [(); 2].map(|()| Samples::default());
+        for _ in 0..SAMPLES {
+            let started = Instant::now();
+            tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await?;
+            read_answer(&mut stream).await?;
+            request_ms.push(started.elapsed().as_secs_f64() * 1e3);
+            let started = Instant::now();
+            let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+            for statement in self.statements {
+                sqlx::query(AssertSqlSafe(*statement)).execute(&mut *transaction).await?;
+            }
+            transaction.commit().await?;
+            commit_ms.push(started.elapsed().as_secs_f64() * 1e3);
+        }
+        let (request_ms, commit_ms) = (request_ms.median(), commit_ms.median());
+        Ok(self
+            .row("SQLite, one connection: time of a request, and of a commit without a service")
+            .bare(format!("{commit_ms:.2} ms"))
+            .at_most(request_ms, commit_ms * self.commit_ratio, " ms"))
+    }
+
+    /// A database with the same tables, on the same disk.
+    async fn bare_database(&self, database: &Path, bare: &Path) -> Result<SqliteConnection> {
+        let options = |file: &Path| {
+            SqliteConnectOptions::from_str(&format!("sqlite://{}", file.display())).map(|options| {
+                options
+                    .create_if_missing(true)
+                    .journal_mode(SqliteJournalMode::Wal)
+                    .synchronous(SqliteSynchronous::Full)
+            })
+        };
+        let mut original = SqliteConnection::connect_with(&options(database)?).await?;
+        let tables: Vec<String> = sqlx::query_scalar(
+            "SELECT sql FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE '%sqlite%' AND name NOT LIKE '\\_%' ESCAPE '\\'",
+        )
+        .fetch_all(&mut original)
+        .await?;
+        let mut connection = SqliteConnection::connect_with(&options(bare)?).await?;
+        for table in tables {
+            sqlx::raw_sql(AssertSqlSafe(table)).execute(&mut connection).await?;
+        }
+        Ok(connection)
+    }
+
+    /// How many requests are answered where `pgbench` would do the same without them. They take turns.
+    async fn beside_pgbench(&self, stand: &Stand<'_>) -> Result<Row> {
+        let missing = "PostgreSQL comes with `apt install postgresql`";
+        let postgres = Postgres::start_own(Durability::Durable).await.context(missing)?;
+        let pool = POOL.to_string();
+        let env = [("DATABASE_URL", postgres.url()), ("DATABASE_MAX_CONNECTIONS", &pool)];
+        let server = stand.service(&env).await?;
+        let script = stand.path("pgbench.sql");
+        let statements = self.statements.iter().map(|statement| format!("{statement};\n"));
+        std::fs::write(&script, format!("BEGIN;\n{}COMMIT;\n", statements.collect::<String>()))?;
+        self.load(stand, &server, stand.plan.warm_up).await?;
+        let [mut ratio, mut rate, mut bare_rate] = [(); 3].map(|()| Samples::default());
+        for _ in 0..stand.plan.rounds {
+            let load = self.load(stand, &server, stand.plan.round).await?;
+            let bare = pgbench(&postgres, &script, stand.plan.round).await?;
+            ratio.push(load.rate / bare);
+            rate.push(load.rate);
+            bare_rate.push(bare);
+        }
+        server.stop().await?;
+        let least = self.pgbench_ratio;
+        Ok(self
+            .row(&format!("PostgreSQL, pool of {POOL}: requests a second, beside pgbench"))
+            .service(format!("{:.0}, ratio {}", rate.median(), ratio.with_range("")))
+            .bare(format!("{:.0}", bare_rate.median()))
+            .target(format!("ratio ≥ {least:.2}"), ratio.median() >= least))
+    }
+}
+
+/// Commits of batches so far.
+async fn commits(server: &Server) -> Result<u64> {
+    sum_of_series(&server.metrics().await?, |series| series == "db_client_batch_size_count")
+}
+
+/// Transactions a second.
+async fn pgbench(postgres: &Postgres, script: &Path, time: Duration) -> Result<f64> {
+    let clients = POOL.to_string();
+    let mut command = Command::new(postgres.program("pgbench"));
+    command
+        .args(["--no-vacuum", "--protocol=prepared", "--client", &clients, "--file"])
+        .arg(script)
+        .args(["--time", &time.as_secs().to_string(), postgres.url()]);
+    let text = output(command).await?;
+    let rate = text.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next());
+    Ok(rate.context("pgbench reports no rate")?.parse()?)
+}

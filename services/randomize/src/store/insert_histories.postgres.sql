@@ -1,3 +1,0 @@
-INSERT INTO histories (created, method, route, data, status)
-SELECT (value->>0)::timestamptz, value->>1, value->>2, value->>3, value->>4
-FROM jsonb_array_elements($1::text::jsonb) WITH ORDINALITY AS batch (value, place) ORDER BY place
