@@ -1,0 +1,81 @@
+//! The commands beside those that every service has.
+
+use std::fmt::Write as _;
+
+use clap::Subcommand;
+use common::Kit;
+use common::cli::{Outcome, Program, Work};
+
+use crate::{Config, SERVICE, WORKER, build_worker, open};
+
+/// What can be asked of the program beside what every service's can.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve, as without a command.
+    Server,
+    /// Move jobs from the queue into the store, with Redis and MongoDB.
+    Worker,
+    /// Look after the jobs that the store has refused too often.
+    #[command(subcommand)]
+    DeadLetters(DeadLetters),
+}
+
+/// What can be done with dead letters.
+#[derive(Debug, Subcommand)]
+pub enum DeadLetters {
+    /// Print the oldest, a JSON object in each line.
+    List {
+        /// How many.
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+    },
+    /// Queue them anew, their attempts forgotten.
+    Retry(Which),
+}
+
+/// Which dead letters.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub struct Which {
+    /// That of this job.
+    id: Option<String>,
+    /// All of them.
+    #[arg(long)]
+    all: bool,
+}
+
+impl Command {
+    /// What a command comes to.
+    #[must_use]
+    pub fn work(self, program: Program<Config>) -> Work<Config> {
+        match self {
+            Self::Server => Work::Serve(program),
+            Self::Worker => Work::Serve(Program {
+                service: WORKER,
+                load: Config::load_worker,
+                build: build_worker,
+                ..program
+            }),
+            Self::DeadLetters(command) => Work::once(program, |config| command.run(config)),
+        }
+    }
+}
+
+impl DeadLetters {
+    async fn run(self, config: Config) -> Outcome {
+        let store = open(&config, &Kit::new(SERVICE, &config.common))?;
+        let mut text = String::new();
+        match self {
+            Self::List { limit } => {
+                for letter in store.dead_letters(limit).await? {
+                    writeln!(text, "{}", serde_json::to_string(&letter)?)?;
+                }
+            }
+            Self::Retry(Which { id, .. }) => match (store.retry(id.as_deref()).await?, id) {
+                (0, Some(id)) => return Err(format!("there is no dead letter {id}").into()),
+                (count, _) => writeln!(text, "queued anew: {count}")?,
+            },
+        }
+        Ok(text)
+    }
+}

@@ -1,0 +1,151 @@
+//! What the service is configured by.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use common::Loader;
+use common::config::{ByteSize, Secret};
+use serde::{Deserialize, Serialize};
+
+use crate::{SERVICE, WORKER};
+
+/// The largest body with MongoDB: its documents have at most 16 MiB, with all that is around the datum.
+const MAX_BODY: ByteSize = ByteSize(15 * 1024 * 1024);
+
+/// The configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What all services share.
+    pub common: common::Config,
+    /// Where jobs and data are.
+    pub stores: StoresConfig,
+    /// How jobs are treated.
+    pub jobs: JobsConfig,
+    /// Who may change data.
+    pub auth: AuthConfig,
+}
+
+/// Where jobs and data are: Redis with MongoDB if their URLs are set, else one SQLite file.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default)]
+pub struct StoresConfig {
+    /// `REDIS_URL`: the queue, such as `redis://host:6379` or `rediss://user:password@host`; together
+    /// with `MONGO_URL`.
+    pub redis_url: Option<Secret>,
+    /// `MONGO_URL`: the store, such as `mongodb://host:27017`; together with `REDIS_URL`.
+    pub mongo_url: Option<Secret>,
+    /// `MONGO_DB_NAME`: the database there, `multivac`.
+    pub mongo_db_name: String,
+}
+
+impl Default for StoresConfig {
+    fn default() -> Self {
+        Self { redis_url: None, mongo_url: None, mongo_db_name: "multivac".into() }
+    }
+}
+
+/// How jobs are treated.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default)]
+pub struct JobsConfig {
+    /// `JOB_CLAIM_AFTER`: how long a worker may hold a job before others take it over, `30s`.
+    #[serde(with = "humantime_serde")]
+    pub job_claim_after: Duration,
+    /// `JOB_MAX_ATTEMPTS`: how often the store may refuse a job before it becomes a dead letter, 5.
+    pub job_max_attempts: NonZeroU32,
+    /// `QUEUE_MAX_LENGTH`: with as many jobs waiting, no more are taken; 1000000.
+    pub queue_max_length: u64,
+    /// `TOMBSTONE_TTL`: how long it is known that a datum was deleted, in full seconds; `24h`.
+    #[serde(with = "humantime_serde")]
+    pub tombstone_ttl: Duration,
+}
+
+impl Default for JobsConfig {
+    fn default() -> Self {
+        Self {
+            job_claim_after: Duration::from_secs(30),
+            job_max_attempts: NonZeroU32::MIN.saturating_add(4),
+            queue_max_length: 1_000_000,
+            tombstone_ttl: Duration::from_hours(24),
+        }
+    }
+}
+
+/// Who may change data: by default anybody.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct AuthConfig {
+    /// `AUTH_USERNAME`: whom POST, PUT and DELETE are for, by HTTP Basic; together with `AUTH_PASSWORD`.
+    pub auth_username: Option<String>,
+    /// `AUTH_PASSWORD`: that user's password; together with `AUTH_USERNAME`.
+    pub auth_password: Option<Secret>,
+}
+
+impl AsRef<common::Config> for Config {
+    fn as_ref(&self) -> &common::Config {
+        &self.common
+    }
+}
+
+impl Config {
+    /// Reads the variables of the server.
+    pub fn load(loader: &mut Loader) -> Self {
+        let common = common::Config::load(&SERVICE, loader);
+        Self::load_own(common, loader)
+    }
+
+    /// Reads the variables of the worker, which has nothing to do without Redis and MongoDB.
+    pub fn load_worker(loader: &mut Loader) -> Self {
+        let common = common::Config::load(&WORKER, loader);
+        let config = Self::load_own(common, loader);
+        loader.require("REDIS_URL", config.stores.redis_url.as_ref());
+        loader.require("MONGO_URL", config.stores.mongo_url.as_ref());
+        config
+    }
+
+    fn load_own(common: common::Config, loader: &mut Loader) -> Self {
+        let config = Self {
+            common,
+            stores: loader.section(),
+            jobs: loader.section(),
+            auth: loader.section(),
+        };
+        config.check(loader);
+        config
+    }
+
+    /// Notes what does not go together.
+    fn check(&self, loader: &mut Loader) {
+        let Self { stores, jobs, auth, common } = self;
+        match (&stores.redis_url, &stores.mongo_url) {
+            (Some(redis), Some(mongo)) => {
+                if redis::Client::open(redis.expose()).is_err() {
+                    loader.problem("REDIS_URL", "expected a URL such as redis://host:6379");
+                }
+                if mongodb::options::ConnectionString::parse(mongo.expose()).is_err() {
+                    loader.problem("MONGO_URL", "expected a URL such as mongodb://host:27017");
+                }
+                if common.server.body_limit > MAX_BODY {
+                    loader.problem("BODY_LIMIT", "must be at most 15MiB with MONGO_URL");
+                }
+            }
+            (None, None) => {}
+            (Some(_), None) => loader.require::<Secret>("MONGO_URL", None),
+            (None, Some(_)) => loader.require::<Secret>("REDIS_URL", None),
+        }
+        match (&auth.auth_username, &auth.auth_password) {
+            (Some(_), None) => loader.require::<Secret>("AUTH_PASSWORD", None),
+            (None, Some(_)) => loader.require::<String>("AUTH_USERNAME", None),
+            _ => {}
+        }
+        if auth.auth_username.as_ref().is_some_and(|name| name.contains(':')) {
+            loader.problem("AUTH_USERNAME", "must not contain a colon, where HTTP Basic parts it");
+        }
+        if jobs.job_claim_after < Duration::from_millis(100) {
+            loader.problem("JOB_CLAIM_AFTER", "must be at least 100ms");
+        }
+        if !(1..=i32::MAX.unsigned_abs().into()).contains(&jobs.tombstone_ttl.as_secs()) {
+            loader.problem("TOMBSTONE_TTL", "must be from 1s to 68years");
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! What can go wrong.
+
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
+use common::Problem;
+
+/// Why a request, or a step of the worker's, is not done.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("the queue cannot be reached")]
+    Queue(#[from] redis::RedisError),
+    #[error("the store cannot be reached")]
+    Store(#[from] mongodb::error::Error),
+    #[error("the store did not answer in time")]
+    StoreTimeout(#[from] tokio::time::error::Elapsed),
+    #[error("the queue is full")]
+    QueueFull,
+    #[error("there is no such job")]
+    NoSuchJob,
+    #[error("a user name and a password are needed")]
+    Unauthorized,
+    #[error("a page of another site must not change data here")]
+    CrossSite,
+    #[error("expected a form or JSON")]
+    MediaType,
+    #[error("{0}")]
+    BadRequest(&'static str),
+    #[error("`data` must be a string")]
+    NoString,
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let detail = error.to_string();
+        let problem = |status| Self::new(status).detail(detail);
+        let unavailable = |cause: Box<dyn std::error::Error + Send + Sync>| {
+            Self::new(StatusCode::SERVICE_UNAVAILABLE)
+                .detail("a store cannot be reached; whether anything was changed is not known")
+                .retry_after(Duration::from_secs(1))
+                .caused_by(cause)
+        };
+        match error {
+            Error::Queue(_) | Error::Store(_) | Error::StoreTimeout(_) => unavailable(error.into()),
+            Error::QueueFull => {
+                problem(StatusCode::SERVICE_UNAVAILABLE).retry_after(Duration::from_secs(1))
+            }
+            Error::NoSuchJob => problem(StatusCode::NOT_FOUND),
+            Error::Unauthorized => problem(StatusCode::UNAUTHORIZED).header(
+                WWW_AUTHENTICATE,
+                HeaderValue::from_static("Basic realm=\"multivac\", charset=\"UTF-8\""),
+            ),
+            Error::CrossSite => problem(StatusCode::FORBIDDEN),
+            Error::MediaType => problem(StatusCode::UNSUPPORTED_MEDIA_TYPE),
+            Error::BadRequest(_) => problem(StatusCode::BAD_REQUEST),
+            Error::NoString => problem(StatusCode::UNPROCESSABLE_ENTITY),
+        }
+    }
+}

@@ -1,0 +1,65 @@
+#![doc = include_str!("../README.md")]
+
+mod command;
+mod config;
+mod error;
+mod metrics;
+mod routes;
+mod store;
+mod worker;
+
+use std::sync::Arc;
+
+use actix_web::web::Data;
+use common::{Kit, Running, Service, StartError};
+use utoipa::openapi::OpenApi;
+
+pub use command::Command;
+pub use config::{AuthConfig, Config, JobsConfig, StoresConfig};
+
+use metrics::JobMetrics;
+use store::Store;
+
+/// Who this service is, as a server.
+pub const SERVICE: Service = Service { log_name: "server", ..common::service!(port: 5000) };
+
+/// Who it is as a worker.
+pub const WORKER: Service = Service { log_name: "worker", default_port: 5004, ..SERVICE };
+
+/// Starts the server. Must be called inside a tokio runtime.
+///
+/// # Errors
+/// When its address cannot be listened on.
+pub fn build(config: &Config) -> Result<Running, StartError> {
+    let kit = Kit::new(SERVICE, &config.common);
+    let store = Data::from(open(config, &kit)?);
+    let config = Data::new(config.clone());
+    kit.serve(move |routes| {
+        routes.app_data(store.clone()).app_data(config.clone()).configure(routes::configure);
+    })
+}
+
+/// Starts the worker, which serves what every service serves. Must be called inside a tokio runtime.
+///
+/// # Errors
+/// When its address cannot be listened on.
+pub fn build_worker(config: &Config) -> Result<Running, StartError> {
+    let kit = Kit::new(WORKER, &config.common);
+    let store = open(config, &kit)?;
+    kit.tasks.spawn_until(|stop| worker::work(store, stop));
+    kit.serve(|_| {})
+}
+
+/// The stores, with their checks and gauges.
+fn open(config: &Config, kit: &Kit) -> Result<Arc<dyn Store>, StartError> {
+    let metrics = kit.metrics.register(JobMetrics::register);
+    let store = store::open(config, kit, metrics.clone())?;
+    kit.tasks.spawn(worker::observe(Arc::clone(&store), metrics));
+    Ok(store)
+}
+
+/// The OpenAPI document of the server.
+#[must_use]
+pub fn document() -> OpenApi {
+    common::docs::document(&SERVICE, routes::configure)
+}

@@ -1,0 +1,146 @@
+//! What a client may send.
+
+mod forms;
+
+use std::future::{Ready, ready};
+
+use actix_web::dev::Payload;
+use actix_web::http::header::{CONTENT_TYPE, Header as _};
+use actix_web::{FromRequest, HttpRequest, web};
+use actix_web_httpauth::headers::authorization::{Authorization, Basic};
+use common::Problem;
+use common::config::Secret;
+use common::extract::{Body, Json};
+use futures_util::future::LocalBoxFuture;
+use mime::Mime;
+use serde::Serialize;
+use subtle::ConstantTimeEq as _;
+use utoipa::ToSchema;
+
+use crate::Config;
+use crate::error::Error;
+
+/// The longest `Idempotency-Key`.
+const MAX_KEY: usize = 255;
+
+/// A client that may change data: that has the credentials, if there are any to have, and is no page of
+/// another site, for which a browser would send them along.
+#[derive(Debug)]
+pub(super) struct Authorized;
+
+impl FromRequest for Authorized {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(authorize(request).map(|()| Self).map_err(Problem::from))
+    }
+}
+
+fn authorize(request: &HttpRequest) -> Result<(), Error> {
+    let auth = request.app_data::<web::Data<Config>>().map(|config| &config.auth);
+    let auth = auth.ok_or(Error::Unauthorized)?;
+    if let (Some(name), Some(password)) = (&auth.auth_username, &auth.auth_password) {
+        let given = Authorization::<Basic>::parse(request).map_err(|_| Error::Unauthorized)?;
+        let given = given.into_scheme();
+        let password_given = given.password().unwrap_or_default();
+        // Both are compared whatever the first comparison says.
+        let right = given.user_id().as_bytes().ct_eq(name.as_bytes())
+            & password_given.as_bytes().ct_eq(Secret::expose(password).as_bytes());
+        if !bool::from(right) {
+            return Err(Error::Unauthorized);
+        }
+    }
+    let site = request.headers().get("sec-fetch-site");
+    if site.is_some_and(|site| site == "cross-site") {
+        return Err(Error::CrossSite);
+    }
+    Ok(())
+}
+
+/// What a client calls its request, so that a repeat is known as one.
+#[derive(Debug)]
+pub(super) struct IdempotencyKey(pub(super) Option<String>);
+
+impl FromRequest for IdempotencyKey {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let mut values = request.headers().get_all("idempotency-key");
+        let key = match (values.next(), values.next()) {
+            (None, _) => Ok(None),
+            (Some(key), None)
+                if (1..=MAX_KEY).contains(&key.len())
+                    && key.as_bytes().iter().all(u8::is_ascii_graphic) =>
+            {
+                Ok(key.to_str().ok().map(str::to_owned))
+            }
+            _ => Err(Error::BadRequest(
+                "`Idempotency-Key` must be one value of 1 to 255 visible ASCII characters",
+            )),
+        };
+        ready(key.map(Self).map_err(Problem::from))
+    }
+}
+
+/// What a client sends.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct DataForm {
+    /// The datum, kept byte for byte.
+    #[schema(example = "whatever I want to post..", min_length = 1)]
+    data: String,
+}
+
+/// The datum of a form or of JSON, not empty.
+#[derive(Debug)]
+pub(super) struct Datum(pub(super) String);
+
+impl FromRequest for Datum {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let format = Format::of(request);
+        let body = Body::from_request(request, payload);
+        Box::pin(async move {
+            let (format, Body(body)) = (format?, body.await?);
+            let data = match format {
+                Format::UrlEncoded => forms::urlencoded(&body)?,
+                Format::Multipart(boundary) => forms::multipart(body, boundary).await?,
+                Format::Json => forms::strings(Json::parse(&body)?.0)?,
+            };
+            Ok(Self(forms::only(data)?))
+        })
+    }
+}
+
+/// How the datum comes.
+enum Format {
+    UrlEncoded,
+    /// With the boundary between its parts.
+    Multipart(String),
+    Json,
+}
+
+impl Format {
+    fn of(request: &HttpRequest) -> Result<Self, Error> {
+        let Some(header) = request.headers().get(CONTENT_TYPE) else {
+            return Ok(Self::Json);
+        };
+        let text = header.to_str().map_err(|_| Error::MediaType)?;
+        let mime: Mime = text.parse().map_err(|_| Error::MediaType)?;
+        if mime == mime::APPLICATION_WWW_FORM_URLENCODED
+            || mime.essence_str() == mime::APPLICATION_WWW_FORM_URLENCODED.essence_str()
+        {
+            Ok(Self::UrlEncoded)
+        } else if mime.essence_str() == mime::MULTIPART_FORM_DATA.essence_str() {
+            let boundary = multer::parse_boundary(text);
+            boundary.map(Self::Multipart).map_err(|_| Error::BadRequest(forms::BROKEN))
+        } else if mime.subtype() == mime::JSON || mime.suffix() == Some(mime::JSON) {
+            Ok(Self::Json)
+        } else {
+            Err(Error::MediaType)
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! What became of a datum.
+
+use actix_web::{get, web};
+use common::Problem;
+use common::problem::ProblemDetails;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::error::Error;
+use crate::store::{Status, Store};
+
+/// A job.
+#[derive(Debug, Serialize, ToSchema)]
+struct JobDetails {
+    #[schema(example = "1715590067000-0")]
+    id: String,
+    status: Status,
+    /// How often the store has refused it.
+    attempts: u32,
+}
+
+/// What became of a datum.
+///
+/// A job whose datum was deleted is known for `TOMBSTONE_TTL` more.
+#[utoipa::path(
+    tag = "multivac",
+    operation_id = "get_job",
+    params(("id" = String, Path, description = "The job's id, from `Location`", example = "1715590067000-0")),
+    responses(
+        (status = 200, description = "The job", body = JobDetails),
+        (status = 404, description = "No such job", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 503, description = "A store cannot be reached", body = ProblemDetails, content_type = "application/problem+json"),
+    ),
+)]
+#[get("/multivac/jobs/{id}")]
+pub(crate) async fn get_job(
+    id: web::Path<String>,
+    store: web::Data<dyn Store>,
+) -> Result<web::Json<JobDetails>, Problem> {
+    let id = id.into_inner();
+    let job = store.job(&id).await?.ok_or(Error::NoSuchJob)?;
+    Ok(web::Json(JobDetails { id, status: job.status, attempts: job.attempts }))
+}

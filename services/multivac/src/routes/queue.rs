@@ -1,0 +1,45 @@
+//! How the queue is.
+
+use actix_web::{get, web};
+use common::Problem;
+use common::problem::ProblemDetails;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::store::Store;
+
+/// The queue and the store.
+#[derive(Debug, Serialize, ToSchema)]
+struct QueueDetails {
+    /// Jobs that wait.
+    length: u64,
+    /// How long the oldest of them has waited.
+    #[schema(example = 0.25)]
+    oldest_age_seconds: f64,
+    /// Jobs that the store has refused too often.
+    dead_letters: u64,
+    /// Data there are, roughly if there are many.
+    stored: u64,
+}
+
+/// How the queue is.
+#[utoipa::path(
+    tag = "multivac",
+    operation_id = "get_queue",
+    responses(
+        (status = 200, description = "The queue", body = QueueDetails),
+        (status = 503, description = "A store cannot be reached", body = ProblemDetails, content_type = "application/problem+json"),
+    ),
+)]
+#[get("/multivac/queue")]
+pub(crate) async fn get_queue(
+    store: web::Data<dyn Store>,
+) -> Result<web::Json<QueueDetails>, Problem> {
+    let queue = store.queue().await?;
+    Ok(web::Json(QueueDetails {
+        length: queue.length,
+        oldest_age_seconds: queue.oldest_age.as_secs_f64(),
+        dead_letters: queue.dead_letters,
+        stored: store.stored().await?,
+    }))
+}

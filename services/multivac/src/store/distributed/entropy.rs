@@ -1,0 +1,239 @@
+//! The data, in a collection of MongoDB.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mongodb::bson::{DateTime, Document, doc};
+use mongodb::error::{Error as MongoError, ErrorKind, IndexedWriteError, InsertManyError};
+use mongodb::options::{Acknowledgment, ClientOptions, IndexOptions, WriteConcern};
+use mongodb::{Client, Collection, IndexModel};
+use tokio::runtime::Handle;
+use tokio::sync::OnceCell;
+use tokio::time::timeout;
+
+use super::queue::Entry;
+use crate::config::Config;
+use crate::error::Error;
+use crate::store::Status;
+
+/// How long to look for a server that takes the request.
+const SELECTION_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long an operation may take. The driver itself would wait for a silent server for ever.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How many data are counted one by one.
+const EXACT_COUNT: u64 = 100_000;
+
+/// The server's error code where a unique index has the key already.
+const DUPLICATE_KEY: i32 = 11000;
+
+/// The server's error code where an index exists with another expiry.
+const INDEX_OPTIONS_CONFLICT: i32 = 85;
+
+/// Error codes with which a server tells of its own state and not of a document
+/// (<https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml>).
+const STATES_OF_THE_SERVER: [i32; 26] = [
+    6, 7, 13, 39, 50, 63, 64, 89, 91, 100, 112, 134, 189, 202, 262, 279, 317, 365, 8000, 9001,
+    10107, 11600, 11601, 11602, 13435, 14031,
+];
+
+/// The collection `entropy`: documents `{_id, seq, data, created}`, where `_id` is the job's id. What
+/// was deleted leaves `{_id, created, deleted}` for `TOMBSTONE_TTL`.
+#[derive(Clone)]
+pub(super) struct Entropy(Arc<Inner>);
+
+struct Inner {
+    url: String,
+    database: String,
+    tombstone_ttl: Duration,
+    /// Where the client's background work runs: the runtime that lasts as long as the service.
+    runtime: Handle,
+    collection: OnceCell<Collection<Document>>,
+    indexed: OnceCell<()>,
+}
+
+/// What became of some documents.
+pub(super) struct Outcome {
+    /// How many were there already.
+    pub(super) repeated: usize,
+    /// Which of them the server does not take, and why.
+    pub(super) refused: Vec<(usize, String)>,
+}
+
+impl Entropy {
+    pub(super) fn open(url: &str, config: &Config) -> Self {
+        Self(Arc::new(Inner {
+            url: url.to_owned(),
+            database: config.stores.mongo_db_name.clone(),
+            tombstone_ttl: config.jobs.tombstone_ttl,
+            runtime: Handle::current(),
+            collection: OnceCell::new(),
+            indexed: OnceCell::new(),
+        }))
+    }
+
+    /// Whether the server answers, and has the indexes.
+    pub(super) async fn check(&self) -> Result<(), Error> {
+        self.0.indexed.get_or_try_init(|| self.make_indexes()).await?;
+        let database = self.0.database.clone();
+        let database = self.collection().await?.client().database(&database);
+        timeout(TIMEOUT, database.run_command(doc! { "ping": 1 })).await??;
+        Ok(())
+    }
+
+    /// Stores data. What the server has under the same id is left as it is.
+    ///
+    /// # Errors
+    /// When it is not certain for each of them whether it is stored by a majority.
+    pub(super) async fn insert(&self, jobs: &[Entry]) -> Result<Outcome, Error> {
+        let collection = self.collection().await?;
+        let documents = jobs.iter().map(|job| {
+            let created = DateTime::from_millis(job.created);
+            doc! { "_id": &job.id, "seq": job.seq, "data": &job.data, "created": created }
+        });
+        let insert = collection.insert_many(documents).ordered(false);
+        let errors = match timeout(TIMEOUT, insert).await? {
+            Ok(_) => Vec::new(),
+            Err(error) => write_errors(error)?,
+        };
+        // Also another index that somebody has made may be unique.
+        let duplicates = errors.iter().filter(|error| error.code == DUPLICATE_KEY);
+        let known = self.known(duplicates.map(|error| jobs[error.index].id.as_str())).await?;
+        let (repeated, refused): (Vec<_>, Vec<_>) = errors.into_iter().partition(|error| {
+            error.code == DUPLICATE_KEY && known.contains(&jobs[error.index].id)
+        });
+        let refused = refused.into_iter().map(|error| (error.index, error.message)).collect();
+        Ok(Outcome { repeated: repeated.len(), refused })
+    }
+
+    /// Which of these jobs the server knows.
+    async fn known<'a>(
+        &self,
+        ids: impl Iterator<Item = &'a str>,
+    ) -> Result<HashSet<String>, Error> {
+        let ids: Vec<&str> = ids.collect();
+        if ids.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let collection = self.collection().await?;
+        let find = collection.distinct("_id", doc! { "_id": { "$in": ids } });
+        let found = timeout(TIMEOUT, find).await??;
+        Ok(found.iter().filter_map(|id| id.as_str().map(str::to_owned)).collect())
+    }
+
+    /// The oldest datum.
+    pub(super) async fn oldest(&self) -> Result<Option<String>, Error> {
+        let find = self.collection().await?.find_one(stored()).sort(doc! { "seq": 1 });
+        let found = timeout(TIMEOUT, find).await??;
+        Ok(found.and_then(|found| found.get_str("data").ok().map(str::to_owned)))
+    }
+
+    /// Makes a tombstone of the oldest datum; returns whether there was one.
+    pub(super) async fn delete_oldest(&self) -> Result<bool, Error> {
+        let tombstone = doc! {
+            "$unset": { "seq": "", "data": "" },
+            // By the server's clock, as its expiry is.
+            "$currentDate": { "deleted": true },
+        };
+        let collection = self.collection().await?;
+        let update = collection
+            .find_one_and_update(stored(), tombstone)
+            .sort(doc! { "seq": 1 })
+            .projection(doc! { "_id": 1 });
+        Ok(timeout(TIMEOUT, update).await??.is_some())
+    }
+
+    /// Whether a job's datum is stored, or was.
+    pub(super) async fn status(&self, id: &str) -> Result<Option<Status>, Error> {
+        let collection = self.collection().await?;
+        let find = collection.find_one(doc! { "_id": id }).projection(doc! { "deleted": 1 });
+        let found = timeout(TIMEOUT, find).await??;
+        Ok(found.map(|found| Status::of(found.contains_key("deleted"))))
+    }
+
+    /// How many data there are; if they are many, about, with what was deleted of late.
+    pub(super) async fn count(&self) -> Result<u64, Error> {
+        let collection = self.collection().await?;
+        let estimate = timeout(TIMEOUT, collection.estimated_document_count()).await??;
+        if estimate > EXACT_COUNT {
+            return Ok(estimate);
+        }
+        Ok(timeout(TIMEOUT, collection.count_documents(stored())).await??)
+    }
+
+    async fn collection(&self) -> Result<&Collection<Document>, Error> {
+        let inner = &self.0;
+        Ok(inner
+            .collection
+            .get_or_try_init(async || {
+                let (url, database) = (inner.url.clone(), inner.database.clone());
+                let connected = inner.runtime.spawn(async move { connect(&url, &database).await });
+                connected.await.map_err(MongoError::custom)?
+            })
+            .await?)
+    }
+
+    async fn make_indexes(&self) -> Result<(), Error> {
+        let collection = self.collection().await?;
+        // Sparse: tombstones, which have no `seq`, take no room in it.
+        let by_order = IndexOptions::builder().sparse(true).build();
+        let by_order = IndexModel::builder().keys(doc! { "seq": 1 }).options(by_order).build();
+        timeout(TIMEOUT, collection.create_index(by_order)).await??;
+        let expiry = IndexOptions::builder().expire_after(self.0.tombstone_ttl).build();
+        let expiry = IndexModel::builder().keys(doc! { "deleted": 1 }).options(expiry).build();
+        match timeout(TIMEOUT, collection.create_index(expiry)).await? {
+            Err(error) if code_of(&error) == Some(INDEX_OPTIONS_CONFLICT) => {
+                let seconds = i64::try_from(self.0.tombstone_ttl.as_secs()).unwrap_or(i64::MAX);
+                let index = doc! { "keyPattern": { "deleted": 1 }, "expireAfterSeconds": seconds };
+                let database = collection.client().database(&self.0.database);
+                let change = database.run_command(doc! { "collMod": "entropy", "index": index });
+                timeout(TIMEOUT, change).await??;
+            }
+            made => drop(made?),
+        }
+        Ok(())
+    }
+}
+
+/// What has a place in the order. Tombstones have none.
+fn stored() -> Document {
+    doc! { "seq": { "$gt": 0 } }
+}
+
+async fn connect(url: &str, database: &str) -> Result<Collection<Document>, MongoError> {
+    let mut options = ClientOptions::parse(url).await?;
+    options.app_name.get_or_insert_with(|| env!("CARGO_PKG_NAME").to_owned());
+    options.server_selection_timeout = Some(SELECTION_TIMEOUT);
+    options.connect_timeout = Some(SELECTION_TIMEOUT);
+    options.write_concern = Some(
+        WriteConcern::builder()
+            .w(Acknowledgment::Majority)
+            .journal(true)
+            .w_timeout(TIMEOUT)
+            .build(),
+    );
+    Ok(Client::with_options(options)?.database(database).collection("entropy"))
+}
+
+/// The errors that are about single documents, if it is certain that all others are stored.
+fn write_errors(error: MongoError) -> Result<Vec<IndexedWriteError>, MongoError> {
+    match &*error.kind {
+        ErrorKind::InsertMany(InsertManyError {
+            write_errors: Some(errors),
+            write_concern_error: None,
+            ..
+        }) if errors.iter().all(|error| !STATES_OF_THE_SERVER.contains(&error.code)) => {
+            Ok(errors.clone())
+        }
+        _ => Err(error),
+    }
+}
+
+fn code_of(error: &MongoError) -> Option<i32> {
+    match &*error.kind {
+        ErrorKind::Command(error) => Some(error.code),
+        _ => None,
+    }
+}

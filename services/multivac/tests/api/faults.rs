@@ -1,0 +1,1 @@
+//! Stores that are away, slow or unwilling, and workers that die.

@@ -1,0 +1,146 @@
+//! The service as its clients see it, on each of its stores.
+#![expect(clippy::unwrap_used, reason = "in a test, what cannot go on is a failure")]
+
+mod data;
+mod faults;
+mod input;
+mod jobs;
+
+use std::time::Duration;
+
+use multivac::{Config, build, build_worker};
+use reqwest::{Method, Response};
+use serde_json::Value;
+use test_support::{App, Database, MongoDb, Redis, wait_until};
+
+/// How long a test waits for what happens in the background.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const FORM: &str = "application/x-www-form-urlencoded";
+const JSON: &str = "application/json";
+const INSUFFICIENT: &str = "INSUFFICIENT DATA FOR MEANINGFUL ANSWER.";
+
+/// Makes a test with each of the stores of functions that take them.
+macro_rules! on_each_store {
+    ($($name:ident),* $(,)?) => {$(
+        mod $name {
+            #[tokio::test]
+            async fn with_redis_and_mongodb() {
+                if let Some(stores) = $crate::Stores::distributed().await {
+                    super::$name(stores).await;
+                }
+            }
+        }
+    )*};
+}
+use on_each_store;
+
+/// Stores that one test has for itself.
+enum Stores {
+    Distributed { redis: Database, mongo: Database },
+}
+
+impl Stores {
+    async fn distributed() -> Option<Self> {
+        let (redis, mongo) = (Redis::shared().await?, MongoDb::shared().await?);
+        Some(Self::Distributed { redis: redis.database().await, mongo: mongo.database() })
+    }
+
+    /// The variables that lead to them.
+    fn variables(&self) -> Vec<(&str, &str)> {
+        match self {
+            Self::Distributed { redis, mongo } => vec![
+                ("REDIS_URL", redis.url()),
+                ("MONGO_URL", mongo.url()),
+                ("MONGO_DB_NAME", database_of(mongo.url())),
+            ],
+        }
+    }
+
+    /// A server and what moves its jobs.
+    async fn start(&self, variables: &[(&str, &str)]) -> Multivac {
+        let multivac = self.start_without_worker(variables).await;
+        let worker = self.start_worker(variables).await;
+        Multivac { worker: Some(worker), ..multivac }
+    }
+
+    /// A server whose jobs wait.
+    async fn start_without_worker(&self, variables: &[(&str, &str)]) -> Multivac {
+        let all = [&self.variables(), variables].concat();
+        let server = App::start(&all, Config::load, build);
+        ready(&server).await;
+        Multivac { server, worker: None }
+    }
+
+    async fn start_worker(&self, variables: &[(&str, &str)]) -> App {
+        let all = [&self.variables(), variables].concat();
+        let worker = App::start(&all, Config::load_worker, build_worker);
+        ready(&worker).await;
+        worker
+    }
+}
+
+/// The name of the database in a URL.
+fn database_of(url: &str) -> &str {
+    url.rsplit('/').next().unwrap().split('?').next().unwrap()
+}
+
+async fn ready(app: &App) {
+    wait_until("it is ready", PATIENCE, async || app.get("/readyz").await.status() == 200).await;
+}
+
+/// The service.
+struct Multivac {
+    server: App,
+    worker: Option<App>,
+}
+
+impl Multivac {
+    async fn post(&self, datum: &str) -> Response {
+        self.server
+            .post("/multivac/data", JSON, serde_json::json!({ "data": datum }).to_string())
+            .await
+    }
+
+    /// Posts a datum and returns the path of its job.
+    async fn add(&self, datum: &str) -> String {
+        let answer = self.post(datum).await;
+        assert_eq!(answer.status(), 200);
+        answer.headers()["location"].to_str().unwrap().to_owned()
+    }
+
+    /// Posts data one after the other, and waits until they are stored.
+    async fn store(&self, data: &[&str]) -> Vec<String> {
+        let mut jobs = Vec::new();
+        for datum in data {
+            jobs.push(self.add(datum).await);
+        }
+        for job in &jobs {
+            self.wait_for(job, "stored").await;
+        }
+        jobs
+    }
+
+    async fn job(&self, path: &str) -> Value {
+        self.server.get(path).await.json().await.unwrap()
+    }
+
+    async fn wait_for(&self, job: &str, status: &str) {
+        let what = format!("{job} is {status}");
+        wait_until(&what, PATIENCE, async || self.job(job).await["status"] == status).await;
+    }
+
+    async fn answer(&self) -> String {
+        self.server.get("/multivac").await.text().await.unwrap()
+    }
+
+    async fn delete(&self) -> String {
+        let answer = self.server.request(Method::DELETE, "/multivac/zzz").send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        answer.text().await.unwrap()
+    }
+
+    async fn queue(&self) -> Value {
+        self.server.get("/multivac/queue").await.json().await.unwrap()
+    }
+}
