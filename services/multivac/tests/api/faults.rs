@@ -1,1 +1,274 @@
-//! Stores that are away, slow or unwilling, and workers that die.
+//! Stores that are away, silent, full or unwilling, and workers that go away.
+
+use mongodb::bson::{Document, doc};
+use redis::AsyncCommands as _;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use test_support::{Durability, Mode, MongoDb, Proxy, Redis, wait_until};
+
+use crate::{INSUFFICIENT, Multivac, PATIENCE, Stores};
+
+/// Servers that the test may do anything to, and the variables that lead to them.
+struct Servers {
+    redis: Redis,
+    mongo: MongoDb,
+}
+
+impl Servers {
+    async fn start() -> Option<Self> {
+        Some(Self {
+            redis: Redis::start_own(Durability::Durable).await?,
+            mongo: MongoDb::start_own().await?,
+        })
+    }
+
+    fn stores(&self) -> Stores {
+        Stores::Own { redis: self.redis.url().to_owned(), mongo: self.mongo.url().to_owned() }
+    }
+
+    async fn redis(&self) -> redis::aio::MultiplexedConnection {
+        let client = redis::Client::open(self.redis.url()).unwrap();
+        client.get_multiplexed_async_connection().await.unwrap()
+    }
+
+    async fn entropy(&self) -> mongodb::Collection<Document> {
+        let client = mongodb::Client::with_uri_str(self.mongo.url()).await.unwrap();
+        client.database("multivac").collection("entropy")
+    }
+}
+
+async fn expect_missing(multivac: &Multivac, check: &str) {
+    let missing = async |app: &test_support::App| {
+        let problem: Value = app.get("/readyz").await.json().await.unwrap_or_default();
+        problem["checks"] == json!([check])
+    };
+    for app in [Some(&multivac.server), multivac.worker.as_ref()].into_iter().flatten() {
+        wait_until(&format!("{check} is missing"), PATIENCE, async || missing(app).await).await;
+        assert_eq!(app.get("/healthz").await.status(), 200);
+    }
+}
+
+async fn expect_ready(multivac: &Multivac) {
+    for app in [Some(&multivac.server), multivac.worker.as_ref()].into_iter().flatten() {
+        crate::ready(app).await;
+    }
+}
+
+#[tokio::test]
+async fn while_redis_is_away_nothing_is_taken_and_nothing_lost() {
+    let Some(mut servers) = Servers::start().await else { return };
+    servers.redis.server.kill();
+    let multivac = servers.stores().begin(&[]);
+    expect_missing(&multivac, "redis").await;
+    assert_eq!(multivac.post("refused").await.status(), 503);
+    assert_eq!(multivac.server.get("/multivac/queue").await.status(), 503);
+    assert_eq!(multivac.answer().await, INSUFFICIENT, "the store is there");
+    assert_eq!(multivac.server.get("/metrics").await.status(), 200);
+
+    servers.redis.server.restart().await;
+    expect_ready(&multivac).await;
+    multivac.store(&["one"]).await;
+
+    servers.redis.server.kill();
+    expect_missing(&multivac, "redis").await;
+    let refused = multivac.post("refused").await;
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(refused.headers()["retry-after"], "1");
+    let id = refused.headers()["x-request-id"].to_str().unwrap().to_owned();
+    assert!(!refused.text().await.unwrap().contains("127.0.0.1"));
+    assert_eq!(multivac.server.logs_of(&id).await.len(), 1);
+    assert_eq!(multivac.answer().await, "one");
+
+    servers.redis.server.restart().await;
+    expect_ready(&multivac).await;
+    multivac.store(&["two"]).await;
+    assert_eq!(multivac.queue().await["stored"], 2);
+}
+
+#[tokio::test]
+async fn while_mongodb_is_away_jobs_wait_and_no_attempt_is_counted() {
+    let Some(mut servers) = Servers::start().await else { return };
+    servers.mongo.server.kill();
+    let multivac = servers.stores().begin(&[("JOB_CLAIM_AFTER", "1s"), ("JOB_MAX_ATTEMPTS", "1")]);
+    expect_missing(&multivac, "mongodb").await;
+    let job = multivac.add("patient").await;
+    assert_eq!(multivac.server.get("/multivac").await.status(), 503);
+    assert_eq!(multivac.server.get(&job).await.status(), 503);
+    // Until it was handed out more than once.
+    let mut redis = servers.redis().await;
+    wait_until("it was tried", PATIENCE, async || {
+        let pending: Vec<(String, String, u64, u64)> =
+            redis.xpending_count("{multivac}:jobs", "workers", "-", "+", 1).await.unwrap();
+        pending.first().is_some_and(|(_, _, idle, _)| *idle > 3000)
+    })
+    .await;
+
+    servers.mongo.server.restart().await;
+    expect_ready(&multivac).await;
+    multivac.wait_for(&job, "stored").await;
+
+    assert_eq!(multivac.answer().await, "patient");
+    assert_eq!(multivac.queue().await["dead_letters"], 0);
+    let worker = multivac.worker.as_ref().unwrap();
+    assert_eq!(worker.metric("multivac_jobs_refused_total").await, Some(0.0));
+}
+
+#[tokio::test]
+async fn silent_stores_are_a_503_in_bounded_time() {
+    let Some(mut servers) = Servers::start().await else { return };
+    let multivac = servers.stores().start(&[]).await;
+    multivac.store(&["datum"]).await;
+
+    servers.redis.server.freeze();
+    assert_eq!(multivac.post("unknown").await.status(), 503);
+    expect_missing(&multivac, "redis").await;
+    servers.redis.server.thaw();
+    expect_ready(&multivac).await;
+
+    servers.mongo.server.freeze();
+    assert_eq!(multivac.server.get("/multivac").await.status(), 503);
+    expect_missing(&multivac, "mongodb").await;
+    servers.mongo.server.thaw();
+    expect_ready(&multivac).await;
+    assert_eq!(multivac.answer().await, "datum");
+}
+
+#[tokio::test]
+async fn a_redis_without_memory_takes_nothing_and_heals() {
+    let Some(servers) = Servers::start().await else { return };
+    let multivac = servers.stores().start(&[]).await;
+    let mut redis = servers.redis().await;
+    let mut limit = async |bytes: &str| {
+        let mut set = redis::cmd("CONFIG");
+        set.arg("SET").arg("maxmemory").arg(bytes).exec_async(&mut redis).await.unwrap();
+    };
+    let waiting = multivac.add("one").await;
+
+    limit("1").await;
+    assert_eq!(multivac.post("two").await.status(), 503);
+    // What was taken before is stored.
+    multivac.wait_for(&waiting, "stored").await;
+
+    limit("0").await;
+    multivac.store(&["three"]).await;
+    assert_eq!(multivac.queue().await["stored"], 2);
+}
+
+#[tokio::test]
+async fn a_datum_that_the_store_refuses_becomes_a_dead_letter_and_can_be_retried() {
+    let Some(servers) = Servers::start().await else { return };
+    let variables = [("JOB_CLAIM_AFTER", "500ms"), ("JOB_MAX_ATTEMPTS", "3")];
+    let stores = servers.stores();
+    let multivac = stores.start_without_worker(&variables).await;
+    let unique = mongodb::options::IndexOptions::builder().unique(true).build();
+    let unique = mongodb::IndexModel::builder().keys(doc! { "data": 1 }).options(unique).build();
+    servers.entropy().await.create_index(unique).await.unwrap();
+    let (first, refused, last) =
+        (multivac.add("same").await, multivac.add("same").await, multivac.add("other").await);
+    let worker = stores.start_worker(&variables).await;
+
+    // Its neighbours in the batch do not wait for it.
+    multivac.wait_for(&first, "stored").await;
+    multivac.wait_for(&last, "stored").await;
+    multivac.wait_for(&refused, "failed").await;
+
+    assert_eq!(multivac.job(&refused).await["attempts"], 3);
+    let queue = multivac.queue().await;
+    assert_eq!((&queue["length"], &queue["dead_letters"]), (&json!(0), &json!(1)));
+    assert_eq!(worker.metric("multivac_jobs_refused_total").await, Some(3.0));
+    assert_eq!(worker.metric("multivac_jobs_dead_total").await, Some(1.0));
+    let id = refused.rsplit('/').next().unwrap();
+    let listed = stores.command(&["dead-letters", "list"]).await.unwrap();
+    let letter: Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!(
+        (&letter["id"], &letter["data"], &letter["attempts"]),
+        (&json!(id), &json!("same"), &json!(3))
+    );
+    assert!(letter["reason"].as_str().unwrap().contains("duplicate"), "{letter}");
+    assert!(stores.command(&["dead-letters", "retry", "1-1"]).await.is_err());
+
+    servers.entropy().await.drop_index("data_1").await.unwrap();
+    let retried = stores.command(&["dead-letters", "retry", id]).await.unwrap();
+
+    assert_eq!(retried, "queued anew: 1");
+    multivac.wait_for(&refused, "stored").await;
+    assert_eq!(stores.command(&["dead-letters", "list"]).await.unwrap(), "");
+    assert_eq!(
+        stores.command(&["dead-letters", "retry", "--all"]).await.unwrap(),
+        "queued anew: 0"
+    );
+    // It has kept its place in the order.
+    for datum in ["same", "same", "other"] {
+        assert_eq!(multivac.answer().await, datum);
+        multivac.delete().await;
+    }
+}
+
+#[tokio::test]
+async fn jobs_of_a_dead_worker_are_taken_over() {
+    let Some(servers) = Servers::start().await else { return };
+    let variables = [("JOB_CLAIM_AFTER", "1s")];
+    let multivac = servers.stores().start_without_worker(&variables).await;
+    let mut redis = servers.redis().await;
+    let jobs = [multivac.add("one").await, multivac.add("two").await];
+    let _: () = redis.xgroup_create("{multivac}:jobs", "workers", "0").await.unwrap();
+    let options = redis::streams::StreamReadOptions::default().group("workers", "of old");
+    let taken: redis::streams::StreamReadReply =
+        redis.xread_options(&["{multivac}:jobs"], &[">"], &options).await.unwrap();
+    assert_eq!(taken.keys[0].ids.len(), 2);
+
+    let _worker = servers.stores().start_worker(&variables).await;
+
+    for job in jobs {
+        multivac.wait_for(&job, "stored").await;
+    }
+    assert_eq!(multivac.answer().await, "one");
+    assert_eq!(redis.xlen::<_, u64>("{multivac}:jobs").await.unwrap(), 0, "the stream is bounded");
+}
+
+#[tokio::test]
+async fn a_worker_that_returns_late_neither_repeats_nor_brings_back() {
+    let Some(servers) = Servers::start().await else { return };
+    let variables = [("JOB_CLAIM_AFTER", "1s")];
+    let multivac = servers.stores().start_without_worker(&variables).await;
+    let proxy = Proxy::start(servers.mongo.server.addr());
+    let slow = Stores::Own {
+        redis: servers.redis.url().to_owned(),
+        mongo: proxy.url(servers.mongo.url()),
+    };
+    let late = slow.start_worker(&variables).await;
+    multivac.store(&["before"]).await;
+    proxy.set(Mode::Stall).await;
+    let job = multivac.add("once").await;
+    let mut redis = servers.redis().await;
+    wait_until("the late worker has it", PATIENCE, async || {
+        let pending: redis::streams::StreamPendingReply =
+            redis.xpending("{multivac}:jobs", "workers").await.unwrap();
+        pending.count() == 1
+    })
+    .await;
+
+    let _other = servers.stores().start_worker(&variables).await;
+    multivac.wait_for(&job, "stored").await;
+    assert_eq!(multivac.delete().await, "Deleted!");
+    assert_eq!(multivac.delete().await, "Deleted!");
+    proxy.heal().await;
+
+    let repeated = async || late.metric("multivac_jobs_repeated_total").await >= Some(1.0);
+    wait_until("the late worker has come again", PATIENCE, repeated).await;
+    assert_eq!(multivac.answer().await, INSUFFICIENT);
+    assert_eq!(multivac.job(&job).await["status"], "deleted");
+}
+
+#[tokio::test]
+async fn a_group_that_is_lost_is_made_anew_without_a_loss() {
+    let Some(servers) = Servers::start().await else { return };
+    let multivac = servers.stores().start(&[]).await;
+    multivac.store(&["before"]).await;
+    let mut redis = servers.redis().await;
+
+    let _: () = redis.xgroup_destroy("{multivac}:jobs", "workers").await.unwrap();
+
+    multivac.store(&["after"]).await;
+    assert_eq!(multivac.queue().await["stored"], 2);
+}

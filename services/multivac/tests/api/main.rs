@@ -1,17 +1,23 @@
 //! The service as its clients see it, on each of its stores.
 #![expect(clippy::unwrap_used, reason = "in a test, what cannot go on is a failure")]
 
+mod chaos;
 mod data;
 mod faults;
 mod input;
 mod jobs;
+mod process;
 
 use std::time::Duration;
 
+use futures_util::TryStreamExt as _;
+use mongodb::bson::{Document, doc};
 use multivac::{Config, build, build_worker};
 use reqwest::{Method, Response};
 use serde_json::Value;
-use test_support::{App, Database, MongoDb, Redis, wait_until};
+use test_support::{App, Binary, Database, MongoDb, Redis, wait_until};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_multivac");
 
 /// How long a test waits for what happens in the background.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -37,7 +43,15 @@ use on_each_store;
 
 /// Stores that one test has for itself.
 enum Stores {
-    Distributed { redis: Database, mongo: Database },
+    Distributed {
+        redis: Database,
+        mongo: Database,
+    },
+    /// Servers of the test's own.
+    Own {
+        redis: String,
+        mongo: String,
+    },
 }
 
 impl Stores {
@@ -54,14 +68,25 @@ impl Stores {
                 ("MONGO_URL", mongo.url()),
                 ("MONGO_DB_NAME", database_of(mongo.url())),
             ],
+            Self::Own { redis, mongo } => vec![("REDIS_URL", redis), ("MONGO_URL", mongo)],
         }
     }
 
     /// A server and what moves its jobs.
     async fn start(&self, variables: &[(&str, &str)]) -> Multivac {
-        let multivac = self.start_without_worker(variables).await;
-        let worker = self.start_worker(variables).await;
-        Multivac { worker: Some(worker), ..multivac }
+        let multivac = self.begin(variables);
+        for app in [Some(&multivac.server), multivac.worker.as_ref()].into_iter().flatten() {
+            ready(app).await;
+        }
+        multivac
+    }
+
+    /// The same, without waiting until they are ready.
+    fn begin(&self, variables: &[(&str, &str)]) -> Multivac {
+        let all = [&self.variables(), variables].concat();
+        let server = App::start(&all, Config::load, build);
+        let worker = Some(App::start(&all, Config::load_worker, build_worker));
+        Multivac { server, worker }
     }
 
     /// A server whose jobs wait.
@@ -77,6 +102,17 @@ impl Stores {
         let worker = App::start(&all, Config::load_worker, build_worker);
         ready(&worker).await;
         worker
+    }
+}
+
+impl Stores {
+    /// What a command prints; none if it fails.
+    async fn command(&self, arguments: &[&str]) -> Result<String, String> {
+        let mut binary = Binary::start(PROGRAM, arguments, &self.variables());
+        match binary.exit(PATIENCE).await.code() {
+            Some(0) => Ok(binary.lines().join("\n")),
+            _ => Err(binary.error_lines().join("\n")),
+        }
     }
 }
 
@@ -143,4 +179,28 @@ impl Multivac {
     async fn queue(&self) -> Value {
         self.server.get("/multivac/queue").await.json().await.unwrap()
     }
+}
+
+/// All that the store has, as it is in the database.
+#[derive(Default)]
+struct Entropy {
+    /// Ids and data, in the order of their numbers.
+    data: Vec<(String, String)>,
+    /// The ids of what was deleted.
+    tombstones: Vec<String>,
+}
+
+async fn read_entropy(mongo_url: &str) -> Entropy {
+    let client = mongodb::Client::with_uri_str(mongo_url).await.unwrap();
+    let collection = client.database("multivac").collection::<Document>("entropy");
+    let mut documents = collection.find(doc! {}).sort(doc! { "seq": 1 }).await.unwrap();
+    let mut entropy = Entropy::default();
+    while let Some(document) = documents.try_next().await.unwrap() {
+        let id = document.get_str("_id").unwrap().to_owned();
+        match document.get_str("data") {
+            Ok(datum) => entropy.data.push((id, datum.to_owned())),
+            Err(_) => entropy.tombstones.push(id),
+        }
+    }
+    entropy
 }

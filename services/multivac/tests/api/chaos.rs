@@ -1,0 +1,259 @@
+//! The proof: jobs are fed while all that has a part in it is killed and started again.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use reqwest::{Client, StatusCode};
+use serde_json::{Value, json};
+use test_support::{Binary, Durability, MongoDb, Redis, Signal, free_port, wait_until};
+use tokio::time::sleep;
+
+use crate::{PROGRAM, read_entropy};
+
+/// How many clients feed at once.
+const CLIENTS: usize = 16;
+
+/// How many data are deleted at the end, one by one.
+const LAST_DELETES: usize = 1000;
+
+/// How long what was fed may take to be stored.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+/// How long a client waits before it goes on after a failure.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// A process of ours that is started again on the same port.
+struct Process {
+    arguments: &'static [&'static str],
+    port: String,
+    variables: Vec<(String, String)>,
+    binary: Binary,
+}
+
+impl Process {
+    fn start(arguments: &'static [&'static str], variables: &[(String, String)]) -> Self {
+        let (port, variables) = (free_port().to_string(), variables.to_vec());
+        let binary = Self::run(arguments, &port, &variables);
+        Self { arguments, port, variables, binary }
+    }
+
+    fn run(arguments: &[&str], port: &str, variables: &[(String, String)]) -> Binary {
+        let own =
+            [("HOST", "127.0.0.1"), ("WORKERS", "1"), ("JOB_CLAIM_AFTER", "1s"), ("PORT", port)];
+        let given = variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        Binary::start(PROGRAM, arguments, &given.chain(own).collect::<Vec<_>>())
+    }
+
+    async fn kill_and_restart(&mut self, pause: Duration) {
+        self.binary.signal(Signal::KILL);
+        self.binary.exit(crate::PATIENCE).await;
+        sleep(pause).await;
+        self.binary = Self::run(self.arguments, &self.port, &self.variables);
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+}
+
+/// All that has a part in it.
+struct Cluster {
+    redis: Redis,
+    mongo: MongoDb,
+    processes: Vec<Process>,
+}
+
+impl Cluster {
+    async fn start() -> Option<Self> {
+        let redis = Redis::start_own(Durability::Durable).await?;
+        let mongo = MongoDb::start_own().await?;
+        let variables = [("REDIS_URL", redis.url()), ("MONGO_URL", mongo.url())]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let commands: [&[&str]; 4] = [&["server"], &["server"], &["worker"], &["worker"]];
+        let processes = commands.map(|arguments| Process::start(arguments, &variables)).into();
+        Some(Self { redis, mongo, processes })
+    }
+
+    /// Kills one of them with `kill -9` and starts it again.
+    async fn strike(&mut self) {
+        let pause = Duration::from_millis(rand::random_range(0..500));
+        let victim = rand::random_range(0..self.processes.len() + 2);
+        if let Some(process) = self.processes.get_mut(victim) {
+            process.kill_and_restart(pause).await;
+            return;
+        }
+        let server = if victim == self.processes.len() {
+            &mut self.redis.server
+        } else {
+            &mut self.mongo.server
+        };
+        server.kill();
+        sleep(pause).await;
+        server.restart().await;
+    }
+}
+
+/// What clients have seen.
+#[derive(Default)]
+struct Seen {
+    /// The jobs of the data that were answered 200, by client in the order of their answers.
+    answered: Vec<Vec<(usize, String)>>,
+    /// Data whose fate their client was not told.
+    unknown: HashSet<usize>,
+}
+
+/// Feeds data until `jobs` of them have been sent.
+async fn feed(
+    client: &Client,
+    urls: &[String],
+    next: &AtomicUsize,
+    jobs: usize,
+    seen: &Mutex<Seen>,
+) {
+    let mut answered = Vec::new();
+    loop {
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        if number >= jobs {
+            break;
+        }
+        loop {
+            let url = &urls[rand::random_range(0..urls.len())];
+            let request = client.post(url).json(&json!({ "data": number.to_string() }));
+            match request.send().await {
+                Ok(answer) if answer.status() == StatusCode::OK => {
+                    let job = answer.headers()["location"].to_str().unwrap();
+                    answered.push((number, job.rsplit('/').next().unwrap().to_owned()));
+                }
+                // It was never sent.
+                Err(error) if error.is_connect() => {
+                    sleep(PAUSE).await;
+                    continue;
+                }
+                _ => {
+                    seen.lock().unwrap().unknown.insert(number);
+                    sleep(PAUSE).await;
+                }
+            }
+            break;
+        }
+    }
+    seen.lock().unwrap().answered.push(answered);
+}
+
+/// Deletes now and then; returns how many were answered, and for how many that is not known.
+async fn delete(
+    client: &Client,
+    urls: &[String],
+    next: &AtomicUsize,
+    jobs: usize,
+) -> (usize, usize) {
+    let (mut deleted, mut unknown) = (0, 0);
+    while next.load(Ordering::Relaxed) < jobs {
+        let url = &urls[rand::random_range(0..urls.len())];
+        match client.delete(url).send().await {
+            Ok(answer) if answer.status() == StatusCode::OK => match answer.text().await {
+                Ok(text) => deleted += usize::from(text == "Deleted!"),
+                Err(_) => unknown += 1,
+            },
+            Err(error) if error.is_connect() => {}
+            _ => unknown += 1,
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    (deleted, unknown)
+}
+
+/// How many: from a variable, else what is quick.
+#[expect(clippy::disallowed_methods, reason = "a switch of the test itself, no configuration")]
+fn number(variable: &str, default: usize) -> usize {
+    std::env::var(variable).map_or(default, |value| value.parse().unwrap())
+}
+
+#[tokio::test]
+async fn whatever_is_killed_every_datum_is_stored_once_and_none_comes_back() {
+    let Some(mut cluster) = Cluster::start().await else { return };
+    // The client's TLS provider; another test may have installed it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let (jobs, kills) = (number("CHAOS_JOBS", 5000), number("CHAOS_KILLS", 5));
+    let client = Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
+    let urls = |path: &str| {
+        cluster.processes[..2].iter().map(|server| server.url(path)).collect::<Vec<_>>()
+    };
+    let (data, zzz, queue) =
+        (urls("/multivac/data"), urls("/multivac/zzz"), urls("/multivac/queue"));
+    let (next, seen) = (AtomicUsize::new(0), Mutex::new(Seen::default()));
+
+    let feeding = join_all((0..CLIENTS).map(|_| feed(&client, &data, &next, jobs, &seen)));
+    let deleting = delete(&client, &zzz, &next, jobs);
+    let mut resting = Vec::new();
+    let striking = async {
+        for kill in 1..=kills {
+            let due = jobs * kill / (kills + 1);
+            wait_until("more was fed", PATIENCE, async || next.load(Ordering::Relaxed) >= due)
+                .await;
+            cluster.strike().await;
+            // Those that rest now must do so for ever.
+            resting.extend(read_entropy(cluster.mongo.url()).await.tombstones);
+        }
+    };
+    let (_, (deleted, deletes_unknown), ()) = tokio::join!(feeding, deleting, striking);
+    wait_until("all is stored", PATIENCE, async || {
+        let Ok(answer) = client.get(&queue[0]).send().await else { return false };
+        let queue: Value = answer.json().await.unwrap_or_default();
+        queue["length"] == 0
+    })
+    .await;
+
+    let entropy = read_entropy(cluster.mongo.url()).await;
+    let seen = seen.into_inner().unwrap();
+    let stored: HashMap<&str, (usize, &str)> = entropy
+        .data
+        .iter()
+        .enumerate()
+        .map(|(at, (id, datum))| (id.as_str(), (at, datum.as_str())))
+        .collect();
+    let tombstones: HashSet<&String> = entropy.tombstones.iter().collect();
+    let answered = || seen.answered.iter().flatten();
+    let lost = answered()
+        .filter(|(number, id)| {
+            let datum = stored.get(id.as_str()).map(|(_, datum)| *datum);
+            datum != Some(&number.to_string()) && !(datum.is_none() && tombstones.contains(id))
+        })
+        .count();
+    let distinct: HashSet<&str> = entropy.data.iter().map(|(_, datum)| datum.as_str()).collect();
+    let of_deleted: HashSet<String> = answered()
+        .filter(|(_, id)| tombstones.contains(id))
+        .map(|(number, _)| number.to_string())
+        .collect();
+    let duplicated = entropy.data.len() - distinct.len();
+    let resurrected = distinct.iter().filter(|datum| of_deleted.contains(**datum)).count()
+        + resting.iter().filter(|id| !tombstones.contains(id)).count();
+    println!(
+        "{jobs} jobs, {kills} kills, {} answers lacking, {deleted} deleted: \
+         {lost} lost, {duplicated} duplicated, {resurrected} resurrected",
+        seen.unknown.len()
+    );
+    assert_eq!((lost, duplicated, resurrected), (0, 0, 0));
+    assert!(answered().count() + seen.unknown.len() == jobs && answered().count() > jobs / 2);
+    assert!(entropy.data.len() + tombstones.len() <= jobs, "nothing was invented");
+    assert!(
+        (deleted..=deleted + deletes_unknown).contains(&tombstones.len()),
+        "{}",
+        tombstones.len()
+    );
+    for client in &seen.answered {
+        let places: Vec<_> = client.iter().filter_map(|(_, id)| stored.get(id.as_str())).collect();
+        assert!(places.is_sorted_by_key(|(at, _)| at), "the order is that of acceptance");
+    }
+
+    let at_the_end = LAST_DELETES.min(entropy.data.len() - 1);
+    for _ in 0..at_the_end {
+        assert_eq!(client.delete(&zzz[0]).send().await.unwrap().text().await.unwrap(), "Deleted!");
+    }
+    let oldest = cluster.processes[0].url("/multivac");
+    let oldest = client.get(oldest).send().await.unwrap().text().await.unwrap();
+    assert_eq!(oldest, entropy.data[at_the_end].1);
+}

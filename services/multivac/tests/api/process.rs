@@ -1,0 +1,117 @@
+//! The program: its commands, its configuration, its end.
+
+use std::path::Path;
+
+use test_support::{Binary, RawConnection, Signal};
+
+use crate::{PATIENCE, PROGRAM, Stores};
+
+async fn refused(arguments: &[&str], variables: &[(&str, &str)]) -> String {
+    let mut binary = Binary::start(PROGRAM, arguments, variables);
+    assert_eq!(binary.exit(PATIENCE).await.code(), Some(78), "{arguments:?} {variables:?}");
+    binary.error_lines().join("\n")
+}
+
+#[tokio::test]
+async fn what_does_not_go_together_is_named() {
+    let redis = ("REDIS_URL", "redis://user:hush@localhost");
+    let mongo = ("MONGO_URL", "mongodb://user:hush@localhost");
+    for (arguments, variables, names) in [
+        (&["server"][..], &[redis][..], &["MONGO_URL"][..]),
+        (&[], &[mongo], &["REDIS_URL"]),
+        (&["worker"], &[], &["REDIS_URL", "MONGO_URL"]),
+        (&["worker"], &[redis], &["MONGO_URL"]),
+        (&["dead-letters", "list"], &[redis], &["MONGO_URL"]),
+        (&[], &[("AUTH_USERNAME", "hush")], &["AUTH_PASSWORD"]),
+        (&[], &[("AUTH_PASSWORD", "hush")], &["AUTH_USERNAME"]),
+        (&[], &[("AUTH_USERNAME", "hu:sh"), ("AUTH_PASSWORD", "hush")], &["AUTH_USERNAME"]),
+        (&[], &[("REDIS_URL", "hush"), ("MONGO_URL", "hush")], &["REDIS_URL", "MONGO_URL"]),
+        (&[], &[redis, mongo, ("BODY_LIMIT", "16MiB")], &["BODY_LIMIT"]),
+        (
+            &[],
+            &[("JOB_CLAIM_AFTER", "1ms"), ("TOMBSTONE_TTL", "0s")],
+            &["JOB_CLAIM_AFTER", "TOMBSTONE_TTL"],
+        ),
+    ] {
+        let said = refused(arguments, variables).await;
+        for name in names {
+            assert!(said.contains(&format!("{name}: ")), "{variables:?} {said}");
+        }
+        assert_eq!(said.lines().skip(1).count(), names.len(), "{said}");
+        assert!(!said.contains("hush"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn the_configuration_is_printed_without_its_secrets() {
+    let variables = [
+        ("REDIS_URL", "redis://user:hush@localhost"),
+        ("MONGO_URL", "mongodb://user:hush@localhost"),
+        ("AUTH_USERNAME", "multi"),
+        ("AUTH_PASSWORD", "hush"),
+    ];
+    let mut binary = Binary::start(PROGRAM, &["config"], &variables);
+    assert_eq!(binary.exit(PATIENCE).await.code(), Some(0));
+    let printed = binary.lines();
+    for line in [
+        "PORT=5000",
+        "REDIS_URL=********",
+        "MONGO_URL=********",
+        "AUTH_PASSWORD=********",
+        "JOB_CLAIM_AFTER=30s",
+        "QUEUE_MAX_LENGTH=1000000",
+        "TOMBSTONE_TTL=1day",
+    ] {
+        assert!(printed.contains(&line.to_owned()), "{line} {printed:?}");
+    }
+    assert!(!printed.join("\n").contains("hush"));
+}
+
+fn log_of(folder: &Path, file: &str) -> String {
+    std::fs::read_to_string(folder.join(file)).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn sigterm_ends_server_and_worker_in_order_and_loses_nothing() {
+    let Some(stores) = Stores::distributed().await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let more = [
+        ("HOST", "127.0.0.1"),
+        ("PORT", "0"),
+        ("WORKERS", "1"),
+        ("JOB_CLAIM_AFTER", "1s"),
+        ("LOG_DIR", folder.path().to_str().unwrap()),
+    ];
+    let variables = [&stores.variables(), &more[..]].concat();
+    let mut server = Binary::start(PROGRAM, &["server"], &variables);
+    let mut worker = Binary::start(PROGRAM, &["worker"], &variables);
+    let addr = server.addr().await;
+    worker.addr().await;
+    let mut connection = RawConnection::open(addr).await;
+    for number in 0..200 {
+        let body = format!("{{\"data\":\"{number}\"}}");
+        let head = format!(
+            "POST /multivac/data HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        connection.send(head + &body).await;
+        assert_eq!(connection.response().await.unwrap().status, 200);
+        if number == 100 {
+            worker.signal(Signal::TERM);
+        }
+    }
+    server.signal(Signal::TERM);
+
+    assert_eq!(worker.exit(PATIENCE).await.code(), Some(0));
+    assert_eq!(server.exit(PATIENCE).await.code(), Some(0));
+    for (file, other) in [("server.log", "worker.log"), ("worker.log", "server.log")] {
+        assert!(log_of(folder.path(), file).contains("\"Stopped\""), "{file}");
+        assert!(folder.path().join(other).exists());
+    }
+    let multivac = stores.start(&[("JOB_CLAIM_AFTER", "1s")]).await;
+    test_support::wait_until("all are stored", PATIENCE, async || {
+        let queue = multivac.queue().await;
+        (queue["length"].as_u64(), queue["stored"].as_u64()) == (Some(0), Some(200))
+    })
+    .await;
+}
