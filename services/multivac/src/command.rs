@@ -1,12 +1,20 @@
 //! The commands beside those that every service has.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use clap::Subcommand;
 use common::Kit;
 use common::cli::{Outcome, Program, Work};
+use tokio::time::{sleep, timeout};
 
 use crate::{Config, SERVICE, WORKER, build_worker, open};
+
+/// How long a command waits for the stores.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long it waits between two looks.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// What can be asked of the program beside what every service's can.
 #[derive(Debug, Subcommand)]
@@ -63,7 +71,14 @@ impl Command {
 
 impl DeadLetters {
     async fn run(self, config: Config) -> Outcome {
-        let store = open(&config, &Kit::new(SERVICE, &config.common))?;
+        let kit = Kit::new(SERVICE, &config.common);
+        let store = open(&config, &kit)?;
+        let ready = async {
+            while !kit.readiness.is_ready() {
+                sleep(LOOK).await;
+            }
+        };
+        timeout(PATIENCE, ready).await.map_err(|_| "the stores cannot be reached")?;
         let mut text = String::new();
         match self {
             Self::List { limit } => {

@@ -7,7 +7,7 @@ use common::Loader;
 use common::config::{ByteSize, Secret};
 use serde::{Deserialize, Serialize};
 
-use crate::{SERVICE, WORKER};
+use crate::{SERVICE, WORKER, store};
 
 /// The largest body with MongoDB: its documents have at most 16 MiB, with all that is around the datum.
 const MAX_BODY: ByteSize = ByteSize(15 * 1024 * 1024);
@@ -36,11 +36,18 @@ pub struct StoresConfig {
     pub mongo_url: Option<Secret>,
     /// `MONGO_DB_NAME`: the database there, `multivac`.
     pub mongo_db_name: String,
+    /// `MULTIVAC_DB`: the SQLite file for both, made at need; `sqlite://data/multivac.db`.
+    pub multivac_db: String,
 }
 
 impl Default for StoresConfig {
     fn default() -> Self {
-        Self { redis_url: None, mongo_url: None, mongo_db_name: "multivac".into() }
+        Self {
+            redis_url: None,
+            mongo_url: None,
+            mongo_db_name: "multivac".into(),
+            multivac_db: "sqlite://data/multivac.db".into(),
+        }
     }
 }
 
@@ -128,6 +135,9 @@ impl Config {
                 if common.server.body_limit > MAX_BODY {
                     loader.problem("BODY_LIMIT", "must be at most 15MiB with MONGO_URL");
                 }
+            }
+            (None, None) if !store::database_config(&stores.multivac_db).is_sqlite() => {
+                loader.problem("MULTIVAC_DB", "expected sqlite://<file>");
             }
             (None, None) => {}
             (Some(_), None) => loader.require::<Secret>("MONGO_URL", None),

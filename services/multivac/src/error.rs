@@ -15,6 +15,8 @@ pub(crate) enum Error {
     Store(#[from] mongodb::error::Error),
     #[error("the store did not answer in time")]
     StoreTimeout(#[from] tokio::time::error::Elapsed),
+    #[error(transparent)]
+    Database(#[from] storage::Error),
     #[error("the queue is full")]
     QueueFull,
     #[error("there is no such job")]
@@ -43,6 +45,7 @@ impl From<Error> for Problem {
         };
         match error {
             Error::Queue(_) | Error::Store(_) | Error::StoreTimeout(_) => unavailable(error.into()),
+            Error::Database(error) => error.into(),
             Error::QueueFull => {
                 problem(StatusCode::SERVICE_UNAVAILABLE).retry_after(Duration::from_secs(1))
             }

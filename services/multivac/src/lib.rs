@@ -32,7 +32,13 @@ pub const WORKER: Service = Service { log_name: "worker", default_port: 5004, ..
 /// When its address cannot be listened on.
 pub fn build(config: &Config) -> Result<Running, StartError> {
     let kit = Kit::new(SERVICE, &config.common);
-    let store = Data::from(open(config, &kit)?);
+    let store = open(config, &kit)?;
+    if config.stores.redis_url.is_none() {
+        // With the embedded store the worker is part of the server.
+        let store = Arc::clone(&store);
+        kit.tasks.spawn_until(|stop| worker::work(store, stop));
+    }
+    let store = Data::from(store);
     let config = Data::new(config.clone());
     kit.serve(move |routes| {
         routes.app_data(store.clone()).app_data(config.clone()).configure(routes::configure);

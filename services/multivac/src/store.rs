@@ -1,6 +1,7 @@
 //! Where jobs wait and data are kept.
 
 mod distributed;
+mod embedded;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,16 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::metrics::JobMetrics;
 use distributed::Distributed;
+use embedded::Embedded;
+
+pub(crate) use embedded::database_config;
+
+/// How long a client's key is remembered.
+const KEY_TTL: Duration = Duration::from_hours(24);
+
+/// How long after its first refusal a job is tried again; each time twice as long, but at most
+/// `JOB_CLAIM_AFTER`.
+const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
 
 /// The stores that are configured, with their readiness checks. Connects when they are needed.
 ///
@@ -26,7 +37,7 @@ pub(crate) fn open(
         (Some(redis), Some(mongo)) => {
             Ok(Distributed::open(redis.expose(), mongo.expose(), config, kit, metrics)?)
         }
-        _ => Err(StartError::Other("REDIS_URL and MONGO_URL are required".into())),
+        _ => Ok(Embedded::open(config, kit, metrics)?),
     }
 }
 
@@ -73,8 +84,9 @@ pub(crate) struct Job {
 }
 
 /// Where a job has got to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, sqlx::Type, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[sqlx(rename_all = "lowercase")]
 pub(crate) enum Status {
     /// It waits.
     Queued,

@@ -13,6 +13,9 @@ use crate::store::Store;
 /// The shortest and the longest pause after a failure.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
+/// How long a step that has begun may take when the service stops. What is left of it then comes again.
+const LAST_STEP: Duration = Duration::from_secs(8);
+
 /// How often the gauges of the queue are brought up to date.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -20,7 +23,15 @@ const SAMPLE_INTERVAL: Duration = Duration::from_secs(2);
 pub(crate) async fn work(store: Arc<dyn Store>, stop: CancellationToken) {
     let mut pause = None;
     while !stop.is_cancelled() {
-        match store.work().await {
+        let too_late = async {
+            stop.cancelled().await;
+            sleep(LAST_STEP).await;
+        };
+        let result = tokio::select! {
+            result = store.work() => result,
+            () = too_late => return,
+        };
+        match result {
             Ok(()) => {
                 if pause.take().is_some() {
                     tracing::info!("Jobs are stored again");

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use common::{Kit, StartError};
 use tokio::sync::Mutex;
 
-use super::{DeadLetter, Job, Queue, Status, Store};
+use super::{DeadLetter, Job, Queue, Store};
 use crate::config::Config;
 use crate::error::Error;
 use crate::metrics::JobMetrics;
@@ -135,12 +135,5 @@ impl Store for Distributed {
 
     async fn retry(&self, id: Option<&str>) -> Result<u64, Error> {
         self.queue.retry(id).await
-    }
-}
-
-impl Status {
-    /// The status of a job that the store knows.
-    fn of(deleted: bool) -> Self {
-        if deleted { Self::Deleted } else { Self::Stored }
     }
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use test_support::{Binary, Durability, MongoDb, Redis, Signal, free_port, wait_until};
 use tokio::time::sleep;
 
-use crate::{PROGRAM, read_entropy};
+use crate::{PROGRAM, Stores};
 
 /// How many clients feed at once.
 const CLIENTS: usize = 16;
@@ -34,8 +34,12 @@ struct Process {
 }
 
 impl Process {
-    fn start(arguments: &'static [&'static str], variables: &[(String, String)]) -> Self {
-        let (port, variables) = (free_port().to_string(), variables.to_vec());
+    fn start(arguments: &'static [&'static str], stores: &Stores) -> Self {
+        let variables = stores.variables().into_iter();
+        let variables =
+            variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let port = free_port().to_string();
+        let variables: Vec<_> = variables;
         let binary = Self::run(arguments, &port, &variables);
         Self { arguments, port, variables, binary }
     }
@@ -61,38 +65,50 @@ impl Process {
 
 /// All that has a part in it.
 struct Cluster {
-    redis: Redis,
-    mongo: MongoDb,
+    servers: Option<(Redis, MongoDb)>,
+    stores: Stores,
     processes: Vec<Process>,
 }
 
 impl Cluster {
-    async fn start() -> Option<Self> {
+    /// Two servers and two workers with Redis and MongoDB.
+    async fn distributed() -> Option<Self> {
         let redis = Redis::start_own(Durability::Durable).await?;
         let mongo = MongoDb::start_own().await?;
-        let variables = [("REDIS_URL", redis.url()), ("MONGO_URL", mongo.url())]
-            .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let stores = Stores::Own { redis: redis.url().into(), mongo: mongo.url().into() };
         let commands: [&[&str]; 4] = [&["server"], &["server"], &["worker"], &["worker"]];
-        let processes = commands.map(|arguments| Process::start(arguments, &variables)).into();
-        Some(Self { redis, mongo, processes })
+        let processes = commands.map(|arguments| Process::start(arguments, &stores)).into();
+        Some(Self { servers: Some((redis, mongo)), stores, processes })
+    }
+
+    /// One server with a file.
+    fn embedded() -> Self {
+        let stores = Stores::embedded();
+        let processes = vec![Process::start(&["server"], &stores)];
+        Self { servers: None, stores, processes }
     }
 
     /// Kills one of them with `kill -9` and starts it again.
     async fn strike(&mut self) {
         let pause = Duration::from_millis(rand::random_range(0..500));
-        let victim = rand::random_range(0..self.processes.len() + 2);
+        let servers = if self.servers.is_some() { 2 } else { 0 };
+        let victim = rand::random_range(0..self.processes.len() + servers);
         if let Some(process) = self.processes.get_mut(victim) {
             process.kill_and_restart(pause).await;
             return;
         }
-        let server = if victim == self.processes.len() {
-            &mut self.redis.server
-        } else {
-            &mut self.mongo.server
-        };
+        let Some((redis, mongo)) = &mut self.servers else { return };
+        let is_redis = victim == self.processes.len();
+        let server = if is_redis { &mut redis.server } else { &mut mongo.server };
         server.kill();
         sleep(pause).await;
         server.restart().await;
+    }
+
+    /// The URLs of a path on the processes that answer it.
+    fn urls(&self, path: &str) -> Vec<String> {
+        let servers = self.processes.iter().filter(|process| process.arguments == ["server"]);
+        servers.map(|server| server.url(path)).collect()
     }
 }
 
@@ -174,16 +190,27 @@ fn number(variable: &str, default: usize) -> usize {
 
 #[tokio::test]
 async fn whatever_is_killed_every_datum_is_stored_once_and_none_comes_back() {
-    let Some(mut cluster) = Cluster::start().await else { return };
+    if let Some(cluster) = Cluster::distributed().await {
+        prove(cluster).await;
+    }
+}
+
+#[tokio::test]
+async fn the_embedded_store_loses_nothing_to_kill_9_either() {
+    prove(Cluster::embedded()).await;
+}
+
+#[expect(clippy::print_stdout, reason = "the figures are what `make chaos` is for")]
+async fn prove(mut cluster: Cluster) {
     // The client's TLS provider; another test may have installed it.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (jobs, kills) = (number("CHAOS_JOBS", 5000), number("CHAOS_KILLS", 5));
     let client = Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
-    let urls = |path: &str| {
-        cluster.processes[..2].iter().map(|server| server.url(path)).collect::<Vec<_>>()
-    };
-    let (data, zzz, queue) =
-        (urls("/multivac/data"), urls("/multivac/zzz"), urls("/multivac/queue"));
+    let (data, zzz, queue) = (
+        cluster.urls("/multivac/data"),
+        cluster.urls("/multivac/zzz"),
+        cluster.urls("/multivac/queue"),
+    );
     let (next, seen) = (AtomicUsize::new(0), Mutex::new(Seen::default()));
 
     let feeding = join_all((0..CLIENTS).map(|_| feed(&client, &data, &next, jobs, &seen)));
@@ -196,7 +223,7 @@ async fn whatever_is_killed_every_datum_is_stored_once_and_none_comes_back() {
                 .await;
             cluster.strike().await;
             // Those that rest now must do so for ever.
-            resting.extend(read_entropy(cluster.mongo.url()).await.tombstones);
+            resting.extend(cluster.stores.read_entropy().await.tombstones);
         }
     };
     let (_, (deleted, deletes_unknown), ()) = tokio::join!(feeding, deleting, striking);
@@ -207,7 +234,7 @@ async fn whatever_is_killed_every_datum_is_stored_once_and_none_comes_back() {
     })
     .await;
 
-    let entropy = read_entropy(cluster.mongo.url()).await;
+    let entropy = cluster.stores.read_entropy().await;
     let seen = seen.into_inner().unwrap();
     let stored: HashMap<&str, (usize, &str)> = entropy
         .data

@@ -6,12 +6,12 @@ use serde_json::json;
 use crate::{Stores, on_each_store};
 
 on_each_store!(
-    a_job_is_queued_then_stored_then_deleted,
     an_unknown_job_is_a_404,
+    stored_jobs_are_counted_and_timed,
+    methods_that_a_path_has_not_are_listed;
+    a_job_is_queued_then_stored_then_deleted,
     the_queue_tells_how_many_wait_and_for_how_long,
     a_full_queue_takes_no_more_until_there_is_room,
-    stored_jobs_are_counted_and_timed,
-    methods_that_a_path_has_not_are_listed,
 );
 
 async fn a_job_is_queued_then_stored_then_deleted(stores: Stores) {

@@ -3,6 +3,7 @@
 
 mod chaos;
 mod data;
+mod embedded;
 mod faults;
 mod input;
 mod jobs;
@@ -15,6 +16,8 @@ use mongodb::bson::{Document, doc};
 use multivac::{Config, build, build_worker};
 use reqwest::{Method, Response};
 use serde_json::Value;
+use sqlx::{Connection as _, SqliteConnection};
+use tempfile::TempDir;
 use test_support::{App, Binary, Database, MongoDb, Redis, wait_until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_multivac");
@@ -26,18 +29,32 @@ const FORM: &str = "application/x-www-form-urlencoded";
 const JSON: &str = "application/json";
 const INSUFFICIENT: &str = "INSUFFICIENT DATA FOR MEANINGFUL ANSWER.";
 
-/// Makes a test with each of the stores of functions that take them.
+/// Makes a test with each of the stores of functions that take them; after a semicolon those that need a
+/// worker of its own, to do without it.
 macro_rules! on_each_store {
-    ($($name:ident),* $(,)?) => {$(
-        mod $name {
+    ($($name:ident),* $(,)? $(; $($with_worker:ident),* $(,)?)?) => {
+        $(mod $name {
             #[tokio::test]
             async fn with_redis_and_mongodb() {
                 if let Some(stores) = $crate::Stores::distributed().await {
                     super::$name(stores).await;
                 }
             }
-        }
-    )*};
+
+            #[tokio::test]
+            async fn embedded() {
+                super::$name($crate::Stores::embedded()).await;
+            }
+        })*
+        $($(mod $with_worker {
+            #[tokio::test]
+            async fn with_redis_and_mongodb() {
+                if let Some(stores) = $crate::Stores::distributed().await {
+                    super::$with_worker(stores).await;
+                }
+            }
+        })*)?
+    };
 }
 use on_each_store;
 
@@ -52,12 +69,24 @@ enum Stores {
         redis: String,
         mongo: String,
     },
+    /// A file in a folder of its own.
+    Embedded {
+        url: String,
+        folder: TempDir,
+    },
 }
 
 impl Stores {
     async fn distributed() -> Option<Self> {
         let (redis, mongo) = (Redis::shared().await?, MongoDb::shared().await?);
         Some(Self::Distributed { redis: redis.database().await, mongo: mongo.database() })
+    }
+
+    fn embedded() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        // The service makes what is missing of the path.
+        let url = format!("sqlite://{}/data/multivac.db", folder.path().display());
+        Self::Embedded { url, folder }
     }
 
     /// The variables that lead to them.
@@ -69,6 +98,7 @@ impl Stores {
                 ("MONGO_DB_NAME", database_of(mongo.url())),
             ],
             Self::Own { redis, mongo } => vec![("REDIS_URL", redis), ("MONGO_URL", mongo)],
+            Self::Embedded { url, .. } => vec![("MULTIVAC_DB", url)],
         }
     }
 
@@ -85,11 +115,12 @@ impl Stores {
     fn begin(&self, variables: &[(&str, &str)]) -> Multivac {
         let all = [&self.variables(), variables].concat();
         let server = App::start(&all, Config::load, build);
-        let worker = Some(App::start(&all, Config::load_worker, build_worker));
+        let has_worker = !matches!(self, Self::Embedded { .. });
+        let worker = has_worker.then(|| App::start(&all, Config::load_worker, build_worker));
         Multivac { server, worker }
     }
 
-    /// A server whose jobs wait.
+    /// A server, whose jobs wait if it has no worker in itself.
     async fn start_without_worker(&self, variables: &[(&str, &str)]) -> Multivac {
         let all = [&self.variables(), variables].concat();
         let server = App::start(&all, Config::load, build);
@@ -190,8 +221,18 @@ struct Entropy {
     tombstones: Vec<String>,
 }
 
-async fn read_entropy(mongo_url: &str) -> Entropy {
-    let client = mongodb::Client::with_uri_str(mongo_url).await.unwrap();
+impl Stores {
+    async fn read_entropy(&self) -> Entropy {
+        match self {
+            Self::Distributed { mongo, .. } => read_mongo(mongo.url()).await,
+            Self::Own { mongo, .. } => read_mongo(mongo).await,
+            Self::Embedded { url, .. } => read_file(url).await,
+        }
+    }
+}
+
+async fn read_mongo(url: &str) -> Entropy {
+    let client = mongodb::Client::with_uri_str(url).await.unwrap();
     let collection = client.database("multivac").collection::<Document>("entropy");
     let mut documents = collection.find(doc! {}).sort(doc! { "seq": 1 }).await.unwrap();
     let mut entropy = Entropy::default();
@@ -203,4 +244,14 @@ async fn read_entropy(mongo_url: &str) -> Entropy {
         }
     }
     entropy
+}
+
+async fn read_file(url: &str) -> Entropy {
+    let mut file = SqliteConnection::connect_with(&url.parse().unwrap()).await.unwrap();
+    let data = "SELECT CAST(seq AS TEXT), data FROM entropy ORDER BY seq";
+    let tombstones = "SELECT CAST(seq AS TEXT) FROM tombstones";
+    Entropy {
+        data: sqlx::query_as(data).fetch_all(&mut file).await.unwrap(),
+        tombstones: sqlx::query_scalar(tombstones).fetch_all(&mut file).await.unwrap(),
+    }
 }

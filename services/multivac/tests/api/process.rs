@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use test_support::{Binary, RawConnection, Signal};
+use test_support::{Binary, Durability, MongoDb, RawConnection, Redis, Signal};
 
 use crate::{PATIENCE, PROGRAM, Stores};
 
@@ -114,4 +114,28 @@ async fn sigterm_ends_server_and_worker_in_order_and_loses_nothing() {
         (queue["length"].as_u64(), queue["stored"].as_u64()) == (Some(0), Some(200))
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_worker_whose_store_is_silent_ends_in_time() {
+    let (Some(redis), Some(mut mongo)) =
+        (Redis::start_own(Durability::Durable).await, MongoDb::start_own().await)
+    else {
+        return;
+    };
+    let stores = Stores::Own { redis: redis.url().into(), mongo: mongo.url().into() };
+    let multivac = stores.start_without_worker(&[]).await;
+    let own = [("HOST", "127.0.0.1"), ("PORT", "0"), ("WORKERS", "1")];
+    let variables = [&stores.variables(), &own[..]].concat();
+    let mut worker = Binary::start(PROGRAM, &["worker"], &variables);
+    worker.addr().await;
+    multivac.store(&["datum"]).await;
+    mongo.server.freeze();
+    multivac.add("held").await;
+    let held = async || multivac.server.metric("multivac_queue_length").await == Some(1.0);
+    test_support::wait_until("it is held", PATIENCE, held).await;
+
+    worker.signal(Signal::TERM);
+
+    assert_eq!(worker.exit(PATIENCE).await.code(), Some(0));
 }

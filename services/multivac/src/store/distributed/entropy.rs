@@ -150,7 +150,10 @@ impl Entropy {
         let collection = self.collection().await?;
         let find = collection.find_one(doc! { "_id": id }).projection(doc! { "deleted": 1 });
         let found = timeout(TIMEOUT, find).await??;
-        Ok(found.map(|found| Status::of(found.contains_key("deleted"))))
+        let status = |found: Document| {
+            if found.contains_key("deleted") { Status::Deleted } else { Status::Stored }
+        };
+        Ok(found.map(status))
     }
 
     /// How many data there are; if they are many, about, with what was deleted of late.

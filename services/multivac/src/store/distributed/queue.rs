@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use crate::config::JobsConfig;
 use crate::error::Error;
-use crate::store::{DeadLetter, Job, Queue, Status};
+use crate::store::{DeadLetter, FIRST_BACK_OFF, Job, KEY_TTL, Queue, Status};
 
 /// The jobs that wait. The braces keep all keys in one slot of a cluster.
 const JOBS: &str = "{multivac}:jobs";
@@ -38,9 +38,6 @@ const DEAD_BY_JOB: &str = "{multivac}:dead-letters:by-job";
 /// What a client's key is remembered under.
 const KEY_PREFIX: &str = "{multivac}:idempotency:";
 
-/// How long a client's key is remembered, in seconds.
-const KEY_TTL: u64 = 24 * 60 * 60;
-
 const GROUP: &str = "workers";
 const CONSUMER: &str = "worker";
 
@@ -52,10 +49,6 @@ const BLOCK: Duration = Duration::from_millis(500);
 
 /// How often a worker looks for jobs that others do not settle.
 const CLAIM_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How long after its first refusal a job is tried again; each time twice as long, but at most
-/// `JOB_CLAIM_AFTER`.
-const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
 
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -127,7 +120,7 @@ impl JobQueue {
         key: Option<&str>,
     ) -> Result<(String, bool), Error> {
         let mut add = ADD.key(JOBS);
-        add.key(SEQ).arg(datum).arg(self.max_length).arg(KEY_TTL);
+        add.key(SEQ).arg(datum).arg(self.max_length).arg(KEY_TTL.as_secs());
         if let Some(key) = key {
             add.key(format!("{KEY_PREFIX}{key}"));
         }
