@@ -5,6 +5,7 @@ mod chaos;
 mod data;
 mod embedded;
 mod faults;
+mod home;
 mod input;
 mod jobs;
 mod process;

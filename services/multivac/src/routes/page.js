@@ -1,0 +1,110 @@
+'use strict';
+
+const byId = (id) => document.getElementById(id);
+const jobs = [];
+const SHOWN_JOBS = 10;
+const INTERVAL = 2000;
+
+// Whatever was fed is text here, never HTML: everything is set by textContent.
+function say(text) {
+  byId('message').textContent = text;
+}
+
+async function failure(response) {
+  const problem = await response.json().catch(() => ({}));
+  return `${response.status}: ${problem.detail || response.statusText}`;
+}
+
+async function send(path, options) {
+  try {
+    const response = await fetch(path, options);
+    if (response.ok) {
+      return response;
+    }
+    say(await failure(response));
+  } catch {
+    say('MultiVAC cannot be reached.');
+  }
+  return null;
+}
+
+byId('ask').addEventListener('click', async () => {
+  const response = await send('/multivac');
+  if (response) {
+    byId('answer').textContent = await response.text();
+  }
+});
+
+byId('feed').addEventListener('submit', async (event) => {
+  event.preventDefault();
+  const data = byId('data').value;
+  const response = await send('/multivac/data', {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify({ data }),
+  });
+  if (response) {
+    say((await response.json()).response);
+    jobs.unshift({ path: response.headers.get('Location'), data, status: 'queued', attempts: 0 });
+    jobs.length = Math.min(jobs.length, SHOWN_JOBS);
+    byId('feed').reset();
+    byId('data').focus();
+    refresh();
+  }
+});
+
+byId('delete').addEventListener('click', async () => {
+  const response = await send('/multivac/zzz', { method: 'DELETE' });
+  if (response) {
+    say(await response.text());
+    refresh();
+  }
+});
+
+async function showQueue() {
+  const response = await fetch('/multivac/queue');
+  if (response.ok) {
+    const queue = await response.json();
+    for (const name of ['length', 'dead_letters', 'stored']) {
+      byId(name).textContent = queue[name].toLocaleString();
+    }
+    byId('oldest_age_seconds').textContent = `${queue.oldest_age_seconds.toFixed(1)} s`;
+  }
+}
+
+async function showJobs() {
+  for (const job of jobs.filter((job) => job.status !== 'deleted')) {
+    const response = await fetch(job.path);
+    if (response.ok) {
+      Object.assign(job, await response.json());
+    }
+  }
+  const rows = jobs.map((job) => {
+    const row = document.createElement('tr');
+    for (const text of [job.path.split('/').pop(), job.data, job.status, job.attempts]) {
+      row.insertCell().textContent = text;
+    }
+    return row;
+  });
+  byId('jobs').replaceChildren(...rows);
+}
+
+let refreshing = false;
+
+async function refresh() {
+  if (refreshing || document.hidden) {
+    return;
+  }
+  refreshing = true;
+  try {
+    await Promise.all([showQueue(), showJobs()]);
+  } catch {
+    // The next round may succeed; the last values stay.
+  } finally {
+    refreshing = false;
+  }
+}
+
+setInterval(refresh, INTERVAL);
+document.addEventListener('visibilitychange', refresh);
+refresh();
