@@ -30,7 +30,7 @@ dev: ## Build and start every service on its own port; Ctrl-C stops them
 	@$(XTASK) dev $(ARGS)
 
 dev/%: FORCE ## Start one service, and again whenever a file behind it changes
-	@$(XTASK) dev $* $(ARGS)
+	@$(XTASK) dev $* $(if $(STORES),--stores $(STORES)) $(ARGS)
 
 .PHONY: smoke
 smoke: ## Call every endpoint of the running services, or with ARGS of others
@@ -93,6 +93,14 @@ CASES ?= 100000
 .PHONY: fuzz
 fuzz: ## Send CASES random requests of each kind to the kit, on the stable toolchain
 	PROPTEST_CASES=$(CASES) $(CARGO) test --workspace --test kit fuzz
+
+# How much: on two cores 100 000 jobs take some minutes.
+JOBS ?= 100000
+KILLS ?= 50
+
+.PHONY: chaos
+chaos: test-servers ## Kill all of multivac KILLS times while JOBS data are fed; a short one is in make test
+	CHAOS_JOBS=$(JOBS) CHAOS_KILLS=$(KILLS) $(CARGO) test --workspace --test api -- --nocapture chaos::
 
 .PHONY: lint
 lint: ## Check all that needs no test: lint/format, clippy, rustdoc, dependencies, workspace, openapi

@@ -68,13 +68,15 @@ pub(crate) fn document_of(
     document
 }
 
-/// Describes the scheme `bearerAuth` where an operation asks for it.
+/// Describes the schemes that operations ask for.
 fn describe_security(document: &mut OpenApi) {
-    let is_used = document.to_json().is_ok_and(|json| json.contains("\"bearerAuth\""));
-    if is_used {
-        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
-        let components = document.components.get_or_insert_default();
-        components.add_security_scheme("bearerAuth", scheme);
+    let json = document.to_json().unwrap_or_default();
+    let schemes = [("bearerAuth", HttpAuthScheme::Bearer), ("basicAuth", HttpAuthScheme::Basic)];
+    for (name, scheme) in schemes {
+        if json.contains(&format!("\"{name}\"")) {
+            let components = document.components.get_or_insert_default();
+            components.add_security_scheme(name, SecurityScheme::Http(Http::new(scheme)));
+        }
     }
 }
 

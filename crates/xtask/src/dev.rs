@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 
 use crate::process::{self, Console, Environment, Interrupts, Process};
-use crate::services::{self, SERVICES, Service};
+use crate::services::{self, MULTIVAC_WITH_REAL_STORES, SERVICES, Service};
 use crate::table;
 use crate::watch;
 use crate::workspace::{self, Workspace};
@@ -27,6 +27,16 @@ pub(crate) struct Args {
     /// The address to listen on; 0.0.0.0 makes the services reachable from other machines.
     #[arg(long, default_value = "127.0.0.1")]
     host: String,
+    /// What multivac keeps jobs and data in: `real` starts its server and its worker, with the Redis
+    /// and the MongoDB of this machine, or those that `REDIS_URL` and `MONGO_URL` name.
+    #[arg(long, value_enum, default_value_t = Stores::Embedded)]
+    stores: Stores,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Stores {
+    Embedded,
+    Real,
 }
 
 /// What starting and stopping services takes.
@@ -43,7 +53,13 @@ pub(crate) struct Stack {
 /// # Errors
 /// When a port is taken, the build fails, a service ends by itself or does not stop cleanly.
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
+    let real = args.stores == Stores::Real;
+    ensure!(
+        !real || args.service.is_some_and(|service| service.name == "multivac"),
+        "only multivac has other stores: make dev/multivac STORES=real"
+    );
     let services: Vec<_> = match args.service {
+        Some(_) if real => MULTIVAC_WITH_REAL_STORES.iter().collect(),
         Some(service) => vec![service],
         None => SERVICES.iter().collect(),
     };
@@ -57,8 +73,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     ensure_free_ports(&stack.host, &services)?;
     let mut interrupts = Interrupts::catch()?;
     match args.service {
-        Some(service) => watch::run(service, &stack, &mut interrupts).await,
-        None => run_all(&services, &stack, &mut interrupts).await,
+        Some(service) if !real => watch::run(service, &stack, &mut interrupts).await,
+        _ => run_all(&services, &stack, &mut interrupts).await,
     }
 }
 

@@ -40,6 +40,7 @@ pub(crate) const SERVICES: &[Service] = &[
         env: &[("LOG_FILES_DIR", "data/logs"), ("LOGS_API_KEY", DEVELOPMENT_KEY)],
         requests: requests::DATA_API,
     },
+    MULTIVAC,
     Service {
         name: "randomize",
         package: "randomize",
@@ -56,6 +57,34 @@ pub(crate) const SERVICES: &[Service] = &[
         env: &[],
         requests: requests::SRE_KATA,
     },
+];
+
+const MULTIVAC: Service = Service {
+    name: "multivac",
+    package: "multivac",
+    args: &[],
+    port: 5003,
+    env: &[],
+    requests: requests::MULTIVAC,
+};
+
+/// multivac as it is on many machines: a server and a worker, with Redis and MongoDB.
+pub(crate) const MULTIVAC_WITH_REAL_STORES: &[Service] = &[
+    Service { env: REAL_STORES, ..MULTIVAC },
+    Service {
+        name: "multivac-worker",
+        args: &["worker"],
+        port: 5004,
+        env: REAL_STORES,
+        requests: &[],
+        ..MULTIVAC
+    },
+];
+
+/// Where Redis and MongoDB are if nothing else is said.
+const REAL_STORES: &[(&str, &str)] = &[
+    ("REDIS_URL", "redis://127.0.0.1:6379"),
+    ("MONGO_URL", "mongodb://127.0.0.1:27017/?directConnection=true"),
 ];
 
 /// What backend-api shows data-api, and data-api wants to see; it protects nothing.

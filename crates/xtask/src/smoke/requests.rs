@@ -71,6 +71,32 @@ pub(crate) const RANDOMIZE: &[Request] = &[
     request("DELETE", "/api/randomizes/1").problem(405).answering(&[("allow", "GET")]),
 ];
 
+const FORM: &str = "application/x-www-form-urlencoded";
+const UPDATED: &str = r#"{"response":"MultiVAC updated!"}"#;
+
+/// As much is deleted as is fed.
+pub(crate) const MULTIVAC: &[Request] = &[
+    get("/").text("Welcome to MultiVAC!"),
+    get("/").headers(&[("accept", "text/html")]).containing("text/html", "<title>MultiVAC</title>"),
+    post("/multivac/data", FORM, "data=whatever I want to post..")
+        .json(UPDATED)
+        .answering(&[("location", "/multivac/jobs/")]),
+    put("/multivac/data", JSON, r#"{"data":"another"}"#).json(UPDATED),
+    get("/multivac").containing(TEXT, ""),
+    get("/multivac/queue").containing(JSON, r#"{"length":"#),
+    get("/multivac/jobs/0-0").problem(404),
+    request("DELETE", "/multivac/zzz").text("Deleted!"),
+    request("DELETE", "/multivac/zzz/").text("Deleted!"),
+    post("/multivac/data", FORM, "data=").problem(400),
+    post("/multivac/data", FORM, "data=%ff").problem(400),
+    post("/multivac/data", JSON, r#"{"data":5}"#).problem(422),
+    post("/multivac/data", TEXT, "data").problem(415),
+    post("/multivac/data", FORM, "data=x")
+        .headers(&[("sec-fetch-site", "cross-site")])
+        .problem(403),
+    request("DELETE", "/multivac").problem(405).answering(&[("allow", "GET")]),
+];
+
 pub(crate) const SRE_KATA: &[Request] = &[
     get("/healthcheck").text("OK"),
     get("/query?param=acx333x")
@@ -168,6 +194,10 @@ pub(crate) const fn head(path: &'static str) -> Request {
 const fn post(path: &'static str, media_type: &'static str, content: &'static str) -> Request {
     let body = Some(Body { media_type, content, times: 1 });
     Request { body, ..request("POST", path) }
+}
+
+const fn put(path: &'static str, media_type: &'static str, content: &'static str) -> Request {
+    Request { method: "PUT", ..post(path, media_type, content) }
 }
 
 impl Request {
