@@ -240,3 +240,18 @@ fn code_of(error: &MongoError) -> Option<i32> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn writes_wait_for_the_journals_of_a_majority_whatever_the_url_says() {
+        // Nobody is connected to before the first operation.
+        let url = "mongodb://127.0.0.1:1/?w=0&journal=false&serverSelectionTimeoutMS=60000";
+        let entropy = connect(url, "multivac").await.unwrap();
+
+        let concern = entropy.write_concern().unwrap();
+        assert_eq!((&concern.w, concern.journal), (&Some(Acknowledgment::Majority), Some(true)));
+    }
+}

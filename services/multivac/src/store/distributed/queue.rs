@@ -8,11 +8,14 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::io::tcp::TcpSettings;
 use redis::streams::{
     StreamAutoClaimOptions, StreamAutoClaimReply, StreamId, StreamRangeReply, StreamReadOptions,
     StreamReadReply,
 };
-use redis::{AsyncCommands as _, RedisError, RedisResult, Script, cmd, pipe};
+use redis::{
+    AsyncCommands as _, IntoConnectionInfo as _, RedisError, RedisResult, Script, cmd, pipe,
+};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -89,7 +92,11 @@ impl JobQueue {
     /// # Errors
     /// When the URL is none.
     pub(super) fn open(url: &str, config: &JobsConfig) -> RedisResult<Self> {
-        let client = redis::Client::open(url)?;
+        let tcp = TcpSettings::default().set_nodelay(true);
+        // Else a host that is gone without a word would be waited for, for a quarter of an hour.
+        #[cfg(target_os = "linux")]
+        let tcp = tcp.set_user_timeout(TIMEOUT);
+        let client = redis::Client::open(url.into_connection_info()?.set_tcp_settings(tcp))?;
         let connect = |timeout| {
             let config = ConnectionManagerConfig::new()
                 // Who asks fails at once; the next one who does connects anew.

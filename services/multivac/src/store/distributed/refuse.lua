@@ -1,3 +1,5 @@
+#!lua flags=allow-oom
+-- Allowed without memory: who refuses a job must get on, or none of the jobs that fill it is stored.
 -- Notes that the store refuses a job. KEYS: jobs, attempts, dead letters, dead letters by job. ARGV:
 -- group, consumer, entry, job, reason, the most attempts, the first back-off, after how long an entry
 -- is taken over. Answers 1 if the job has become a dead letter.
