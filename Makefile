@@ -12,6 +12,22 @@ CARGO_MACHETE := $(TOOLS)/cargo-machete-0.9.2/bin/cargo-machete
 OHA := $(TOOLS)/oha-1.16.0/bin/oha
 OPENAPI_CLIENT := $(TOOLS)/openapi-python-client-0.29.1/bin/openapi-python-client
 
+# Of the charts, built with Go; and the schemas of Kubernetes, by pip.
+HELM_4 := $(TOOLS)/helm-4.2.4/bin/helm
+HELM_3 := $(TOOLS)/helm-3.21.4/bin/helm
+HELM_UNITTEST := $(TOOLS)/helm-unittest-1.1.2/bin/helm-unittest
+KUBECONFORM := $(TOOLS)/kubeconform-0.7.0/bin/kubeconform
+PROMTOOL := $(TOOLS)/promtool-0.315.0/bin/promtool
+COSIGN := $(TOOLS)/cosign-3.1.3/bin/cosign
+KIND := $(TOOLS)/kind-0.33.0/bin/kind
+KUBERNETES := $(TOOLS)/kubernetes-validate-1.37.0
+# The definitions of the custom resources that charts make, from the modules of their makers.
+CUSTOM_RESOURCES := $(TOOLS)/custom-resources-1
+CHART_TOOLS := $(HELM_4) $(HELM_3) $(HELM_UNITTEST) $(KUBECONFORM) $(PROMTOOL) $(KUBERNETES) \
+	$(CUSTOM_RESOURCES)
+# What installs charts: yours, or the pinned one.
+HELM ?= $(or $(shell command -v helm),$(HELM_4))
+
 # Without `-p`, cargo resolves features for the whole workspace: nothing is compiled twice.
 XTASK := $(CARGO) run --bin xtask --
 
@@ -141,6 +157,93 @@ bench: $(OHA) ## Measure every service against a bare server, and what Criterion
 	PATH="$(dir $(OHA)):$$PATH" $(CARGO) run --release --bin xtask -- bench $(ARGS)
 	$(CARGO) bench --workspace --bench '*'
 
+# Charts -------------------------------------------------------------------------------------------
+
+# What others depend on comes first: `helm dependency build` does not look below a dependency.
+CHARTS := $(filter-out charts/library charts/stack,$(wildcard charts/*)) docs/greeter/chart
+CHARTS += charts/stack
+
+.PHONY: charts
+charts: ## Check the charts: lint, tests, renders, schemas, rules
+	@if command -v go >/dev/null && python3 -m pip --version >/dev/null 2>&1; then \
+		$(MAKE) --no-print-directory charts/check; \
+	else \
+		echo 'SKIPPED: the tools that check the charts are built with Go 1.21 or later,'; \
+		echo 'https://go.dev/dl, and installed with pip for Python 3. Please install both.'; \
+		[ "$(CI)" != true ]; \
+	fi
+
+.PHONY: charts/check
+charts/check: $(CHART_TOOLS)
+	@$(XTASK) charts document --check
+	@$(MAKE) --no-print-directory charts-deps HELM=$(HELM_4)
+	@$(XTASK) charts render --check --helm $(HELM_4)
+	@$(XTASK) charts check --helm $(HELM_4) --helm $(HELM_3) \
+		--kubeconform $(KUBECONFORM) --custom-resources $(CUSTOM_RESOURCES) \
+		--schemas $(KUBERNETES)/kubernetes_validate/kubernetes-json-schema
+	@$(HELM_UNITTEST) --strict --file '../library/tests/*_test.yaml' charts/sre-kata
+	@$(HELM_UNITTEST) --strict $(patsubst %/tests,%,$(wildcard $(CHARTS:=/tests)))
+	@$(PROMTOOL) check rules --lint=all --lint-fatal charts/stack/files/rules/*.yaml
+	@$(PROMTOOL) test rules charts/stack/tests/rules/*.yaml
+
+.PHONY: charts-deps
+charts-deps: $(filter $(TOOLS)/%,$(HELM)) ## Put into each chart those that it is made of
+	@set -e; for chart in $(CHARTS); do \
+		$(HELM) dependency build --skip-refresh $$chart >/dev/null; \
+	done
+
+.PHONY: charts-generate
+charts-generate: $(HELM_4) ## Write the charts' schemas, README tables and renders anew
+	@$(XTASK) charts document
+	@$(MAKE) --no-print-directory charts-deps HELM=$(HELM_4)
+	@$(XTASK) charts render --helm $(HELM_4)
+
+# Deploy -------------------------------------------------------------------------------------------
+
+# Into the cluster of the current context of kubectl.
+NAMESPACE ?= local-dev
+# The local port of port-forward.
+LOCAL_PORT ?= 8080
+
+deploy = $(HELM) upgrade --install --wait --timeout 10m --namespace $(NAMESPACE)
+
+.PHONY: deployment/local
+deployment/local: deployment/secrets charts-deps ## Install the stack with its data stores into Minikube
+	$(deploy) stack charts/stack --values deploy/environments/dev/values.yaml \
+		--values charts/stack/localvalues.yaml $(ARGS)
+
+deployment/local/%: deployment/secrets charts-deps ## Install one service into Minikube
+	$(deploy) $* charts/$* --values charts/$*/localvalues.yaml $(ARGS)
+
+# The namespace refuses pods that are not restricted.
+.PHONY: deployment/secrets
+deployment/secrets:
+	kubectl create namespace $(NAMESPACE) --dry-run=client --output yaml | kubectl apply --filename -
+	kubectl label --overwrite namespace $(NAMESPACE) pod-security.kubernetes.io/enforce=restricted
+	deploy/environments/dev/secrets | kubectl apply --namespace $(NAMESPACE) --filename -
+
+.PHONY: deployment/production
+deployment/production: NAMESPACE = production
+deployment/production: charts-deps ## Install the stack as deploy/environments/prod has it
+	$(deploy) stack charts/stack --create-namespace \
+		--values deploy/environments/prod/values.yaml $(ARGS)
+
+port-forward/%: FORCE ## Make a service of the cluster answer on LOCAL_PORT of this machine
+	@service=$$(kubectl get service --namespace $(NAMESPACE) --output name \
+		--selector app.kubernetes.io/name=$*,app.kubernetes.io/component=server | head -n 1); \
+	[ -n "$$service" ] || { echo "there is no $* in the namespace $(NAMESPACE)"; exit 1; }; \
+	echo "http://127.0.0.1:$(LOCAL_PORT)/docs"; \
+	kubectl port-forward --namespace $(NAMESPACE) "$$service" $(LOCAL_PORT):http
+
+.PHONY: charts/kind
+charts/kind: $(HELM_4) $(KIND) ## Install, test, upgrade and roll back in a cluster of its own
+	HELM=$(HELM_4) KIND=$(KIND) deploy/kind-test
+
+# Publishes from a tag, and signs without a key, as the workflow that runs it.
+.PHONY: charts/publish
+charts/publish: $(HELM_4) $(COSIGN) ## Push the charts to CHARTS_REGISTRY, such as oci://host/path, and sign them
+	HELM=$(HELM_4) COSIGN=$(COSIGN) deploy/publish-charts
+
 # Tools --------------------------------------------------------------------------------------------
 
 # Installs the Debian packages in $missing. Where that cannot be done it only says so: a suite
@@ -172,7 +275,8 @@ test-servers:
 	@$(MAKE) --no-print-directory $(OPENAPI_CLIENT) || echo 'could not install openapi-python-client'
 
 .PHONY: tools
-tools: $(CARGO_DENY) $(CARGO_MACHETE) ## Install the pinned tools of lint and audit
+tools: ## Install the pinned tools of lint, audit and, where Go is, charts
+tools: $(CARGO_DENY) $(CARGO_MACHETE) $(if $(shell command -v go),$(CHART_TOOLS))
 
 # $(TOOLS)/<crate>-<version>/bin/<crate>, compiled in a folder that is thrown away.
 $(CARGO_DENY) $(CARGO_MACHETE) $(OHA):
@@ -183,6 +287,55 @@ $(CARGO_DENY) $(CARGO_MACHETE) $(OHA):
 $(OPENAPI_CLIENT):
 	python3 -m venv $(abspath $(@D)/..)
 	$(@D)/pip install --quiet --disable-pip-version-check openapi-python-client==0.29.1 ruff==0.17.5
+
+# $(TOOLS)/<tool>-<version>/bin/<tool>, in the same way.
+GO_VERSION = v$(lastword $(subst -, ,$(notdir $(abspath $(@D)/..))))
+go-install = GOBIN=$(abspath $(@D)) go install $(2) $(1)@$(GO_VERSION)
+
+$(HELM_4):
+	$(call go-install,helm.sh/helm/v4/cmd/helm)
+
+# Built without its release process, it would believe in Kubernetes 1.20.
+HELM_3_KUBERNETES := 36
+$(HELM_3):
+	$(call go-install,helm.sh/helm/v3/cmd/helm,-ldflags '$(foreach \
+		package,pkg/chartutil pkg/lint/rules,-X helm.sh/helm/v3/$(package).k8sVersionMinor=$(HELM_3_KUBERNETES))')
+
+$(COSIGN):
+	$(call go-install,github.com/sigstore/cosign/v3/cmd/cosign)
+
+$(KIND):
+	$(call go-install,sigs.k8s.io/kind)
+
+$(KUBECONFORM):
+	$(call go-install,github.com/yannh/kubeconform/cmd/kubeconform)
+
+# `go install` refuses modules that replace others; a module that is thrown away may use them.
+define go-build
+set -e; module=$$(mktemp -d); trap 'chmod -R u+w $$module; rm -rf $$module' EXIT; cd $$module; \
+go mod init throwaway; $(2) go get $(1)@$(GO_VERSION); go build -o $@ $(1)
+endef
+
+$(HELM_UNITTEST):
+	$(call go-build,github.com/helm-unittest/helm-unittest/cmd/helm-unittest,go mod edit \
+		-replace=github.com/vmware-labs/yaml-jsonpath@v0.3.2=github.com/helm-unittest/yaml-jsonpath@v0.4.0;)
+
+$(PROMTOOL):
+	$(call go-build,github.com/prometheus/prometheus/cmd/promtool)
+
+# The number in its name goes up with any version here.
+$(CUSTOM_RESOURCES):
+	@rm -rf $@.part && mkdir -p $@.part
+	@set -e; while read -r module folder files; do \
+		source=$$(go mod download -json $$module | sed -n 's/^\t"Dir": "\(.*\)",$$/\1/p'); \
+		for file in $$files; do install -m 644 "$$source/$$folder$$file.yaml" $@.part; done; \
+	done <crates/xtask/custom-resources.txt
+	@mv $@.part $@
+
+# The schemas are data in a package; nothing of it is run.
+$(KUBERNETES):
+	python3 -m pip install --quiet --no-deps --target $@ \
+		$(subst kubernetes-validate-,kubernetes-validate==,$(notdir $@))
 
 .PHONY: clean
 clean: ## Remove what was built; data/ and the tools stay

@@ -6,6 +6,7 @@
 )]
 
 mod bench;
+mod charts;
 mod checks;
 mod dev;
 mod process;
@@ -32,6 +33,8 @@ enum Command {
     CheckWorkspace,
     /// Writes the services' OpenAPI documents below `docs/openapi`.
     Openapi(checks::OpenapiArgs),
+    /// Generates what is generated of the charts, or checks them.
+    Charts(charts::Args),
     /// The server that `bench` measures against.
     #[command(hide = true)]
     Bare(bench::bare::Args),
@@ -54,6 +57,7 @@ async fn main() -> ExitCode {
         Command::Bench(args) => bench::run(args).await,
         Command::CheckWorkspace => checks::check_workspace(),
         Command::Openapi(args) => checks::write_openapi(&args),
+        Command::Charts(args) => charts::run(&args),
         Command::Bare(args) => bench::bare::run(args).await,
         Command::BareProxy(args) => bench::streaming::run(args).await,
         Command::Supervised(args) => process::supervised(&args),
