@@ -83,7 +83,7 @@ impl Collector for PoolGauges {
         let pools = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (idle, used) = pools.map_or((0, 0), |pools| pools.connections());
         let mut family = encoder.encode_descriptor(
-            "db_client_connection_count",
+            "db_client_connections",
             "Connections of the pool",
             None,
             prometheus_client::metrics::MetricType::Gauge,
