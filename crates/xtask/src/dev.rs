@@ -1,12 +1,14 @@
 //! The whole stack on this machine, or one service of it.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::net::TcpListener;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 
+use crate::dns::NameServer;
 use crate::process::{self, Console, Environment, Interrupts, Process};
 use crate::services::{self, MULTIVAC_WITH_REAL_STORES, SERVICES, Service};
 use crate::table;
@@ -15,6 +17,9 @@ use crate::workspace::{self, Workspace};
 
 /// Between two looks at something that is about to change.
 const TICK: Duration = Duration::from_millis(50);
+
+/// Where stakefish looks names up.
+const DNS_SERVERS: &str = "DNS_SERVERS";
 
 /// How often the log says what is still waited for.
 const REMINDER: Duration = Duration::from_secs(10);
@@ -46,6 +51,8 @@ pub(crate) struct Stack {
     pub(crate) console: Console,
     environment: Environment,
     host: String,
+    /// Where the network has no resolver.
+    name_server: Option<NameServer>,
 }
 
 /// Runs until Ctrl-C.
@@ -64,13 +71,17 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         None => SERVICES.iter().collect(),
     };
     let environment: Environment = std::env::vars_os().collect();
-    let stack = Stack {
+    let mut stack = Stack {
         workspace: Workspace::load()?,
         console: Console::new(&environment, &services),
         environment,
         host: args.host,
+        name_server: None,
     };
     ensure_free_ports(&stack.host, &services)?;
+    if let Some(service) = services.iter().find(|service| service.name == "stakefish") {
+        stack.provide_names(service).await?;
+    }
     let mut interrupts = Interrupts::catch()?;
     match args.service {
         Some(service) if !real => watch::run(service, &stack, &mut interrupts).await,
@@ -128,7 +139,21 @@ impl Stack {
     /// # Errors
     /// When no process can be made.
     pub(crate) fn start(&self, service: &'static Service) -> anyhow::Result<Process> {
-        Process::start(service, &self.host, &self.workspace, &self.environment, self.console)
+        let names = self.name_server.as_ref().map(|server| (DNS_SERVERS, server.address()));
+        Process::start(service, &self.host, &self.workspace, &self.environment, self.console, names)
+    }
+
+    /// Lets a service look names up where the system cannot, unless the developer says where.
+    async fn provide_names(&mut self, service: &Service) -> anyhow::Result<()> {
+        if !self.environment.contains_key(&OsString::from(DNS_SERVERS)) {
+            self.name_server = NameServer::start_if_needed().await?;
+        }
+        if let Some(server) = &self.name_server {
+            let address = server.address();
+            let text = format!("this machine looks no names up; {address} knows example.com");
+            self.console.line(service, &text);
+        }
+        Ok(())
     }
 
     /// Waits until one service is ready, and says so.

@@ -9,6 +9,7 @@ mod bench;
 mod charts;
 mod checks;
 mod dev;
+mod dns;
 mod process;
 mod services;
 mod smoke;

@@ -91,13 +91,14 @@ impl Process {
         workspace: &Workspace,
         environment: &Environment,
         console: Console,
+        names: Option<(&str, &str)>,
     ) -> anyhow::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("supervised").arg(std::process::id().to_string());
         command.arg(workspace.binary(service.package)).args(service.args);
         command.env("HOST", host).env("PORT", service.port.to_string());
         let format = console.terminal.then_some(("LOG_FORMAT", "pretty"));
-        for (name, value) in service.env.iter().copied().chain(format) {
+        for (name, value) in service.env.iter().copied().chain(format).chain(names) {
             if !environment.contains_key(&OsString::from(name)) {
                 command.env(name, value);
             }

@@ -57,6 +57,14 @@ pub(crate) const SERVICES: &[Service] = &[
         env: &[],
         requests: requests::SRE_KATA,
     },
+    Service {
+        name: "stakefish",
+        package: "stakefish",
+        args: &[],
+        port: 3000,
+        env: &[],
+        requests: requests::STAKEFISH,
+    },
 ];
 
 const MULTIVAC: Service = Service {

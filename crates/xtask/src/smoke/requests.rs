@@ -124,6 +124,29 @@ pub(crate) const SRE_KATA: &[Request] = &[
     request("PUT", "/query").problem(405).answering(&[("allow", "POST")]),
 ];
 
+/// What is looked up is there with a network, and at the name server of `make dev` without one.
+pub(crate) const STAKEFISH: &[Request] = &[
+    get("/").containing(JSON, r#""kubernetes":"#),
+    get("/health").json(r#"{"status":"up"}"#),
+    post("/tools/lookup", JSON, r#"{"domain":"EXAMPLE.com."}"#)
+        .containing(JSON, r#""domain":"example.com""#),
+    post("/tools/lookup", JSON, r#"{"domain":"nobody.invalid"}"#).problem(404),
+    post("/tools/lookup", JSON, r#"{"domain":"1.2.3.4"}"#).problem(422),
+    post("/tools/lookup", JSON, "{").problem(400),
+    post("/tools/lookup", TEXT, "example.com").problem(415),
+    post("/tools/validate", JSON, r#"{"ip":"192.168.5.4"}"#).json(r#"{"valid":true}"#),
+    post("/tools/validate", JSON, r#"{"ip":"292.168.5.4"}"#).json(r#"{"valid":false}"#),
+    get("/history?limit=1").containing(JSON, r#""domain":"example.com""#),
+    get("/history?limit=0").problem(422),
+    get("/v1/tools/lookup?domain=example.com").containing(JSON, r#"{"addresses":[{"ip":""#),
+    get("/v1/tools/lookup?domain=1.2.3.4").problem(400),
+    post("/v1/tools/validate", JSON, r#"{"ip":"192.168.5.4"}"#).json(r#"{"status":true}"#),
+    get("/v1/history?limit=1").containing(JSON, r#""domain":"example.com""#),
+    get("/v1/history?cursor=x").problem(400),
+    get("/v1/openapi.json").containing(JSON, "lookup_domain"),
+    request("DELETE", "/v1/history").problem(405).answering(&[("allow", "GET")]),
+];
+
 pub(crate) const GREETER: &[Request] = &[
     post("/greetings", JSON, r#"{"name":"Ada"}"#).text("Hello, Ada!"),
     post("/greetings", JSON, r#"{"name":""}"#).problem(422),

@@ -1,0 +1,43 @@
+//! What can go wrong.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use common::Problem;
+use hickory_resolver::net::NetError;
+
+/// Why a request is not answered as it wishes.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("the name does not exist or has no A record")]
+    NotFound,
+    #[error("the resolver cannot be reached or fails")]
+    Resolver(Arc<NetError>),
+    #[error("the resolver did not answer in time")]
+    ResolverTimedOut,
+    #[error("too many lookups from this address")]
+    TooManyLookups(Duration),
+    #[error(transparent)]
+    Store(#[from] storage::Error),
+    #[error("`limit` must be a number from 1 to 100")]
+    BadLimit,
+    #[error("`cursor` must come from the header `Link` of a page")]
+    BadCursor,
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let detail = error.to_string();
+        let problem = |status| Self::new(status).detail(detail);
+        match error {
+            Error::NotFound => problem(StatusCode::NOT_FOUND),
+            // Its text has that of its own cause.
+            Error::Resolver(cause) => problem(StatusCode::BAD_GATEWAY).caused_by(cause.to_string()),
+            Error::ResolverTimedOut => problem(StatusCode::GATEWAY_TIMEOUT),
+            Error::TooManyLookups(wait) => problem(StatusCode::TOO_MANY_REQUESTS).retry_after(wait),
+            Error::Store(error) => error.into(),
+            Error::BadLimit | Error::BadCursor => problem(StatusCode::UNPROCESSABLE_ENTITY),
+        }
+    }
+}

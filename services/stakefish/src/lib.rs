@@ -1,0 +1,51 @@
+#![doc = include_str!("../README.md")]
+
+mod config;
+mod domain;
+mod error;
+mod lookup;
+mod resolver;
+mod routes;
+mod store;
+
+use actix_web::web::Data;
+use common::cli::Outcome;
+use common::{Kit, Running, Service, StartError};
+use utoipa::openapi::OpenApi;
+
+pub use config::{Config, DnsServers, LookupConfig};
+
+use lookup::Lookups;
+use store::Store;
+
+/// Who this service is.
+pub const SERVICE: Service = common::service!(port: 3000);
+
+/// Starts the service. Must be called inside a tokio runtime.
+///
+/// # Errors
+/// When its address cannot be listened on.
+pub fn build(config: &Config) -> Result<Running, StartError> {
+    let kit = Kit::new(SERVICE, &config.common);
+    let store = Store::start(config, &kit)?;
+    let lookups = Data::new(Lookups::new(&config.lookups, store.clone(), &kit)?);
+    let (store, config) = (Data::new(store), Data::new(config.clone()));
+    kit.serve(move |routes| {
+        routes.app_data(lookups.clone()).app_data(store.clone()).app_data(config.clone());
+        routes.configure(routes::configure);
+    })
+}
+
+/// Applies what migrations are pending, and says which.
+///
+/// # Errors
+/// When the database cannot be reached or refuses one.
+pub async fn migrate(config: Config) -> Outcome {
+    storage::migrate(&config.database, &store::SCHEMA).await
+}
+
+/// The OpenAPI document.
+#[must_use]
+pub fn document() -> OpenApi {
+    common::docs::document(&SERVICE, routes::configure)
+}

@@ -1,0 +1,97 @@
+//! Lookups: what a name's addresses are, and that somebody asked.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::SystemTime;
+
+use chrono::{DateTime, SubsecRound as _, Utc};
+use common::context::RequestContext;
+use common::{Kit, RateLimiter, StartError};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+
+use crate::config::LookupConfig;
+use crate::domain::Domain;
+use crate::error::Error;
+use crate::resolver::{Addresses, Resolver};
+use crate::store::Store;
+
+/// A lookup that was saved.
+#[derive(Clone, Debug)]
+pub(crate) struct Query {
+    /// Later queries have greater ones.
+    pub(crate) id: i64,
+    pub(crate) lookup: Lookup,
+}
+
+/// A successful lookup.
+#[derive(Clone, Debug)]
+pub(crate) struct Lookup {
+    pub(crate) domain: Domain,
+    /// Who asked.
+    pub(crate) client_ip: IpAddr,
+    /// When, to the millisecond.
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) addresses: Addresses,
+}
+
+/// Looks names up and saves what was found; shared by all workers.
+pub(crate) struct Lookups {
+    resolver: Resolver,
+    store: Store,
+    limiter: Option<RateLimiter>,
+    outcomes: Family<[(&'static str, &'static str); 1], Counter>,
+}
+
+impl Lookups {
+    /// # Errors
+    /// When no resolver can be made of the configuration.
+    pub(crate) fn new(config: &LookupConfig, store: Store, kit: &Kit) -> Result<Self, StartError> {
+        let outcomes = Family::default();
+        // A series that begins at 0 shows its first event.
+        for outcome in OUTCOMES {
+            drop::<Counter>(outcomes.get_or_create_owned(&[("outcome", outcome)]));
+        }
+        let help = "Lookups by how they ended";
+        kit.metrics.register(|all| all.register("stakefish_lookups", help, outcomes.clone()));
+        let limiter = RateLimiter::new(config.lookup_rate_limit);
+        Ok(Self { resolver: Resolver::new(config, kit)?, store, limiter, outcomes })
+    }
+
+    /// Looks a name up for the client of the request at hand. What is returned is saved.
+    ///
+    /// # Errors
+    /// When the client asks too often, the name has no addresses, the resolvers do not say, or the lookup cannot be
+    /// saved.
+    pub(crate) async fn look_up(&self, domain: Domain) -> Result<Query, Error> {
+        let client_ip = RequestContext::with_current(RequestContext::client);
+        let client_ip = client_ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let result: Result<Query, Error> = async {
+            if let Some(limiter) = &self.limiter {
+                limiter.take(client_ip).map_err(Error::TooManyLookups)?;
+            }
+            let addresses = self.resolver.resolve(&domain).await?;
+            let created_at = DateTime::<Utc>::from(SystemTime::now()).trunc_subsecs(3);
+            let lookup = Lookup { domain, client_ip, created_at, addresses };
+            let id = self.store.save(lookup.clone()).await?;
+            Ok(Query { id, lookup })
+        }
+        .await;
+        self.outcomes.get_or_create(&[("outcome", outcome(&result))]).inc();
+        result
+    }
+}
+
+/// How lookups end.
+const OUTCOMES: [&str; 6] = ["saved", "not_found", "failed", "timed_out", "limited", "not_saved"];
+
+fn outcome(result: &Result<Query, Error>) -> &'static str {
+    let [saved, not_found, failed, timed_out, limited, not_saved] = OUTCOMES;
+    match result {
+        Ok(_) => saved,
+        Err(Error::NotFound) => not_found,
+        Err(Error::Resolver(_)) => failed,
+        Err(Error::ResolverTimedOut) => timed_out,
+        Err(Error::TooManyLookups(_)) => limited,
+        Err(Error::Store(_) | Error::BadLimit | Error::BadCursor) => not_saved,
+    }
+}

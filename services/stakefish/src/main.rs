@@ -1,0 +1,20 @@
+//! The program `stakefish`.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use common::cli::{Program, Work};
+use stakefish::{Config, SERVICE, build, document, migrate};
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Apply pending migrations to the database.
+    Migrate,
+}
+
+fn main() -> ExitCode {
+    let program = Program { service: SERVICE, load: Config::load, document, build };
+    program.run_with(|command, program| match command {
+        Command::Migrate => Work::once(program, migrate),
+    })
+}

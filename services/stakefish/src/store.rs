@@ -1,0 +1,121 @@
+//! What was looked up, in SQL. Each statement takes any number of rows, so it is prepared once for a connection.
+
+mod counts;
+
+use std::net::Ipv4Addr;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use common::{Kit, StartError};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use serde_json::json;
+use sqlx::types::Json;
+use storage::{Connection, Database, Operation, Schema, Writer, either};
+
+use crate::config::Config;
+use crate::domain::Domain;
+use crate::error::Error;
+use crate::lookup::{Lookup, Query};
+
+/// The tables.
+pub(crate) static SCHEMA: Schema = Schema {
+    sqlite: sqlx::migrate!("migrations/sqlite"),
+    postgres: sqlx::migrate!("migrations/postgres"),
+};
+
+/// The saved queries; clones share them.
+#[derive(Clone, Debug)]
+pub(crate) struct Store {
+    database: Database,
+    writer: Writer<Lookup, i64>,
+    reading: Operation,
+}
+
+impl Store {
+    /// Connects in the background, and keeps the counts that `/metrics` shows.
+    ///
+    /// # Errors
+    /// When the database's URL is of no use.
+    pub(crate) fn start(config: &Config, kit: &Kit) -> Result<Self, StartError> {
+        let database = Database::start(&config.database, &SCHEMA, kit)?;
+        counts::keep(&database, config.lookups.metrics_top_domains, kit);
+        Ok(Self {
+            writer: Writer::start(&database, kit, "save_queries", save),
+            reading: database.operation("read_history"),
+            database,
+        })
+    }
+
+    /// Saves a lookup with its addresses, and returns its id; what waits at the same time is saved in the same
+    /// transaction.
+    ///
+    /// # Errors
+    /// When the database is away or refuses.
+    pub(crate) async fn save(&self, lookup: Lookup) -> Result<i64, Error> {
+        Ok(self.writer.write(lookup).await?)
+    }
+
+    /// The latest queries with an id below `before`, newest first, at most `limit`.
+    ///
+    /// # Errors
+    /// When the database is away or refuses.
+    pub(crate) async fn history(&self, before: i64, limit: usize) -> Result<Vec<Query>, Error> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let read = async |connection: Connection<'_>| {
+            let sql = match connection {
+                Connection::Sqlite(_) => include_str!("store/sqlite/history.sql"),
+                Connection::Postgres(_) => include_str!("store/postgres/history.sql"),
+            };
+            let rows: Vec<Row> = either!(connection, |connection| {
+                sqlx::query_as(sql).bind(before).bind(limit).fetch_all(connection).await
+            })?;
+            rows.into_iter().map(query).collect()
+        };
+        Ok(self.database.read(&self.reading, read).await?)
+    }
+}
+
+/// A query as it is read.
+type Row = (i64, String, String, DateTime<Utc>, Json<Vec<Ipv4Addr>>);
+
+fn query((id, domain, client_ip, created_at, Json(mut addresses)): Row) -> sqlx::Result<Query> {
+    let client_ip = client_ip.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+    addresses.sort_unstable();
+    let (domain, addresses) = (Domain::saved(domain), addresses.into());
+    Ok(Query { id, lookup: Lookup { domain, client_ip, created_at, addresses } })
+}
+
+/// Saves lookups within a transaction, and returns their ids.
+fn save<'a>(
+    connection: Connection<'a>,
+    lookups: &'a [Lookup],
+) -> BoxFuture<'a, sqlx::Result<Vec<i64>>> {
+    async move {
+        let item = |lookup: &Lookup| {
+            json!({
+                "domain": lookup.domain,
+                "client_ip": lookup.client_ip,
+                "created_at": lookup.created_at.to_rfc3339_opts(SecondsFormat::Millis, true),
+                "addresses": *lookup.addresses,
+            })
+        };
+        let items = Json(lookups.iter().map(item).collect::<Vec<_>>());
+        match connection {
+            Connection::Postgres(connection) => {
+                let save = sqlx::query_scalar(include_str!("store/postgres/save.sql"));
+                save.bind(&items).fetch_all(connection).await
+            }
+            Connection::Sqlite(connection) => {
+                let last = sqlx::query_scalar("SELECT coalesce(max(id), 0) FROM queries");
+                let last: i64 = last.fetch_one(&mut *connection).await?;
+                let save = sqlx::query(include_str!("store/sqlite/save.sql"));
+                save.bind(&items).bind(last).execute(connection).await?;
+                Ok((last + 1..).take(lookups.len()).collect())
+            }
+        }
+    }
+    .boxed()
+}
+
+#[cfg(test)]
+mod tests;

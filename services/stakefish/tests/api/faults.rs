@@ -1,0 +1,75 @@
+//! The database away and back, and its disk full.
+
+use serde_json::{Value, json};
+use test_support::{Durability, Postgres, Sql, Volume, wait_until};
+
+use crate::{PATIENCE, Service};
+
+#[tokio::test]
+async fn without_its_database_a_lookup_is_a_503_and_works_again_when_that_is_back() {
+    let Some(mut postgres) = Postgres::start_own(Durability::Fast).await else { return };
+    let service = Service::start_on(postgres.url(), &[]).await;
+    service.dns.set_addresses("example.com", &["192.0.2.1"]);
+    assert_eq!(service.look_up("example.com").await.status(), 200);
+
+    postgres.server.kill();
+    service.wait_for_readyz(503).await;
+
+    for face in ["/tools/lookup", "/v1/tools/lookup?domain=example.com", "/history", "/v1/history"]
+    {
+        let answer = match face {
+            "/tools/lookup" => service.look_up("example.com").await,
+            path => service.app.get(path).await,
+        };
+        assert_eq!(answer.status(), 503, "{face}");
+        assert!(answer.headers().contains_key("retry-after"));
+        let problem: Value = answer.json().await.unwrap();
+        assert_eq!(problem["detail"], "the database is not available");
+        assert_eq!(problem.get("message").is_some(), face.starts_with("/v1"));
+    }
+    let problem: Value = service.app.get("/readyz").await.json().await.unwrap();
+    assert_eq!(problem["checks"], json!(["database"]));
+    // What needs no database goes on, and the metrics are the last ones.
+    assert_eq!(service.post("/tools/validate", &json!({"ip": "1.2.3.4"})).await.status(), 200);
+    for path in ["/", "/health", "/healthz", "/metrics"] {
+        assert_eq!(service.app.get(path).await.status(), 200, "{path}");
+    }
+    let unsaved = "stakefish_lookups_total{outcome=\"not_saved\"}";
+    assert_eq!(service.app.metric(unsaved).await, Some(2.0));
+
+    postgres.server.restart().await;
+
+    service.wait_for_readyz(200).await;
+    assert_eq!(service.look_up("example.com").await.status(), 200);
+    let history: Vec<Value> = service.app.get("/history").await.json().await.unwrap();
+    assert_eq!(history.len(), 2);
+    wait_until("the counts go on", PATIENCE, async || {
+        service.app.metric("queries_total{domain=\"example.com\"}").await == Some(2.0)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_full_disk_is_a_507_and_heals_when_there_is_room() {
+    let database = Sql::Sqlite.database().await.unwrap();
+    let Some(volume) = Volume::mount(&database.folder(), "1m") else { return };
+    let service = Service::start_on(database.url(), &[]).await;
+    service.dns.set_addresses("example.com", &["192.0.2.1"]);
+    assert_eq!(service.look_up("example.com").await.status(), 200);
+
+    // To the last byte.
+    let ballast = database.folder().join("ballast");
+    assert!(std::fs::write(&ballast, vec![0; 2 * 1024 * 1024]).is_err());
+    wait_until("nothing more is saved", PATIENCE, async || {
+        service.look_up("example.com").await.status() == 507
+    })
+    .await;
+    assert_eq!(service.app.get("/history").await.status(), 200, "reading goes on");
+
+    std::fs::remove_file(ballast).unwrap();
+    wait_until("lookups are saved again", PATIENCE, async || {
+        service.look_up("example.com").await.status() == 200
+    })
+    .await;
+    drop(volume);
+}

@@ -1,0 +1,73 @@
+//! Replicas that share a database.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
+use sqlx::Connection as _;
+use test_support::{Postgres, wait_until};
+
+use crate::{PATIENCE, Service};
+
+#[tokio::test]
+async fn two_replicas_that_save_the_same_names_never_deadlock() {
+    let Some(postgres) = Postgres::shared().await else { return };
+    let database = postgres.database().await;
+    let (one, two) = tokio::join!(
+        Service::start_on(database.url(), &[("WORKERS", "2")]),
+        Service::start_on(database.url(), &[("WORKERS", "2")]),
+    );
+    let mut all = BTreeSet::new();
+    let names: Vec<String> = (0..400).map(|number| format!("{number}.example")).collect();
+    for (number, name) in names.iter().enumerate() {
+        // Neighbours have most of their addresses in common, each in another order.
+        let mut addresses: Vec<String> = (0..40)
+            .map(|n| number * 5 + n)
+            .map(|n| format!("10.0.{}.{}", n / 250, n % 250))
+            .collect();
+        addresses.rotate_left(number % 40);
+        all.extend(addresses.clone());
+        let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+        one.dns.set_addresses(name, &addresses);
+        two.dns.set_addresses(name, &addresses);
+    }
+
+    let forwards = names.iter().map(|name| one.look_up(name));
+    let backwards = names.iter().rev().map(|name| two.look_up(name));
+    let (forwards, backwards) = tokio::join!(join_all(forwards), join_all(backwards));
+
+    assert!(forwards.iter().chain(&backwards).all(|answer| answer.status() == 200));
+    let mut connection = sqlx::PgConnection::connect(database.url()).await.unwrap();
+    let count = async |connection: &mut sqlx::PgConnection, sql: &'static str| -> i64 {
+        sqlx::query_scalar(sql).fetch_one(connection).await.unwrap()
+    };
+    let addresses = count(&mut connection, "SELECT count(*) FROM addresses").await;
+    assert_eq!(addresses, i64::try_from(all.len()).unwrap(), "one row an address");
+    let links = count(&mut connection, "SELECT count(*) FROM query_addresses").await;
+    assert_eq!(links, 2 * 400 * 40);
+    let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+    assert_eq!(count(&mut connection, deadlocks).await, 0);
+}
+
+#[tokio::test]
+async fn every_replica_shows_the_same_counts() {
+    let Some(postgres) = Postgres::shared().await else { return };
+    let database = postgres.database().await;
+    let mut replicas = Vec::new();
+    for _ in 0..3 {
+        let service = Service::start_on(database.url(), &[]).await;
+        service.dns.set_addresses("example.com", &["192.0.2.1"]);
+        replicas.push(service);
+    }
+
+    for service in &replicas {
+        let lookups = join_all((0..50).map(|_| service.look_up("example.com"))).await;
+        assert!(lookups.iter().all(|answer| answer.status() == 200));
+    }
+
+    for service in &replicas {
+        wait_until("each has counted all", PATIENCE, async || {
+            service.app.metric("queries_total{domain=\"example.com\"}").await == Some(150.0)
+        })
+        .await;
+    }
+}
