@@ -196,6 +196,39 @@ pub(super) const ENTRIES: &[Entry] = &[
         limits: LIMITS,
     },
     Entry {
+        name: "multivac, embedded",
+        service: "multivac",
+        env: &[],
+        admin_port: false,
+        first: &[],
+        requests: &[Request { target: "/", cpu_ratio: None, ..PLAIN }],
+        loads: &[
+            Load::Writes(Writes {
+                request: Request {
+                    headers: &["Content-Type: application/x-www-form-urlencoded"],
+                    body: Some("data=What+is+the+last+question"),
+                    ..Request::get("/multivac/data")
+                },
+                variable: "MULTIVAC_DB",
+                statements: &[],
+                requests_a_commit: 16.0,
+                cpu_us: None,
+                commit_ratio: None,
+                pgbench_ratio: None,
+            }),
+            Load::Rows(Rows {
+                request: Request { target: "/multivac", ..PLAIN },
+                variable: "MULTIVAC_DB",
+                fill: "WITH RECURSIVE counted(n) AS \
+                       (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < $1) \
+                       INSERT INTO entropy (seq, data, created) \
+                       SELECT n, 'datum', 1767225600000 FROM counted",
+                cpu_ratio: 1.2,
+            }),
+        ],
+        limits: Limits { binary_mib: 30.0, ..LIMITS_WITH_DATABASE },
+    },
+    Entry {
         name: "randomize",
         service: "randomize",
         env: &[],
@@ -211,6 +244,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         loads: &[
             Load::Writes(Writes {
                 request: CREATE_WORD,
+                variable: "DATABASE_URL",
                 statements: &[
                     "INSERT INTO randomizes (original, jumbled, created) \
                      VALUES ('string', 'gsntri', '2026-01-01T00:00:00.000Z')",
@@ -219,12 +253,13 @@ pub(super) const ENTRIES: &[Entry] = &[
                      '{\"word\":\"string\"}', '201 CREATED')",
                 ],
                 requests_a_commit: 16.0,
-                cpu_us: 30.0,
-                commit_ratio: 1.2,
-                pgbench_ratio: 0.6,
+                cpu_us: Some(30.0),
+                commit_ratio: Some(1.2),
+                pgbench_ratio: Some(0.6),
             }),
             Load::Rows(Rows {
                 request: Request { target: "/api/histories", ..PLAIN },
+                variable: "DATABASE_URL",
                 fill: "WITH RECURSIVE counted(n) AS \
                        (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < $1) \
                        INSERT INTO histories (created, method, route, data, status) \
@@ -267,4 +302,44 @@ pub(super) const ENTRIES: &[Entry] = &[
         loads: &[],
         limits: LIMITS,
     },
+    Entry {
+        name: "stakefish",
+        service: "stakefish",
+        env: &[],
+        admin_port: false,
+        first: &[],
+        requests: &[Request {
+            target: "/tools/validate",
+            headers: &["Content-Type: application/json"],
+            body: Some(r#"{"ip":"192.168.5.4"}"#),
+            cpu_ratio: Some(1.8),
+            ..PLAIN
+        }],
+        loads: &[
+            Load::Rows(Rows {
+                request: Request { target: "/history", ..PLAIN },
+                variable: "DATABASE_URL",
+                fill: FILL_QUERIES,
+                cpu_ratio: 1.2,
+            }),
+            Load::Rows(Rows {
+                request: Request { target: "/metrics", ..Request::get("/metrics") },
+                variable: "DATABASE_URL",
+                fill: FILL_QUERIES,
+                cpu_ratio: 1.2,
+            }),
+        ],
+        limits: LIMITS_WITH_DATABASE,
+    },
 ];
+
+/// Saved lookups of 100 names with an address each, and their counts.
+const FILL_QUERIES: &str = "WITH RECURSIVE counted(n) AS \
+     (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < $1) \
+     INSERT INTO queries (id, domain, client_ip, created_at) \
+     SELECT n, 'name' || n % 100 || '.example', '127.0.0.1', '2026-01-01T00:00:00.000Z' \
+     FROM counted; \
+     INSERT INTO addresses VALUES ('192.0.2.1'); \
+     INSERT INTO query_addresses SELECT id, '192.0.2.1' FROM queries; \
+     INSERT INTO domain_deltas (domain, queries, addresses) \
+     SELECT domain, count(*), count(*) FROM queries GROUP BY domain";

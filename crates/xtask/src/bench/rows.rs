@@ -18,6 +18,8 @@ const FEW: u64 = 100;
 /// A table with very many rows.
 pub(super) struct Rows {
     pub(super) request: Request,
+    /// The variable that names the database.
+    pub(super) variable: &'static str,
     /// A statement for SQLite that makes as many rows as its parameter says.
     pub(super) fill: &'static str,
     /// Most CPU time a request, as a multiple of that with few rows.
@@ -75,7 +77,7 @@ impl Rows {
     /// Starts the service on a database with that many rows.
     async fn server(&self, stand: &Stand<'_>, rows: u64, file: &str) -> Result<Server> {
         let url = format!("sqlite://{file}");
-        let env = [("DATABASE_URL", url.as_str())];
+        let env = [(self.variable, url.as_str())];
         // It makes the tables.
         stand.service(&env).await?.stop().await?;
         let url = format!("sqlite://{}", stand.path(file).display());

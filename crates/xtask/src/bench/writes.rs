@@ -37,28 +37,37 @@ const POOL: u16 = 10;
 pub(super) struct Writes {
     /// A request that writes, the same each time; answered by 201 or 200.
     pub(super) request: Request,
+    /// The variable that names the database.
+    pub(super) variable: &'static str,
     /// What such a request has the database do, within one transaction, without parameters.
     pub(super) statements: &'static [&'static str],
     /// Fewest requests a commit with SQLite, with 64 connections.
     pub(super) requests_a_commit: f64,
     /// Most CPU time a request in µs, with SQLite.
-    pub(super) cpu_us: f64,
-    /// Longest time of a request on one connection, as a multiple of a commit without a service.
-    pub(super) commit_ratio: f64,
-    /// Fewest requests a second with PostgreSQL, as a share of what `pgbench` does.
-    pub(super) pgbench_ratio: f64,
+    pub(super) cpu_us: Option<f64>,
+    /// Longest time of a request on one connection, as a multiple of a commit without a service; asked
+    /// only where it is given.
+    pub(super) commit_ratio: Option<f64>,
+    /// Fewest requests a second with PostgreSQL, as a share of what `pgbench` does; asked only where it is
+    /// given.
+    pub(super) pgbench_ratio: Option<f64>,
 }
 
 impl Writes {
     /// # Errors
     /// When an answer is no 2xx, or PostgreSQL cannot be had.
     pub(super) async fn measure(&self, stand: &Stand<'_>) -> Result<Vec<Row>> {
-        let url = ("DATABASE_URL", "sqlite://writes.db");
+        let url = (self.variable, "sqlite://writes.db");
         let server = stand.service(&[url]).await?;
         let mut rows = self.many(stand, &server).await?;
-        rows.push(self.one(&server, &stand.path("writes.db"), &stand.path("bare.db")).await?);
+        if let Some(most) = self.commit_ratio {
+            let (database, bare) = (stand.path("writes.db"), stand.path("bare.db"));
+            rows.push(self.one(&server, &database, &bare, most).await?);
+        }
         server.stop().await?;
-        rows.push(self.beside_pgbench(stand).await?);
+        if let Some(least) = self.pgbench_ratio {
+            rows.push(self.beside_pgbench(stand, least).await?);
+        }
         Ok(rows)
     }
 
@@ -91,20 +100,22 @@ impl Writes {
         }
         let least = self.requests_a_commit;
         let what = |figure: &str| self.row(&format!("SQLite, {CONNECTIONS} connections: {figure}"));
+        let cpu_row = what("CPU a request").service(cpu_us.with_range(" µs"));
         Ok(vec![
             what("requests a second").service(format!("{:.0}", rate.median())),
             what("requests a commit")
                 .service(shared.with_range(""))
                 .target(format!("≥ {least:.0}"), shared.median() >= least),
-            what("CPU a request")
-                .service(cpu_us.with_range(" µs"))
-                .target(format!("≤ {:.0} µs", self.cpu_us), cpu_us.median() <= self.cpu_us),
+            match self.cpu_us {
+                Some(most) => cpu_row.target(format!("≤ {most:.0} µs"), cpu_us.median() <= most),
+                None => cpu_row,
+            },
         ])
     }
 
     /// What a request takes that shares its commit with no other, beside such a commit alone. They take
     /// turns, so that noise meets both.
-    async fn one(&self, server: &Server, database: &Path, bare: &Path) -> Result<Row> {
+    async fn one(&self, server: &Server, database: &Path, bare: &Path, most: f64) -> Result<Row> {
         let request = self.request.to_http(server.addr, "keep-alive");
         let mut stream = TcpStream::connect(server.addr).await?;
         let mut connection = self.bare_database(database, bare).await?;
@@ -126,7 +137,7 @@ impl Writes {
         Ok(self
             .row("SQLite, one connection: time of a request, and of a commit without a service")
             .bare(format!("{commit_ms:.2} ms"))
-            .at_most(request_ms, commit_ms * self.commit_ratio, " ms"))
+            .at_most(request_ms, commit_ms * most, " ms"))
     }
 
     /// A database with the same tables, on the same disk.
@@ -153,11 +164,11 @@ impl Writes {
     }
 
     /// How many requests are answered where `pgbench` would do the same without them. They take turns.
-    async fn beside_pgbench(&self, stand: &Stand<'_>) -> Result<Row> {
+    async fn beside_pgbench(&self, stand: &Stand<'_>, least: f64) -> Result<Row> {
         let missing = "PostgreSQL comes with `apt install postgresql`";
         let postgres = Postgres::start_own(Durability::Durable).await.context(missing)?;
         let pool = POOL.to_string();
-        let env = [("DATABASE_URL", postgres.url()), ("DATABASE_MAX_CONNECTIONS", &pool)];
+        let env = [(self.variable, postgres.url()), ("DATABASE_MAX_CONNECTIONS", &pool)];
         let server = stand.service(&env).await?;
         let script = stand.path("pgbench.sql");
         let statements = self.statements.iter().map(|statement| format!("{statement};\n"));
@@ -172,7 +183,6 @@ impl Writes {
             bare_rate.push(bare);
         }
         server.stop().await?;
-        let least = self.pgbench_ratio;
         Ok(self
             .row(&format!("PostgreSQL, pool of {POOL}: requests a second, beside pgbench"))
             .service(format!("{:.0}, ratio {}", rate.median(), ratio.with_range("")))
