@@ -244,6 +244,81 @@ charts/kind: $(HELM_4) $(KIND) ## Install, test, upgrade and roll back in a clus
 charts/publish: $(HELM_4) $(COSIGN) ## Push the charts to CHARTS_REGISTRY, such as oci://host/path, and sign them
 	HELM=$(HELM_4) COSIGN=$(COSIGN) deploy/publish-charts
 
+# Images -------------------------------------------------------------------------------------------
+
+SERVICES := $(notdir $(wildcard services/*))
+DOCKER ?= docker
+# from-source compiles in the image's own build; prebuilt takes binaries of this machine, which must
+# not need a newer C library than the base image has (Debian 12).
+BINARIES ?= from-source
+# As Cargo knows them: of from-source the profile, of prebuilt the folder.
+PROFILE ?= dist
+BINARIES_DIR ?= $(or $(CARGO_TARGET_DIR),target)/release
+
+VERSION := $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' Cargo.toml)
+REVISION = $(shell git rev-parse HEAD)$(if $(shell git status --porcelain --untracked-files=no),-dirty)
+CREATED = $(shell git log -1 --format=%cI)
+SOURCE ?= $(shell git config remote.origin.url | sed -nE 's|^https://([^@/]*@)?|https://|p')
+
+.PHONY: image
+image: $(SERVICES:%=image/%) ## Build the images of all services, or one by its name
+
+image/%: image-binaries
+	DOCKER_BUILDKIT=1 $(DOCKER) build --file deploy/docker/Dockerfile --target $* \
+		--build-arg BINARIES=$(BINARIES) --build-arg PROFILE=$(PROFILE) \
+		--build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
+		--build-arg CREATED=$(CREATED) --build-arg SOURCE=$(SOURCE) \
+		--tag $*:$(VERSION) --tag $*:$(REVISION) --tag $*:latest $(ARGS) .
+
+.PHONY: image-binaries
+image-binaries:
+ifeq ($(BINARIES),prebuilt)
+	deploy/docker/collect $(BINARIES_DIR) target/collected
+endif
+
+.PHONY: image-check
+image-check: ## Run each image as an unprivileged stranger; print and check users, labels and sizes
+	DOCKER=$(DOCKER) deploy/docker/check $(SERVICES)
+
+.PHONY: push
+push: ## Push the images of this version and revision to REGISTRY, such as registry.example.org/team
+	@[ -n "$(REGISTRY)" ] || { echo 'push needs REGISTRY=<host>/<path>'; exit 2; }
+	@case $(REVISION) in *-dirty) echo 'there are changes without a commit'; exit 1;; esac
+	@set -e; for service in $(SERVICES); do for tag in $(VERSION) $(REVISION); do \
+		$(DOCKER) tag $$service:$(REVISION) $(REGISTRY)/$$service:$$tag; \
+		$(DOCKER) push --quiet $(REGISTRY)/$$service:$$tag; \
+	done; done
+
+# What a container needs beside its image; ports are those of `make dev`.
+container-backend-api := --publish 127.0.0.1:5002:5000 --env EXTERNAL_INTEGRATION_KEY=development-key
+container-data-api := --publish 127.0.0.1:5001:5000 --volume data-api:/var/data/logs
+container-multivac := --publish 127.0.0.1:5003:5000 --volume multivac:/data
+container-randomize := --publish 127.0.0.1:5000:5000 --volume data:/var/opt/myapp/instance \
+	--env DATABASE_URL=sqlite:///var/opt/myapp/instance/randomize.db
+container-sre-kata := --publish 127.0.0.1:8003:8003
+container-stakefish := --publish 127.0.0.1:3000:3000 --volume stakefish:/data
+
+container/%: FORCE ## Start a container of a service's image, with its data on a volume
+	@$(DOCKER) run --detach --name $* --read-only --cap-drop ALL --security-opt no-new-privileges \
+		$(container-$*) $(ARGS) $*:latest
+	@echo "http://$$($(DOCKER) port $* | sed -n '1s|.* ||p')/docs"
+
+kill/%: FORCE ## Stop that container and remove it; the volume stays
+	@$(DOCKER) stop --time 30 $* >/dev/null && $(DOCKER) rm $*
+
+.PHONY: scan
+scan: ## Look for known vulnerabilities in the images, with trivy or docker scout
+	@set -e; for service in $(SERVICES); do \
+		if command -v trivy >/dev/null; then \
+			trivy image --ignore-unfixed --severity MEDIUM,HIGH,CRITICAL --exit-code 1 $$service:latest; \
+		elif $(DOCKER) scout version >/dev/null 2>&1; then \
+			$(DOCKER) scout cves --only-fixed --only-severity medium,high,critical --exit-code \
+				local://$$service:latest; \
+		else \
+			echo 'scan needs trivy or docker scout; please install one of them'; exit 1; \
+		fi; \
+	done
+
 # Tools --------------------------------------------------------------------------------------------
 
 # Installs the Debian packages in $missing. Where that cannot be done it only says so: a suite
