@@ -1,6 +1,8 @@
 //! The OpenAPI document, the page that shows it, and the answers to what it does not list.
 
-use actix_web::http::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use actix_web::http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ContentEncoding,
+};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{App, HttpRequest, HttpResponse, get, web};
 use bytes::Bytes;
@@ -145,6 +147,9 @@ async fn get_docs_file(file: web::Path<String>) -> Result<HttpResponse, Problem>
     match utoipa_swagger_ui::serve(&file, config) {
         // Its own page would load an inline script.
         Ok(Some(found)) if !file.ends_with(".html") => {
+            if found.gzpipped {
+                response.insert_header(ContentEncoding::Gzip);
+            }
             Ok(response.content_type(found.content_type).body(found.bytes.into_owned()))
         }
         _ => Err(nothing_here()),
