@@ -305,6 +305,15 @@ push: ## Push the images of this version and revision to REGISTRY, such as regis
 		$(DOCKER) push --quiet $(REGISTRY)/$$service:$$tag; \
 	done; done
 
+# What .github/workflows/images.yaml does once on each architecture, and then once.
+.PHONY: images/publish
+images/publish: ## Build and push the images of this architecture to REGISTRY, with SBOM and provenance
+	deploy/docker/publish push
+
+.PHONY: images/sign
+images/sign: $(COSIGN) ## Join what was pushed for both architectures, and sign it
+	COSIGN=$(COSIGN) deploy/docker/publish sign
+
 # What a container needs beside its image; ports are those of `make dev`.
 container-backend-api := --publish 127.0.0.1:5002:5000 --env EXTERNAL_INTEGRATION_KEY=development-key
 container-data-api := --publish 127.0.0.1:5001:5000 --volume data-api:/var/data/logs
