@@ -201,12 +201,12 @@ impl Database {
         self.measure(operation, async |pools| match pools.begin(&self.metrics.waits).await? {
             Begun::Sqlite(mut transaction) => {
                 let value = statements(Connection::Sqlite(&mut transaction)).await?;
-                transaction.commit().await.map_err(at_commit)?;
+                transaction.commit().await.map_err(Error::at_commit)?;
                 Ok(value)
             }
             Begun::Postgres(mut transaction) => {
                 let value = statements(Connection::Postgres(&mut transaction)).await?;
-                transaction.commit().await.map_err(at_commit)?;
+                transaction.commit().await.map_err(Error::at_commit)?;
                 Ok(value)
             }
         })
@@ -231,10 +231,7 @@ impl Database {
         run: impl AsyncFnOnce(Pools) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut state = self.state.clone();
-        let pools = match &*state.borrow() {
-            State::Up(pools) => pools.clone(),
-            other => return Err(Error::unavailable(Reason::State(other.reason()))),
-        };
+        let pools = state.borrow().pools()?.clone();
         let run = async { timeout(self.timeout, run(pools)).await };
         let run = pin!(TokioContext::new(run, self.runtime.clone()));
         let result = tokio::select! {
@@ -267,14 +264,19 @@ impl Database {
 
     /// Whether it can be used at the moment.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        match &*self.state.borrow() {
-            State::Up(_) => Ok(()),
-            other => Err(Error::unavailable(Reason::State(other.reason()))),
-        }
+        self.state.borrow().pools().map(drop)
     }
 }
 
 impl State {
+    /// What can be used, or why nothing can.
+    fn pools(&self) -> Result<&Pools, Error> {
+        match self {
+            Self::Up(pools) => Ok(pools),
+            other => Err(Error::unavailable(Reason::State(other.reason()))),
+        }
+    }
+
     fn is_away(&self) -> Option<String> {
         matches!(self, Self::Unknown | Self::Away(_)).then(|| self.reason())
     }
@@ -310,18 +312,6 @@ impl Pools {
         };
         waits.observe(waiting.elapsed().as_secs_f64());
         Ok(begun)
-    }
-}
-
-/// A connection that breaks during the commit may have broken before it or after it.
-fn at_commit(error: sqlx::Error) -> Error {
-    match Error::from(error) {
-        Error::Unavailable(reason) => match Arc::try_unwrap(reason) {
-            Ok(Reason::Connection(error)) => Error::OutcomeUnknown(Arc::new(error)),
-            Ok(reason) => Error::unavailable(reason),
-            Err(reason) => Error::Unavailable(reason),
-        },
-        other => other,
     }
 }
 

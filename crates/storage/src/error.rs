@@ -48,6 +48,14 @@ impl Error {
         Self::Unavailable(Arc::new(reason.into()))
     }
 
+    /// A connection that breaks during the commit may have broken before it or after it.
+    pub(crate) fn at_commit(error: sqlx::Error) -> Self {
+        match Class::of(&error) {
+            Class::Connection => Self::OutcomeUnknown(Arc::new(error)),
+            _ => error.into(),
+        }
+    }
+
     /// Whether the database, and not the statement, is at fault.
     #[must_use]
     pub fn is_of_the_database(&self) -> bool {
