@@ -3,10 +3,9 @@
 use std::future::{Ready, ready};
 
 use actix_web::dev::Payload;
-use actix_web::http::header::AUTHORIZATION;
 use actix_web::{FromRequest, HttpRequest, HttpResponse, get, web};
 use common::Problem;
-use common::extract::Query;
+use common::extract::{Query, bearer_token};
 use common::problem::ProblemDetails;
 
 use super::list::{self, Page};
@@ -32,13 +31,6 @@ impl FromRequest for Authorized {
         };
         ready(checked.map(|()| Self).map_err(|cause| Error::Unauthorized(cause).into()))
     }
-}
-
-/// The token of `Authorization: Bearer <token>`; the scheme's case does not matter (RFC 9110, 11.1).
-fn bearer_token(request: &HttpRequest) -> Option<&str> {
-    let value = request.headers().get(AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_matches(' '))
 }
 
 /// The latest requests for words, the oldest of them first.

@@ -4,9 +4,9 @@ use std::future::{Ready, ready};
 use std::ops::Range;
 
 use actix_web::dev::Payload;
-use actix_web::http::header::AUTHORIZATION;
 use actix_web::{FromRequest, HttpRequest, web};
 use common::Problem;
+use common::extract::bearer_token;
 use serde::Deserialize;
 use subtle::ConstantTimeEq as _;
 
@@ -31,13 +31,6 @@ impl FromRequest for Authorized {
         });
         ready(authorized.then_some(Self).ok_or(Error::Unauthorized.into()))
     }
-}
-
-/// The token of `Authorization: Bearer <token>`; the scheme's case does not matter (RFC 9110, 11.1).
-fn bearer_token(request: &HttpRequest) -> Option<&str> {
-    let value = request.headers().get(AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_matches(' '))
 }
 
 /// Which files a client wants; each part is judged where it is needed.
