@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use common::{Kit, StartError};
 use prometheus_client::metrics::histogram::Histogram;
-use sqlx::{Executor as _, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use sqlx::{Connection as _, Executor as _, PgPool};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
@@ -21,7 +21,7 @@ use crate::connection::Connection;
 use crate::error::{Error, Reason};
 use crate::metrics::{OperationLabel, PoolGauges, StorageMetrics};
 use crate::migrations::Schema;
-use crate::readers::Readers;
+use crate::sqlite::Connections;
 
 use keeper::Keeper;
 
@@ -54,6 +54,15 @@ pub struct Operation {
     durations: Histogram,
 }
 
+/// Who begins and commits a transaction of SQLite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transaction {
+    /// This crate.
+    Begun,
+    /// The statements themselves, which are one text.
+    Own,
+}
+
 /// Where the database stands.
 #[derive(Clone, Debug)]
 pub(crate) enum State {
@@ -77,7 +86,7 @@ impl State {
 #[derive(Clone, Debug)]
 pub(crate) enum Pools {
     /// SQLite has one writer at a time, and readers that it does not hold up.
-    Sqlite { readers: Readers, writer: SqlitePool },
+    Sqlite { readers: Connections, writer: Connections },
     /// PostgreSQL has one kind.
     Postgres(PgPool),
 }
@@ -87,8 +96,8 @@ impl Pools {
     pub(crate) fn connections(&self) -> (usize, usize) {
         let (size, idle) = match self {
             Self::Sqlite { readers, writer } => {
-                let (size, idle) = readers.size_and_idle();
-                (size + writer.size() as usize, idle + writer.num_idle())
+                let (readers, writers) = (readers.size_and_idle(), writer.size_and_idle());
+                (readers.0 + writers.0, readers.1 + writers.1)
             }
             Self::Postgres(pool) => (pool.size() as usize, pool.num_idle()),
         };
@@ -98,7 +107,7 @@ impl Pools {
     async fn close(self) {
         match self {
             Self::Sqlite { readers, writer } => {
-                readers.close();
+                readers.close().await;
                 writer.close().await;
             }
             Self::Postgres(pool) => pool.close().await,
@@ -198,16 +207,45 @@ impl Database {
         operation: &Operation,
         statements: impl AsyncFnOnce(Connection<'_>) -> sqlx::Result<T>,
     ) -> Result<T, Error> {
-        self.measure(operation, async |pools| match pools.begin(&self.metrics.waits).await? {
-            Begun::Sqlite(mut transaction) => {
-                let value = statements(Connection::Sqlite(&mut transaction)).await?;
-                transaction.commit().await.map_err(Error::at_commit)?;
-                Ok(value)
-            }
-            Begun::Postgres(mut transaction) => {
-                let value = statements(Connection::Postgres(&mut transaction)).await?;
-                transaction.commit().await.map_err(Error::at_commit)?;
-                Ok(value)
+        self.write_by(operation, Transaction::Begun, statements).await
+    }
+
+    pub(crate) async fn write_by<T>(
+        &self,
+        operation: &Operation,
+        transaction: Transaction,
+        statements: impl AsyncFnOnce(Connection<'_>) -> sqlx::Result<T>,
+    ) -> Result<T, Error> {
+        self.measure(operation, async |pools| {
+            let waiting = Instant::now();
+            match pools {
+                Pools::Sqlite { writer, .. } => {
+                    let mut connection = writer.lease().await?;
+                    self.metrics.waits.observe(waiting.elapsed().as_secs_f64());
+                    let value = match transaction {
+                        Transaction::Begun => {
+                            // Whoever reads first and writes then would be refused where another has
+                            // written meanwhile.
+                            let mut begun = connection.begin_with("BEGIN IMMEDIATE").await?;
+                            let value = statements(Connection::Sqlite(&mut begun)).await?;
+                            begun.commit().await.map_err(Error::at_commit)?;
+                            value
+                        }
+                        Transaction::Own => {
+                            let value = statements(Connection::Sqlite(&mut connection)).await;
+                            value.map_err(Error::at_commit)?
+                        }
+                    };
+                    connection.keep();
+                    Ok(value)
+                }
+                Pools::Postgres(pool) => {
+                    let mut begun = pool.begin().await?;
+                    self.metrics.waits.observe(waiting.elapsed().as_secs_f64());
+                    let value = statements(Connection::Postgres(&mut begun)).await?;
+                    begun.commit().await.map_err(Error::at_commit)?;
+                    Ok(value)
+                }
             }
         })
         .await
@@ -291,27 +329,6 @@ impl State {
             Self::Away(reason) | Self::Unmigrated(reason) => reason.clone(),
             Self::Up(_) => String::new(),
         }
-    }
-}
-
-/// A transaction of either kind.
-enum Begun {
-    Sqlite(Transaction<'static, Sqlite>),
-    Postgres(Transaction<'static, Postgres>),
-}
-
-impl Pools {
-    async fn begin(&self, waits: &Histogram) -> sqlx::Result<Begun> {
-        let waiting = Instant::now();
-        let begun = match self {
-            // Whoever reads first and writes then would be refused where another has written meanwhile.
-            Self::Sqlite { writer, .. } => {
-                Begun::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?)
-            }
-            Self::Postgres(pool) => Begun::Postgres(pool.begin().await?),
-        };
-        waits.observe(waiting.elapsed().as_secs_f64());
-        Ok(begun)
     }
 }
 

@@ -6,7 +6,7 @@ mod database;
 mod error;
 mod metrics;
 mod migrations;
-mod readers;
+mod sqlite;
 mod writer;
 
 pub use config::DatabaseConfig;

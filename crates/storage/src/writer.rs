@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::connection::Connection;
-use crate::database::{Database, Operation};
+use crate::database::{Database, Operation, Transaction};
 use crate::error::Error;
 
 /// Items that wait at most; more are refused.
@@ -58,11 +58,35 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Writer<I, O> {
         operation: &'static str,
         batch: Batch<I, O>,
     ) -> Self {
+        Self::start_by(database, kit, operation, Transaction::Begun, batch)
+    }
+
+    /// As [`start`](Self::start), for a batch that on SQLite is one text of statements, of which the first is
+    /// `BEGIN IMMEDIATE` and the last is `COMMIT`. SQLite has a thread of its own for each connection: so a
+    /// batch goes there and back once, and not three times.
+    #[must_use]
+    pub fn start_in_one_step(
+        database: &Database,
+        kit: &Kit,
+        operation: &'static str,
+        batch: Batch<I, O>,
+    ) -> Self {
+        Self::start_by(database, kit, operation, Transaction::Own, batch)
+    }
+
+    fn start_by(
+        database: &Database,
+        kit: &Kit,
+        operation: &'static str,
+        transaction: Transaction,
+        batch: Batch<I, O>,
+    ) -> Self {
         let (now, queue) = mpsc::channel(QUEUE);
         let (later, background) = mpsc::channel(QUEUE);
         let writing = Writing {
             database: database.clone(),
             operation: database.operation(operation),
+            transaction,
             batch,
             queue,
             background,
@@ -97,6 +121,7 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Writer<I, O> {
 struct Writing<I, O> {
     database: Database,
     operation: Operation,
+    transaction: Transaction,
     batch: Batch<I, O>,
     queue: mpsc::Receiver<Entry<I, O>>,
     background: mpsc::Receiver<I>,
@@ -190,7 +215,9 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Writing<I, O> {
 
     async fn commit(&self, items: &[I]) -> Result<Vec<O>, Error> {
         self.database
-            .write(&self.operation, async |connection| (self.batch)(connection, items).await)
+            .write_by(&self.operation, self.transaction, async |connection| {
+                (self.batch)(connection, items).await
+            })
             .await
     }
 }

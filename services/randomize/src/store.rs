@@ -148,7 +148,7 @@ impl Store {
     pub(crate) fn start(config: &Config, kit: &Kit) -> Result<Self, StartError> {
         let database = Database::start(&config.database, &SCHEMA, kit)?;
         let store = Self {
-            writer: Writer::start(&database, kit, "insert_randomizes", insert),
+            writer: Writer::start_in_one_step(&database, kit, "insert_randomizes", insert),
             find: database.operation("find_randomize"),
             list: database.operation("list_randomizes"),
             audit: database.operation("list_histories"),
@@ -270,16 +270,27 @@ fn insert<'a>(
             (created, method, route, data, status_line(*status))
         });
         let (words, requests) = (json(words)?, json(requests)?);
-        let statement = match connection {
-            Connection::Sqlite(_) => include_str!("store/insert_batch.sqlite.sql"),
-            Connection::Postgres(_) => include_str!("store/insert_batch.postgres.sql"),
-        };
-        let mut ids: Vec<i64> = either!(connection, |connection| {
-            sqlx::query_scalar(statement).bind(words).bind(requests).fetch_all(connection).await?
-        });
-        // Rows get ids in the order in which they are inserted, but may be returned in another.
-        ids.sort_unstable();
-        let mut ids = ids.into_iter();
+        let count = entries.iter().filter(|entry| entry.word.is_some()).count();
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        let mut ids = match connection {
+            Connection::Sqlite(connection) => {
+                let insert = sqlx::query_scalar(include_str!("store/insert_batch.sqlite.sql"));
+                let insert = insert.bind(words).bind(requests);
+                // The whole text has to be run, not just as far as its first row.
+                let last: Vec<i64> = insert.fetch_all(connection).await?;
+                let last = last.first().copied().unwrap_or_default();
+                (last - count + 1..=last).collect()
+            }
+            Connection::Postgres(connection) => {
+                let insert = sqlx::query_scalar(include_str!("store/insert_batch.postgres.sql"));
+                let insert = insert.bind(words).bind(requests);
+                let mut ids: Vec<i64> = insert.fetch_all(connection).await?;
+                // Rows get ids in the order in which they are inserted, but may be returned in another.
+                ids.sort_unstable();
+                ids
+            }
+        }
+        .into_iter();
         Ok(entries.iter().map(|entry| entry.word.as_ref().and_then(|_| ids.next())).collect())
     }
     .boxed()

@@ -19,7 +19,7 @@ use crate::config::{DatabaseConfig, Options};
 use crate::connection::Connection;
 use crate::metrics::PoolGauges;
 use crate::migrations::{self, MigrationError, Schema};
-use crate::readers::Readers;
+use crate::sqlite::Connections;
 
 /// How long to wait between two looks.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -235,22 +235,12 @@ impl Options {
         match self {
             Self::Sqlite(options) => {
                 let options = options.clone().pragma("cache_size", SQLITE_CACHE);
-                let writer = PoolOptions::new()
-                    .max_connections(1)
-                    .acquire_timeout(timeout)
-                    .test_before_acquire(false)
-                    .idle_timeout(None)
-                    .max_lifetime(None)
-                    .before_acquire(|connection: &mut SqliteConnection, _| {
-                        // On a full disk SQLite rolls back by itself, unnoticed by the library.
-                        let usable = !connection.is_in_transaction();
-                        Box::pin(async move { Ok(usable) })
-                    });
                 // Each has a thread of its own; more of them only wait for each other.
                 let readers = SQLITE_READERS.min(max_connections as usize);
+                let read_only = options.clone().pragma("query_only", "ON");
                 Pools::Sqlite {
-                    readers: Readers::new(options.clone(), readers),
-                    writer: writer.connect_lazy_with(options),
+                    readers: Connections::new(read_only, readers),
+                    writer: Connections::new(options, 1),
                 }
             }
             Self::Postgres(options) => {
