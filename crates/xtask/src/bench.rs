@@ -99,8 +99,12 @@ fn services() -> PossibleValuesParser {
 pub(crate) async fn run(args: Args) -> Result<()> {
     let plan = if args.quick { QUICK } else { FULL };
     let workspace = Workspace::load()?;
-    let built = workspace::cargo().args(["build", "--release", "--workspace"]).status()?;
-    ensure!(built.success(), "the release build failed");
+    let mut build = workspace::cargo();
+    build.args(["build", "--release", "--workspace"]);
+    if let Some(only) = &args.only {
+        build.args(["--bin", "xtask", "--bin", only]);
+    }
+    ensure!(build.status()?.success(), "the release build failed");
     let (mut sections, mut missed) = (Vec::new(), 0);
     let wanted = |entry: &&Entry| args.only.as_ref().is_none_or(|only| only == entry.service);
     for entry in ENTRIES.iter().filter(wanted) {

@@ -35,7 +35,9 @@ async fn two_replicas_that_save_the_same_names_never_deadlock() {
     let backwards = names.iter().rev().map(|name| two.look_up(name));
     let (forwards, backwards) = tokio::join!(join_all(forwards), join_all(backwards));
 
-    assert!(forwards.iter().chain(&backwards).all(|answer| answer.status() == 200));
+    for answer in forwards.into_iter().chain(backwards) {
+        assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
+    }
     let mut connection = sqlx::PgConnection::connect(database.url()).await.unwrap();
     let count = async |connection: &mut sqlx::PgConnection, sql: &'static str| -> i64 {
         sqlx::query_scalar(sql).fetch_one(connection).await.unwrap()
