@@ -2,12 +2,12 @@
 -- there is nothing to do.
 WITH delta AS (
     DELETE FROM domain_deltas
-    WHERE id IN (
+    WHERE id = ANY (ARRAY(
         SELECT id FROM domain_deltas
         WHERE (SELECT pg_try_advisory_xact_lock(hashtext('stakefish: domain_deltas')))
         ORDER BY id
         LIMIT $1
-    )
+    ))
     RETURNING domain, queries, addresses
 ), total AS (
     UPDATE domain_totals SET
