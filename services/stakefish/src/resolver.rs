@@ -79,11 +79,6 @@ impl Resolver {
         options.attempts = TRIES as usize - 1;
         options.use_hosts_file = ResolveHosts::Never;
         options.cache_size = 0;
-        let weigh = |domain: &Domain, (addresses, _): &Answer| {
-            let addresses = size_of_val(&**addresses);
-            u32::try_from(ENTRY_BYTES + domain.as_str().len() + addresses).unwrap_or(u32::MAX)
-        };
-        let cache = Cache::builder().max_capacity(CACHE_BYTES).weigher(weigh).expire_after(ByTtl);
         let (hits, duration) = (Counter::default(), Histogram::new(BUCKETS));
         kit.metrics.register(|registry| {
             let help = "Lookups that were answered from the cache, or together with another one";
@@ -94,7 +89,7 @@ impl Resolver {
         });
         Ok(Self {
             dns: dns.build().map_err(|error| StartError::Other(error.into()))?,
-            cache: cache.build(),
+            cache: cache(CACHE_BYTES),
             hits,
             duration,
         })
@@ -146,6 +141,15 @@ impl Resolver {
     }
 }
 
+/// A cache that holds at most so many bytes.
+fn cache(bytes: u64) -> Cache<Domain, Answer> {
+    let weigh = |domain: &Domain, (addresses, _): &Answer| {
+        let addresses = size_of_val(&**addresses);
+        u32::try_from(ENTRY_BYTES + domain.as_str().len() + addresses).unwrap_or(u32::MAX)
+    };
+    Cache::builder().max_capacity(bytes).weigher(weigh).expire_after(ByTtl).build()
+}
+
 /// What is asked, over UDP and, where an answer does not fit, over TCP.
 fn name_servers(configured: &DnsServers) -> Vec<NameServerConfig> {
     let at = |server: &SocketAddr| {
@@ -166,4 +170,41 @@ fn name_servers(configured: &DnsServers) -> Vec<NameServerConfig> {
         },
         |(system, _)| system.name_servers().to_vec(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Puts so many names into a cache, each with so many addresses, and lets it settle.
+    async fn fill(cache: &Cache<Domain, Answer>, names: u32, addresses: u32) {
+        for number in 0..names {
+            let name = Domain::saved(format!("{number}.example"));
+            let addresses = (0..addresses).map(Ipv4Addr::from_bits).collect();
+            cache.insert(name, (addresses, MAX_TTL)).await;
+        }
+        cache.run_pending_tasks().await;
+    }
+
+    #[tokio::test]
+    async fn however_many_names_are_asked_for_the_cache_stays_within_its_bytes() {
+        for (names, addresses) in [(50_000, 0), (50_000, 1), (500, 1000)] {
+            let cache = cache(1024 * 1024);
+
+            fill(&cache, names, addresses).await;
+
+            assert!(cache.weighted_size() <= 1024 * 1024, "{}", cache.weighted_size());
+            let most = 1024 * 1024 / (u64::from(addresses) * 4 + ENTRY_BYTES as u64);
+            assert!((1..=most).contains(&cache.entry_count()), "{}", cache.entry_count());
+        }
+    }
+
+    #[tokio::test]
+    async fn some_fifty_thousand_names_fit() {
+        let cache = cache(CACHE_BYTES);
+
+        fill(&cache, 50_000, 2).await;
+
+        assert_eq!(cache.entry_count(), 50_000);
+    }
 }
