@@ -1,7 +1,10 @@
-//! The database away and back, and its disk full.
+//! The database away, silent, pending a migration, full, and back.
 
+use std::time::Duration;
+
+use futures_util::future::join_all;
 use serde_json::{Value, json};
-use test_support::{Durability, Postgres, Sql, Volume, wait_until};
+use test_support::{Durability, Postgres, Sql, Volume, on_both_databases, wait_until};
 
 use crate::{PATIENCE, Service};
 
@@ -47,6 +50,68 @@ async fn without_its_database_a_lookup_is_a_503_and_works_again_when_that_is_bac
         service.app.metric("queries_total{domain=\"example.com\"}").await == Some(2.0)
     })
     .await;
+}
+
+#[tokio::test]
+async fn lookups_in_progress_do_not_outlast_the_database() {
+    let Some(mut postgres) = Postgres::start_own(Durability::Fast).await else { return };
+    let service = Service::start_on(postgres.url(), &[("DATABASE_TIMEOUT", "20s")]).await;
+    service.dns.set_addresses("example.com", &["192.0.2.1"]);
+    assert_eq!(service.look_up("example.com").await.status(), 200);
+
+    postgres.server.freeze();
+    let lookups = join_all((0..20).map(|_| service.look_up("example.com")));
+    let answers = tokio::time::timeout(Duration::from_secs(15), lookups).await.unwrap();
+
+    assert!(answers.iter().all(|answer| answer.status() == 503));
+    postgres.server.thaw();
+    wait_until("lookups are saved again", PATIENCE, async || {
+        service.look_up("example.com").await.status() == 200
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_made_or_is_removed_is_made_once_it_can() {
+    let database = Sql::Sqlite.database().await.unwrap();
+    std::fs::write(database.folder(), "a file").unwrap();
+    let service = Service::begin(database.url(), &[]).await;
+    service.dns.set_addresses("example.com", &["192.0.2.1"]);
+    wait_until("it is known to be away", PATIENCE, async || {
+        service.app.get("/readyz").await.text().await.unwrap().contains("[\"database\"]")
+    })
+    .await;
+    assert_eq!(service.look_up("example.com").await.status(), 503);
+    assert_eq!(service.app.get("/v1/history").await.status(), 503);
+    assert_eq!(service.app.get("/metrics").await.status(), 200);
+
+    std::fs::remove_file(database.folder()).unwrap();
+    service.wait_for_readyz(200).await;
+    assert_eq!(service.look_up("example.com").await.status(), 200);
+
+    std::fs::remove_dir_all(database.folder()).unwrap();
+    wait_until("the new file is used", PATIENCE, async || {
+        let answer = service.app.get("/history").await;
+        answer.status() == 200 && answer.text().await.unwrap() == "[]"
+    })
+    .await;
+    assert_eq!(service.look_up("example.com").await.status(), 200);
+}
+
+on_both_databases! {
+    async fn a_pending_migration_keeps_the_service_from_being_ready(sql: Sql) {
+        let Some(database) = sql.database().await else { return };
+        let service = Service::begin(database.url(), &[("AUTO_MIGRATE", "false")]).await;
+        service.dns.set_addresses("example.com", &["192.0.2.1"]);
+
+        wait_until("the check has run", PATIENCE, async || {
+            service.app.get("/readyz").await.text().await.unwrap().contains("[\"migrations\"]")
+        })
+        .await;
+
+        assert_eq!(service.look_up("example.com").await.status(), 503);
+        assert_eq!(service.app.get("/history").await.status(), 503);
+    }
 }
 
 #[tokio::test]

@@ -59,14 +59,33 @@ async fn cnames_are_followed_in_one_answer_and_in_several() {
     ];
     chain.extend(a("host.one.example", 60, &["192.0.2.1"]));
     service.dns.set("www.one.example", Reply::Records(chain));
-    for step in 0..5 {
+    // Those that come together are as many as fit.
+    let mut long: Vec<_> = (0..20)
+        .map(|step| {
+            cname(&format!("{step}.long.example"), 60, &format!("{}.long.example", step + 1))
+        })
+        .collect();
+    long.extend(a("20.long.example", 60, &["192.0.2.3"]));
+    service.dns.set("0.long.example", Reply::Records(long));
+
+    assert_eq!(service.addresses("www.one.example").await, ["192.0.2.1"]);
+    assert_eq!(service.addresses("0.long.example").await, ["192.0.2.3"]);
+}
+
+#[tokio::test]
+async fn seven_cnames_that_take_a_question_each_are_followed_and_no_more() {
+    let service = Service::start(&[]).await;
+    for step in 0..8 {
         let (from, to) = (format!("{step}.many.example"), format!("{}.many.example", step + 1));
         service.dns.set(&from, Reply::Records(vec![cname(&from, 60, &to)]));
     }
-    service.dns.set_addresses("5.many.example", &["192.0.2.2"]);
+    service.dns.set_addresses("8.many.example", &["192.0.2.2"]);
 
-    assert_eq!(service.addresses("www.one.example").await, ["192.0.2.1"]);
-    assert_eq!(service.addresses("0.many.example").await, ["192.0.2.2"]);
+    assert_eq!(service.addresses("1.many.example").await, ["192.0.2.2"]);
+    assert_eq!(service.dns.asked("8.many.example"), 1);
+    assert_eq!(service.look_up("0.many.example").await.status(), 404);
+    assert_eq!(service.dns.asked("7.many.example"), 2, "it is asked for, and leads too far");
+    assert_eq!(service.dns.asked("8.many.example"), 1);
 }
 
 #[tokio::test]

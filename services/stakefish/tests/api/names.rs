@@ -8,8 +8,8 @@ use crate::Service;
 async fn what_is_no_domain_name_is_a_422_and_under_v1_a_400() {
     let service = Service::start(&[]).await;
     let label = format!("{}.example", "a".repeat(64));
-    let name = format!("{}example", "a.".repeat(125));
-    assert_eq!(name.len(), 257);
+    let name = format!("{}example", "a.".repeat(123)) + "s";
+    assert_eq!(name.len(), 254);
 
     for domain in [
         "",
@@ -49,6 +49,20 @@ async fn what_is_no_domain_name_is_a_422_and_under_v1_a_400() {
         assert!(problem["message"].as_str().unwrap().contains("domain name"), "{problem}");
     }
     assert_eq!(service.app.get("/history").await.text().await.unwrap(), "[]");
+}
+
+#[tokio::test]
+async fn the_longest_name_and_the_longest_label_are_looked_up() {
+    let service = Service::start(&[]).await;
+    let name = format!("{}example", "a.".repeat(123));
+    assert_eq!(name.len(), 253);
+    let label = format!("{}.example", "a".repeat(63));
+    service.dns.set_addresses(&name, &["192.0.2.1"]);
+    service.dns.set_addresses(&label, &["192.0.2.2"]);
+
+    assert_eq!(service.addresses(&name).await, ["192.0.2.1"]);
+    assert_eq!(service.addresses(&format!("{name}.")).await, ["192.0.2.1"]);
+    assert_eq!(service.addresses(&label).await, ["192.0.2.2"]);
 }
 
 #[tokio::test]
@@ -107,4 +121,7 @@ async fn a_name_is_taken_as_absolute() {
     assert_eq!(service.addresses("_SIP._tcp.Example").await, ["192.0.2.2"]);
     assert_eq!(service.look_up("unknown").await.status(), 404);
     assert_eq!(service.dns.asked("unknown"), 1, "and nothing longer");
+    // As RFC 6761 has it.
+    assert_eq!(service.addresses("localhost").await, ["127.0.0.1"]);
+    assert_eq!(service.dns.asked("localhost"), 0);
 }

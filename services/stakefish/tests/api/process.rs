@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use serde_json::Value;
-use test_support::{Binary, RawConnection, Signal, on_both_databases, wait_until};
+use test_support::{Binary, RawConnection, Signal, Sql, on_both_databases, wait_until};
 use tokio::sync::mpsc;
 
 use crate::PATIENCE;
@@ -111,6 +111,33 @@ on_both_databases! {
             assert_eq!(binary.lines(), [said]);
         }
     }
+}
+
+#[tokio::test]
+async fn postgres_is_found_by_its_parts_unless_there_is_a_url() {
+    let Some(database) = Sql::Postgres.database().await else { return };
+    let url = reqwest::Url::parse(database.url()).unwrap();
+    let port = url.port().unwrap().to_string();
+    let variables = [
+        ("DATABASE_URL", ""),
+        ("POSTGRES_USER", url.username()),
+        ("POSTGRES_PASSWORD", url.password().unwrap_or("p&ss/w?rd")),
+        ("POSTGRES_DB", url.path().trim_start_matches('/')),
+        ("POSTGRES_HOST", url.host_str().unwrap()),
+        ("POSTGRES_PORT", &port),
+    ];
+    let service = crate::Service::start_on("", &variables).await;
+    service.dns.set_addresses("example.com", &["192.0.2.1"]);
+    assert_eq!(service.look_up("example.com").await.status(), 200);
+
+    let service = crate::Service::start_on(database.url(), &[]).await;
+    let saved: Vec<Value> = service.app.get("/history").await.json().await.unwrap();
+    assert_eq!(saved.len(), 1);
+
+    let file = Sql::Sqlite.database().await.unwrap();
+    let service = crate::Service::start_on(file.url(), &variables[1..]).await;
+    let saved: Vec<Value> = service.app.get("/history").await.json().await.unwrap();
+    assert_eq!(saved.len(), 0, "the URL wins");
 }
 
 #[tokio::test]

@@ -4,18 +4,22 @@ use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
 use sqlx::Connection as _;
-use test_support::{Postgres, wait_until};
+use test_support::{Postgres, Sql, on_both_databases, wait_until};
 
 use crate::{PATIENCE, Service};
 
-#[tokio::test]
-async fn two_replicas_that_save_the_same_names_never_deadlock() {
-    let Some(postgres) = Postgres::shared().await else { return };
-    let database = postgres.database().await;
-    let (one, two) = tokio::join!(
-        Service::start_on(database.url(), &[("WORKERS", "2")]),
-        Service::start_on(database.url(), &[("WORKERS", "2")]),
-    );
+on_both_databases! {
+    async fn two_replicas_that_save_the_same_names_never_deadlock(sql: Sql) {
+        let Some(database) = sql.database().await else { return };
+        save_the_same_names(sql, database.url()).await;
+    }
+}
+
+async fn save_the_same_names(sql: Sql, url: &str) {
+    // Those of SQLite are processes on one machine, which wait for each other's transactions.
+    let variables = [("WORKERS", "2"), ("DATABASE_TIMEOUT", "30s"), ("DNS_TIMEOUT", "30s")];
+    let (one, two) =
+        tokio::join!(Service::start_on(url, &variables), Service::start_on(url, &variables));
     let mut all = BTreeSet::new();
     let names: Vec<String> = (0..400).map(|number| format!("{number}.example")).collect();
     for (number, name) in names.iter().enumerate() {
@@ -36,18 +40,36 @@ async fn two_replicas_that_save_the_same_names_never_deadlock() {
     let (forwards, backwards) = tokio::join!(join_all(forwards), join_all(backwards));
 
     for answer in forwards.into_iter().chain(backwards) {
-        assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
+        assert_eq!(answer.status(), 200, "{:?}", answer.text().await);
     }
-    let mut connection = sqlx::PgConnection::connect(database.url()).await.unwrap();
-    let count = async |connection: &mut sqlx::PgConnection, sql: &'static str| -> i64 {
-        sqlx::query_scalar(sql).fetch_one(connection).await.unwrap()
-    };
-    let addresses = count(&mut connection, "SELECT count(*) FROM addresses").await;
+    let addresses = count(sql, url, "SELECT count(*) FROM addresses").await;
     assert_eq!(addresses, i64::try_from(all.len()).unwrap(), "one row an address");
-    let links = count(&mut connection, "SELECT count(*) FROM query_addresses").await;
+    let links = count(sql, url, "SELECT count(*) FROM query_addresses").await;
     assert_eq!(links, 2 * 400 * 40);
-    let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
-    assert_eq!(count(&mut connection, deadlocks).await, 0);
+    if sql == Sql::Postgres {
+        let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+        assert_eq!(count(sql, url, deadlocks).await, 0);
+    }
+    for service in [one, two] {
+        wait_until("each has counted all", PATIENCE, async || {
+            service.app.metric("queries_total{domain=\"0.example\"}").await == Some(2.0)
+        })
+        .await;
+    }
+}
+
+async fn count(sql: Sql, url: &str, statement: &'static str) -> i64 {
+    let counted = match sql {
+        Sql::Sqlite => {
+            let mut connection = sqlx::SqliteConnection::connect(url).await.unwrap();
+            sqlx::query_scalar(statement).fetch_one(&mut connection).await
+        }
+        Sql::Postgres => {
+            let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
+            sqlx::query_scalar(statement).fetch_one(&mut connection).await
+        }
+    };
+    counted.unwrap()
 }
 
 #[tokio::test]
