@@ -15,10 +15,6 @@ pub(crate) enum Error {
     Invalid(Map<String, Value>),
     #[error("there is no such word")]
     NotFound,
-    #[error("`limit` must be a number from 1 to 100")]
-    BadLimit,
-    #[error("`cursor` must come from the header `Link` of a page")]
-    BadCursor,
     #[error("`Authorization: Bearer <token>` is missing, wrong or has expired")]
     Unauthorized(#[source] Option<jsonwebtoken::errors::Error>),
     #[error(transparent)]
@@ -34,7 +30,6 @@ impl From<Error> for Problem {
             Error::Invalid(members) => problem(StatusCode::UNPROCESSABLE_ENTITY)
                 .member("errors", json!({ "json": members })),
             Error::NotFound => problem(StatusCode::NOT_FOUND),
-            Error::BadLimit | Error::BadCursor => problem(StatusCode::UNPROCESSABLE_ENTITY),
             Error::Unauthorized(cause) => {
                 let problem = problem(StatusCode::UNAUTHORIZED)
                     .header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

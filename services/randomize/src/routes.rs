@@ -1,7 +1,6 @@
 //! The service's own endpoints.
 
 mod histories;
-mod list;
 mod randomizes;
 
 use actix_cors::Cors;

@@ -20,10 +20,6 @@ pub(crate) enum Error {
     TooManyLookups(Duration),
     #[error(transparent)]
     Store(#[from] storage::Error),
-    #[error("`limit` must be a number from 1 to 100")]
-    BadLimit,
-    #[error("`cursor` must come from the header `Link` of a page")]
-    BadCursor,
 }
 
 impl From<Error> for Problem {
@@ -37,7 +33,6 @@ impl From<Error> for Problem {
             Error::ResolverTimedOut => problem(StatusCode::GATEWAY_TIMEOUT),
             Error::TooManyLookups(wait) => problem(StatusCode::TOO_MANY_REQUESTS).retry_after(wait),
             Error::Store(error) => error.into(),
-            Error::BadLimit | Error::BadCursor => problem(StatusCode::UNPROCESSABLE_ENTITY),
         }
     }
 }

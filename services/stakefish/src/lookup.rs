@@ -92,6 +92,6 @@ fn outcome(result: &Result<Query, Error>) -> &'static str {
         Err(Error::Resolver(_)) => failed,
         Err(Error::ResolverTimedOut) => timed_out,
         Err(Error::TooManyLookups(_)) => limited,
-        Err(Error::Store(_) | Error::BadLimit | Error::BadCursor) => not_saved,
+        Err(Error::Store(_)) => not_saved,
     }
 }

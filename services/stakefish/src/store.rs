@@ -55,19 +55,18 @@ impl Store {
         Ok(self.writer.write(lookup).await?)
     }
 
-    /// The latest queries with an id below `before`, newest first, at most `limit`.
+    /// The latest queries with an id below `below`, newest first, at most `limit`.
     ///
     /// # Errors
     /// When the database is away or refuses.
-    pub(crate) async fn history(&self, before: i64, limit: usize) -> Result<Vec<Query>, Error> {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    pub(crate) async fn history(&self, below: i64, limit: i64) -> Result<Vec<Query>, Error> {
         let read = async |connection: Connection<'_>| {
             let sql = match connection {
                 Connection::Sqlite(_) => include_str!("store/sqlite/history.sql"),
                 Connection::Postgres(_) => include_str!("store/postgres/history.sql"),
             };
             let rows: Vec<Row> = either!(connection, |connection| {
-                sqlx::query_as(sql).bind(before).bind(limit).fetch_all(connection).await
+                sqlx::query_as(sql).bind(below).bind(limit).fetch_all(connection).await
             })?;
             rows.into_iter().map(query).collect()
         };

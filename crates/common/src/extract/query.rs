@@ -14,7 +14,7 @@ use crate::Problem;
 pub struct Query<T>(pub T);
 
 impl<T: DeserializeOwned> Query<T> {
-    fn parse(query: &str) -> Result<Self, Problem> {
+    pub(super) fn parse(query: &str) -> Result<Self, Problem> {
         let bad = |detail: &str| Problem::new(StatusCode::BAD_REQUEST).detail(detail);
         // The parser below would take a broken escape as it stands and replace what is no UTF-8.
         if query.contains('%') {

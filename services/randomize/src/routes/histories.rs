@@ -5,10 +5,9 @@ use std::future::{Ready, ready};
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest, HttpResponse, get, web};
 use common::Problem;
-use common::extract::{Query, bearer_token};
+use common::extract::{Page, bearer_token};
 use common::problem::ProblemDetails;
 
-use super::list::{self, Page};
 use crate::error::Error;
 use crate::store::{History, Store};
 use crate::token::Tokens;
@@ -41,10 +40,7 @@ impl FromRequest for Authorized {
     tag = "randomize",
     operation_id = "get_histories",
     security((), ("bearerAuth" = [])),
-    params(
-        ("limit" = Option<u16>, Query, description = "How many, 10 by default", minimum = 1, maximum = 100),
-        ("cursor" = Option<String>, Query, pattern = "^[1-9a-f][0-9a-f]{0,14}$", description = "Where the page ends, from `Link` of a later one"),
-    ),
+    params(Page<10>),
     responses(
         (status = 200, description = "The rows", body = Vec<History>,
             headers(("link" = String, description = "Those before them, if there are any: `<...>; rel=\"next\"`"))),
@@ -57,12 +53,12 @@ impl FromRequest for Authorized {
 #[get("/histories")]
 pub(super) async fn get_histories(
     _: Authorized,
-    Query(page): Query<Page>,
+    page: Page<10>,
     store: web::Data<Store>,
 ) -> Result<HttpResponse, Problem> {
-    let (limit, before) = (page.limit(10)?, page.before()?);
-    let mut histories = store.histories(before, limit + 1).await.map_err(Error::from)?;
-    let mut response = list::begin("/api/histories", limit, &mut histories, |row| row.id);
+    let histories = store.histories(page.below(), page.rows()).await;
+    let mut histories = histories.map_err(Error::from)?;
+    let mut response = page.begin(&mut histories, |row| row.id);
     histories.reverse();
     Ok(response.json(histories))
 }

@@ -5,12 +5,11 @@ mod input;
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpResponse, get, post, web};
 use common::Problem;
-use common::extract::Query;
+use common::extract::Page;
 use common::problem::ProblemDetails;
 
 use input::{NewRandomize, NewWord};
 
-use super::list::{self, Page};
 use crate::error::Error;
 use crate::store::{Randomize, Store};
 
@@ -71,10 +70,7 @@ pub(super) async fn get_randomize(
 #[utoipa::path(
     tag = "randomize",
     operation_id = "get_randomizes",
-    params(
-        ("limit" = Option<u16>, Query, description = "How many, 20 by default", minimum = 1, maximum = 100),
-        ("cursor" = Option<String>, Query, pattern = "^[1-9a-f][0-9a-f]{0,14}$", description = "Where the page begins, from `Link` of the one before"),
-    ),
+    params(Page<20>),
     responses(
         (status = 200, description = "A page of the list", body = Vec<Randomize>,
             headers(("link" = String, description = "The next page, if there is one: `<...>; rel=\"next\"`"))),
@@ -85,11 +81,10 @@ pub(super) async fn get_randomize(
 )]
 #[get("")]
 pub(super) async fn get_randomizes(
-    Query(page): Query<Page>,
+    page: Page<20>,
     store: web::Data<Store>,
 ) -> Result<HttpResponse, Problem> {
-    let (limit, before) = (page.limit(20)?, page.before()?);
-    let mut words = store.list(before, limit + 1).await.map_err(Error::from)?;
-    let mut response = list::begin("/api/randomizes", limit, &mut words, |word| word.id);
-    Ok(response.json(words))
+    let words = store.list(page.below(), page.rows()).await;
+    let mut words = words.map_err(Error::from)?;
+    Ok(page.begin(&mut words, |word| word.id).json(words))
 }

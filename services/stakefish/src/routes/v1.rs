@@ -3,12 +3,13 @@
 mod problems;
 
 use std::net::IpAddr;
+use std::sync::LazyLock;
 
 use actix_web::dev::HttpServiceFactory;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpResponse, get, post, web};
 use common::Problem;
-use common::extract::{Json, Query};
+use common::extract::{Json, Page, Query};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa::openapi::Info;
@@ -17,7 +18,7 @@ use utoipa_actix_web::{AppExt as _, OpenApiFactory};
 use problems::HttpError;
 
 use super::Address;
-use super::history::{Parameters, page};
+use super::history;
 use super::tools::{LookupRequest, ValidateRequest};
 use crate::SERVICE;
 use crate::domain::{Domain, is_ipv4};
@@ -103,7 +104,7 @@ async fn validate_ip(Json(request): Json<ValidateRequest>) -> web::Json<Validate
 /// List the saved lookups, newest first.
 #[utoipa::path(
     tag = "v1",
-    params(Parameters),
+    params(Page<20>),
     responses(
         (status = 200, description = "A page of the list", body = Vec<SavedQuery>,
             headers(("link" = String, description = "The next page, if there is one: `<...>; rel=\"next\"`"))),
@@ -112,12 +113,16 @@ async fn validate_ip(Json(request): Json<ValidateRequest>) -> web::Json<Validate
     ),
 )]
 #[get("/history")]
-async fn queries_history(
-    Query(parameters): Query<Parameters>,
-    store: web::Data<Store>,
-) -> Result<HttpResponse, Problem> {
-    page::<SavedQuery>("/v1/history", &parameters, &store).await
+async fn queries_history(page: Page<20>, store: web::Data<Store>) -> Result<HttpResponse, Problem> {
+    history::answer::<SavedQuery>(page, &store).await
 }
+
+static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
+    let (_, mut document) = App::new().into_utoipa_app().service(scope()).split_for_parts();
+    (document.info, document.servers) = (Info::new(SERVICE.name, SERVICE.version), None);
+    // It is nothing but text, numbers and lists.
+    document.to_json().unwrap_or_default()
+});
 
 /// The OpenAPI document of `/v1` alone.
 #[utoipa::path(
@@ -126,7 +131,5 @@ async fn queries_history(
 )]
 #[get("/openapi.json")]
 async fn get_v1_openapi() -> HttpResponse {
-    let (_, mut document) = App::new().into_utoipa_app().service(scope()).split_for_parts();
-    (document.info, document.servers) = (Info::new(SERVICE.name, SERVICE.version), None);
-    HttpResponse::Ok().json(document)
+    HttpResponse::Ok().content_type("application/json").body(DOCUMENT.as_str())
 }
