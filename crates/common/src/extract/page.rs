@@ -168,7 +168,7 @@ mod tests {
                 let latest = ids.iter().rev().copied().filter(|id| *id < page.below());
                 let mut rows: Vec<i64> = latest.take(usize::try_from(page.rows()).unwrap()).collect();
                 let answer = page.begin(&mut rows, |id| *id).finish();
-                prop_assert!(rows.len() <= limit.into());
+                prop_assert!(rows.len() <= usize::from(limit));
                 seen.extend(rows);
                 let Some(link) = answer.headers().get(LINK) else { break };
                 let link = link.to_str().unwrap();
