@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::num::NonZeroUsize;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{Kit, causes};
 use prometheus_client::collector::Collector;
@@ -48,27 +48,34 @@ pub(super) fn keep(database: &Database, top: NonZeroUsize, kit: &Kit) {
                 tracing::error!(error = causes(error), "The counts cannot be kept");
             }
             failing = read.is_err();
-            if let Ok(read) = read {
+            let behind = matches!(read, Ok((_, true)));
+            if let Ok((read, _)) = read {
                 counts.send_replace(read);
             }
-            sleep(INTERVAL).await;
+            if !behind {
+                sleep(INTERVAL).await;
+            }
         }
     });
 }
 
-/// Folds what there is, and reads the counts.
+/// Folds what there is, as far as it gets until the next look is due, and reads the counts. Says whether there is more.
 async fn refresh(
     database: &Database,
     folding: &Operation,
     reading: &Operation,
     top: i64,
-) -> Result<Vec<Count>, storage::Error> {
-    while database.write(folding, fold).await? == FOLD {}
+) -> Result<(Vec<Count>, bool), storage::Error> {
+    let due = Instant::now() + INTERVAL;
+    let mut behind = true;
+    while behind && Instant::now() < due {
+        behind = database.write(folding, fold).await? == FOLD;
+    }
     let read = async |connection: Connection<'_>| {
         let sql = include_str!("top.sql");
         either!(connection, |connection| sqlx::query_as(sql).bind(top).fetch_all(connection).await)
     };
-    database.read(reading, read).await
+    Ok((database.read(reading, read).await?, behind))
 }
 
 /// Moves some deltas into the counts; returns how many, none where another replica is about it.
