@@ -8,6 +8,7 @@ mod entries;
 mod held_files;
 mod in_flight;
 mod load;
+mod names;
 mod report;
 mod rows;
 mod server;
@@ -26,7 +27,10 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::builder::PossibleValuesParser;
 use tokio::{process::Command, time::sleep};
 
-use crate::workspace::{self, Workspace};
+use crate::{
+    dns::NameServer,
+    workspace::{self, Workspace},
+};
 
 use self::{
     entries::{ENTRIES, Entry, Request},
@@ -101,15 +105,17 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     let workspace = Workspace::load()?;
     let mut build = workspace::cargo();
     build.args(["build", "--release", "--workspace"]);
-    if let Some(only) = &args.only {
-        build.args(["--bin", "xtask", "--bin", only]);
+    if let Some(service) = &args.only {
+        build.args(["--bin", service, "--bin", "xtask"]);
     }
     ensure!(build.status()?.success(), "the release build failed");
+    let name_server = NameServer::start(names::NAMES).await?;
     let (mut sections, mut missed) = (Vec::new(), 0);
     let wanted = |entry: &&Entry| args.only.as_ref().is_none_or(|only| only == entry.service);
     for entry in ENTRIES.iter().filter(wanted) {
         let conditions = report::conditions(&plan).await?;
-        let measured = measure(entry, &plan, &workspace.target).await;
+        let stand = || Stand::new(entry, &plan, &workspace.target, &name_server);
+        let measured = measure(entry, stand).await;
         let rows = measured.with_context(|| format!("cannot measure {}", entry.name))?;
         let section = report::section(entry.name, &rows, &conditions);
         print!("{section}");
@@ -137,10 +143,10 @@ async fn output(mut command: Command) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-async fn measure(entry: &Entry, plan: &Plan, cargo_target: &Path) -> Result<Vec<Row>> {
-    let mut rows = measure_requests(&Stand::new(entry, plan, cargo_target)?).await?;
+async fn measure<'a>(entry: &Entry, new_stand: impl Fn() -> Result<Stand<'a>>) -> Result<Vec<Row>> {
+    let mut rows = measure_requests(&new_stand()?).await?;
     for load in entry.loads {
-        rows.extend(load.measure(&Stand::new(entry, plan, cargo_target)?).await?);
+        rows.extend(load.measure(&new_stand()?).await?);
     }
     Ok(rows)
 }

@@ -1,4 +1,5 @@
-//! A small authoritative server for machines without a network: it knows `example.com` and nothing else.
+//! A small authoritative server, for machines without a network and for the benchmark: it knows `example.com` and
+//! what is numbered below it, and nothing else.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -46,16 +47,24 @@ impl NameServer {
         if looked_up.is_ok_and(|addresses| addresses.is_ok()) {
             return Ok(None);
         }
+        Self::start(0).await.map(Some)
+    }
+
+    /// Starts one on a free port of the loopback that also knows as many names as that: `0.example.com` and so on.
+    ///
+    /// # Errors
+    /// When no port can be had.
+    pub(crate) async fn start(numbered: usize) -> anyhow::Result<Self> {
         let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = udp.local_addr()?;
-        let mut server = Server::new(catalog()?);
+        let mut server = Server::new(catalog(numbered)?);
         server.register_socket(udp);
         server.register_listener(
             TcpListener::bind(address).await?,
             PATIENCE,
             usize::from(u16::MAX),
         );
-        Ok(Some(Self { address: address.to_string(), _server: server }))
+        Ok(Self { address: address.to_string(), _server: server })
     }
 
     /// Where it is, as `DNS_SERVERS` names it.
@@ -65,7 +74,7 @@ impl NameServer {
 }
 
 /// The one zone: of the root, so that all other names do not exist.
-fn catalog() -> anyhow::Result<Catalog> {
+fn catalog(numbered: usize) -> anyhow::Result<Catalog> {
     let root = Name::root();
     let mut zone: InMemoryZoneHandler =
         InMemoryZoneHandler::empty(root.clone(), ZoneType::Primary, AxfrPolicy::Deny);
@@ -75,6 +84,10 @@ fn catalog() -> anyhow::Result<Catalog> {
     zone.upsert_mut(Record::from_rdata(root.clone(), TTL, RData::SOA(soa)), SERIAL);
     zone.upsert_mut(Record::from_rdata(name.clone(), TTL, RData::A(A(ADDRESS))), SERIAL);
     zone.upsert_mut(Record::from_rdata(alias, TTL, RData::CNAME(CNAME(name))), SERIAL);
+    for number in 0..numbered {
+        let name = Name::from_ascii(format!("{number}.{NAME}."))?;
+        zone.upsert_mut(Record::from_rdata(name, TTL, RData::A(A(ADDRESS))), SERIAL);
+    }
     let mut catalog = Catalog::new();
     catalog.upsert(LowerName::from(root), vec![Arc::new(zone) as Arc<dyn ZoneHandler>]);
     Ok(catalog)

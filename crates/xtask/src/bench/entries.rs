@@ -15,12 +15,15 @@ use std::{net::SocketAddr, time::Duration};
 use anyhow::Result;
 
 use super::{
-    held_files::HeldFiles, in_flight::InFlight, report::Row, rows::Rows, server::Stand,
-    streaming::Streaming, writes::Writes,
+    held_files::HeldFiles, in_flight::InFlight, names::Names, report::Row, rows::Rows,
+    server::Stand, streaming::Streaming, writes::Writes,
 };
 
 /// A variable and its value.
 pub(super) type Variable = (&'static str, &'static str);
+
+/// A variable's value that stands for the address of the benchmark's own name server.
+pub(super) const NAME_SERVER: &str = "<name server>";
 
 /// A service: how it is started for the measurement, and what is measured.
 pub(super) struct Entry {
@@ -102,6 +105,7 @@ impl Request {
 pub(super) enum Load {
     InFlight(InFlight),
     HeldFiles(HeldFiles),
+    Names(Names),
     Rows(Rows),
     Streaming(Streaming),
     Writes(Writes),
@@ -116,6 +120,7 @@ impl Load {
         match self {
             Self::InFlight(load) => load.measure(stand).await,
             Self::HeldFiles(load) => load.measure(stand).await,
+            Self::Names(load) => load.measure(stand).await,
             Self::Rows(load) => load.measure(stand).await,
             Self::Streaming(load) => load.measure(stand).await,
             Self::Writes(load) => load.measure(stand).await,
@@ -305,17 +310,45 @@ pub(super) const ENTRIES: &[Entry] = &[
     Entry {
         name: "stakefish",
         service: "stakefish",
-        env: &[],
+        env: &[("DNS_SERVERS", NAME_SERVER), ("LOOKUP_RATE_LIMIT", "none")],
         admin_port: false,
         first: &[],
-        requests: &[Request {
-            target: "/tools/validate",
-            headers: &["Content-Type: application/json"],
-            body: Some(r#"{"ip":"192.168.5.4"}"#),
-            cpu_ratio: Some(1.8),
-            ..PLAIN
-        }],
+        requests: &[
+            PLAIN,
+            Request {
+                target: "/tools/validate",
+                headers: &["Content-Type: application/json"],
+                body: Some(r#"{"ip":"192.168.5.4"}"#),
+                cpu_ratio: Some(1.8),
+                ..PLAIN
+            },
+        ],
         loads: &[
+            Load::Writes(Writes {
+                request: Request {
+                    headers: &["Content-Type: application/json"],
+                    body: Some(r#"{"domain":"example.com"}"#),
+                    ..Request::get("/tools/lookup")
+                },
+                variable: "DATABASE_URL",
+                statements: &[
+                    "INSERT INTO queries (domain, client_ip, created_at) \
+                     VALUES ('example.com', '127.0.0.1', '2026-01-01T00:00:00.000Z')",
+                    "INSERT INTO addresses VALUES ('93.184.216.34') ON CONFLICT DO NOTHING",
+                    "INSERT INTO query_addresses VALUES (lastval(), '93.184.216.34')",
+                    "INSERT INTO domain_deltas (domain, queries, addresses) \
+                     VALUES ('example.com', 1, 1)",
+                ],
+                requests_a_commit: 16.0,
+                cpu_us: None,
+                commit_ratio: None,
+                pgbench_ratio: Some(0.6),
+            }),
+            Load::Names(Names {
+                target: "/v1/tools/lookup?domain=",
+                variable: "DATABASE_URL",
+                rate_ratio: 0.8,
+            }),
             Load::Rows(Rows {
                 request: Request { target: "/history", ..PLAIN },
                 variable: "DATABASE_URL",

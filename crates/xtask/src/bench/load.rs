@@ -32,6 +32,22 @@ pub(super) async fn closed(
     connections: u16,
     time: Duration,
 ) -> Result<Closed> {
+    let lua = request.body.map(|body| format!("wrk.method = 'POST'\nwrk.body = [==[{body}]==]\n"));
+    scripted(server, request, lua, script, connections, time).await
+}
+
+/// As [`closed`], with what wrk is to send in Lua, if it is more than the request's target and headers.
+///
+/// # Errors
+/// As for [`closed`].
+pub(super) async fn scripted(
+    server: &Server,
+    request: &Request,
+    lua: Option<String>,
+    script: &Path,
+    connections: u16,
+    time: Duration,
+) -> Result<Closed> {
     // One core is left to the server, which has one worker.
     let threads = available_parallelism()?.get().saturating_sub(1).clamp(1, 4);
     let mut command = Command::new("wrk");
@@ -40,8 +56,8 @@ pub(super) async fn closed(
         .arg(format!("--connections={connections}"))
         .arg(format!("--duration={}s", time.as_secs()))
         .args(request.headers().flat_map(|header| ["--header", header]));
-    if let Some(body) = request.body {
-        std::fs::write(script, format!("wrk.method = 'POST'\nwrk.body = [==[{body}]==]\n"))?;
+    if let Some(lua) = lua {
+        std::fs::write(script, lua)?;
         command.arg("--script").arg(script);
     }
     command.arg(format!("http://{}{}", server.addr, request.target));

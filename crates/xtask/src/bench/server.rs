@@ -20,8 +20,9 @@ use tokio::{
 use super::{
     Plan,
     bare::Answer,
-    entries::{Entry, Request},
+    entries::{Entry, NAME_SERVER, Request},
 };
+use crate::dns::NameServer;
 
 /// A running server that is ready, killed when dropped.
 pub(super) struct Server {
@@ -203,6 +204,8 @@ async fn fetch(addr: SocketAddr, request: &Request) -> Result<Response> {
 pub(super) struct Stand<'a> {
     pub(super) entry: &'a Entry,
     pub(super) plan: &'a Plan,
+    /// What `NAME_SERVER` stands for.
+    name_server: &'a NameServer,
     /// The folder of the release binaries.
     release: PathBuf,
     /// The working directory of the servers, removed with this.
@@ -214,9 +217,15 @@ impl<'a> Stand<'a> {
     ///
     /// # Errors
     /// When it cannot be made.
-    pub(super) fn new(entry: &'a Entry, plan: &'a Plan, cargo_target: &Path) -> Result<Self> {
+    pub(super) fn new(
+        entry: &'a Entry,
+        plan: &'a Plan,
+        cargo_target: &Path,
+        name_server: &'a NameServer,
+    ) -> Result<Self> {
         let release = cargo_target.join("release");
-        Ok(Self { entry, plan, release, folder: tempfile::tempdir_in(cargo_target)? })
+        let folder = tempfile::tempdir_in(cargo_target)?;
+        Ok(Self { entry, plan, name_server, release, folder })
     }
 
     /// A path below the folder.
@@ -240,6 +249,8 @@ impl<'a> Stand<'a> {
     /// As for [`Server::start`].
     pub(super) async fn service(&self, env: &[(&str, &str)]) -> Result<Server> {
         let Entry { env: own, admin_port, .. } = self.entry;
+        let value = |value| if value == NAME_SERVER { self.name_server.address() } else { value };
+        let own = own.iter().map(|&(name, own)| (name, value(own)));
         Server::start(*admin_port, |port, admin_port_number| {
             let mut command = Command::new(self.binary());
             command
@@ -247,7 +258,7 @@ impl<'a> Stand<'a> {
                 .env_clear()
                 .envs([("HOST", "127.0.0.1"), ("WORKERS", "1"), ("LOG_FORMAT", "json")])
                 .env("PORT", port.to_string())
-                .envs(own.iter().chain(env).copied())
+                .envs(own.chain(env.iter().copied()))
                 .stdout(File::create(self.log())?);
             if *admin_port {
                 command.env("ADMIN_PORT", admin_port_number.to_string());
