@@ -70,8 +70,7 @@ impl Names {
     async fn load(&self, stand: &Stand<'_>, server: &Server, names: usize) -> Result<Closed> {
         let lua = format!(
             "local requests, last = {{}}, 0\n\
-             init = function(args)\n\
-             \x20 wrk.init(args)\n\
+             init = function()\n\
              \x20 for number = 0, {names} - 1 do\n\
              \x20   requests[number] = wrk.format('GET', '{}' .. number .. '.example.com')\n\
              \x20 end\n\
