@@ -101,7 +101,7 @@ impl<C: AsRef<Config>> Program<C> {
         let command = Arguments::<Own>::command()
             .name(self.service.name)
             .version(self.service.version)
-            .long_version(format!("{} ({})", self.service.version, Service::REVISION))
+            .long_version(format!("{} ({})", self.service.version, Service::revision()))
             .about(self.service.description)
             .after_help(
                 "Without a command it serves. Configured by environment variables: see `config`.",

@@ -46,7 +46,7 @@ impl Metrics {
         let build = Info::new(vec![
             ("service", service.name),
             ("version", service.version),
-            ("revision", Service::REVISION),
+            ("revision", Service::revision()),
         ]);
         // `Info` appends its suffix itself.
         registry.register("build", "What is running", build);

@@ -122,7 +122,7 @@ impl Kit {
             server.admin_address = admin_address.map(tracing::field::display),
             server.workers = config.workers.get(),
             build.version = self.service.version,
-            build.revision = Service::REVISION,
+            build.revision = Service::revision(),
             "Listening"
         );
         let parts = running::Parts {

@@ -1,5 +1,7 @@
 //! Who a service is.
 
+use std::sync::LazyLock;
+
 /// A service's identity, the same in its logs, metrics, documents and command line.
 #[derive(Clone, Copy, Debug)]
 pub struct Service {
@@ -16,11 +18,17 @@ pub struct Service {
 }
 
 impl Service {
-    /// The source revision the binary was built from; images set `REVISION` when they are built.
-    pub const REVISION: &'static str = match option_env!("REVISION") {
-        Some(revision) => revision,
-        None => "unknown",
-    };
+    /// The source revision: `REVISION` of the build, else of the environment, where images have it.
+    /// So a commit that changes no source changes no binary.
+    #[must_use]
+    pub fn revision() -> &'static str {
+        static REVISION: LazyLock<String> = LazyLock::new(|| {
+            #[expect(clippy::disallowed_methods, reason = "it is an identity, and no setting")]
+            let revision = || std::env::var("REVISION").ok();
+            option_env!("REVISION").map(str::to_owned).or_else(revision).unwrap_or("unknown".into())
+        });
+        &REVISION
+    }
 }
 
 /// A [`Service`] named after the calling package, with its version and description.
