@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Sourced by the image of PostgreSQL when its volume is empty: gives each service that needs one a
 # user and a database, both as its URL has them.
 for secret in randomize-database-url stakefish-database-url; do
