@@ -21,7 +21,11 @@ spec:
 {{- end }}
 {{- end }}
 
-{{/* For what owns a volume: there are never two of its pods, not even during an update. */}}
+{{/*
+For what owns a volume: there are never two of its pods, not even during an update. `Parallel`, which
+with one pod starts nothing side by side, replaces a pod that never got ready; the default waits for
+it for ever, so that no later version and no rollback would get through.
+*/}}
 {{- define "library.statefulset" -}}
 {{- if .claims -}}
 apiVersion: apps/v1
@@ -33,6 +37,7 @@ metadata:
 spec:
   replicas: 1
   revisionHistoryLimit: 5
+  podManagementPolicy: Parallel
   serviceName: {{ .name }}
   selector:
     matchLabels: {{- include "library.selectorLabels" . | nindent 6 }}
