@@ -7,8 +7,10 @@ pub(crate) mod bare;
 mod entries;
 mod held_files;
 mod in_flight;
+mod jobs;
 mod load;
 mod names;
+pub(crate) mod queue;
 mod report;
 mod rows;
 mod server;
@@ -48,8 +50,8 @@ pub(crate) struct Args {
     /// Short rounds: to see whether it works, not to quote from.
     #[arg(long)]
     quick: bool,
-    /// Measure this service alone.
-    #[arg(long, value_name = "SERVICE", value_parser = services())]
+    /// Measure this service alone, or what stands under this heading.
+    #[arg(long, value_name = "SERVICE", value_parser = names())]
     only: Option<String>,
     /// Leave docs/performance.md as it is.
     #[arg(long)]
@@ -89,8 +91,9 @@ const QUICK: Plan = Plan {
     held_files: 100_000,
 };
 
-fn services() -> PossibleValuesParser {
-    let mut names: Vec<_> = ENTRIES.iter().map(|entry| entry.service).collect();
+fn names() -> PossibleValuesParser {
+    let mut names: Vec<_> = ENTRIES.iter().flat_map(|entry| [entry.service, entry.name]).collect();
+    names.sort_unstable();
     names.dedup();
     PossibleValuesParser::new(names)
 }
@@ -111,11 +114,12 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     ensure!(build.status()?.success(), "the release build failed");
     let name_server = NameServer::start(names::NAMES).await?;
     let (mut sections, mut missed) = (Vec::new(), 0);
-    let wanted = |entry: &&Entry| args.only.as_ref().is_none_or(|only| only == entry.service);
+    let wanted = |entry: &&Entry| {
+        args.only.as_ref().is_none_or(|only| only == entry.service || only == entry.name)
+    };
     for entry in ENTRIES.iter().filter(wanted) {
         let conditions = report::conditions(&plan).await?;
-        let stand = || Stand::new(entry, &plan, &workspace.target, &name_server);
-        let measured = measure(entry, stand).await;
+        let measured = measure(entry, &plan, &workspace.target, &name_server).await;
         let rows = measured.with_context(|| format!("cannot measure {}", entry.name))?;
         let section = report::section(entry.name, &rows, &conditions);
         print!("{section}");
@@ -143,10 +147,16 @@ async fn output(mut command: Command) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-async fn measure<'a>(entry: &Entry, new_stand: impl Fn() -> Result<Stand<'a>>) -> Result<Vec<Row>> {
-    let mut rows = measure_requests(&new_stand()?).await?;
+async fn measure(
+    entry: &Entry,
+    plan: &Plan,
+    cargo_target: &Path,
+    name_server: &NameServer,
+) -> Result<Vec<Row>> {
+    let stand = async || Stand::new(entry, plan, cargo_target, name_server).await;
+    let mut rows = measure_requests(&stand().await?).await?;
     for load in entry.loads {
-        rows.extend(load.measure(&new_stand()?).await?);
+        rows.extend(load.measure(&stand().await?).await?);
     }
     Ok(rows)
 }

@@ -39,6 +39,9 @@ enum Command {
     /// The server that `bench` measures against.
     #[command(hide = true)]
     Bare(bench::bare::Args),
+    /// The server that `bench` measures a queue against.
+    #[command(hide = true)]
+    BareQueue(bench::queue::Args),
     /// The proxy that `bench` measures against.
     #[command(hide = true)]
     BareProxy(bench::streaming::Args),
@@ -60,6 +63,7 @@ async fn main() -> ExitCode {
         Command::Openapi(args) => checks::write_openapi(&args),
         Command::Charts(args) => charts::run(&args),
         Command::Bare(args) => bench::bare::run(args).await,
+        Command::BareQueue(args) => bench::queue::run(args).await,
         Command::BareProxy(args) => bench::streaming::run(args).await,
         Command::Supervised(args) => process::supervised(&args),
     };

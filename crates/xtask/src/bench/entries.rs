@@ -1,9 +1,8 @@
 //! What is measured. A service is added as an [`Entry`] of [`ENTRIES`].
 //!
 //! An entry names the service and its variables, then
-//! - `requests`: each loads the service and a bare server that sends the same bytes. One with a `body`
-//!   is a POST; what an answer depends on has to be the same each time, or the bare server cannot send
-//!   it.
+//! - `requests`: each loads the service and a bare server that sends the same bytes. What an answer
+//!   depends on has to be the same each time, or the bare server cannot send it.
 //! - `loads`: what else the service has to stand, each with a process of its own, and no bare server
 //!   beside it but a proxy. A new kind is a variant of [`Load`] with a module of its own.
 //!
@@ -15,8 +14,16 @@ use std::{net::SocketAddr, time::Duration};
 use anyhow::Result;
 
 use super::{
-    held_files::HeldFiles, in_flight::InFlight, names::Names, report::Row, rows::Rows,
-    server::Stand, streaming::Streaming, writes::Writes,
+    held_files::HeldFiles,
+    in_flight::InFlight,
+    jobs::{Jobs, Within},
+    names::Names,
+    queue::Queue,
+    report::Row,
+    rows::Rows,
+    server::Stand,
+    streaming::Streaming,
+    writes::Writes,
 };
 
 /// A variable and its value.
@@ -35,6 +42,8 @@ pub(super) struct Entry {
     pub(super) env: &'static [Variable],
     /// Whether it gets an `ADMIN_PORT`, where `/readyz` and `/metrics` are then asked.
     pub(super) admin_port: bool,
+    /// Whether it gets a Redis and a MongoDB of its own, which `REDIS_URL` and `MONGO_URL` name.
+    pub(super) has_stores: bool,
     /// Asked once before the requests, which may need what these leave behind.
     pub(super) first: &'static [Request],
     pub(super) requests: &'static [Request],
@@ -58,9 +67,10 @@ pub(super) struct Limits {
 pub(super) struct Request {
     /// Path and query.
     pub(super) target: &'static str,
+    pub(super) method: &'static str,
     /// Headers beside those that every request of the benchmark carries, `Name: value`.
     pub(super) headers: &'static [&'static str],
-    /// The body of a POST request; none makes it a GET.
+    /// Its body, if it has one.
     pub(super) body: Option<&'static str>,
     /// Whether the access log has a line for it at level `info`.
     pub(super) logged: bool,
@@ -71,11 +81,7 @@ pub(super) struct Request {
 impl Request {
     /// A GET request without a body, headers of its own, a log line or a target.
     pub(super) const fn get(target: &'static str) -> Self {
-        Self { target, headers: &[], body: None, logged: false, cpu_ratio: None }
-    }
-
-    pub(super) fn method(&self) -> &'static str {
-        if self.body.is_some() { "POST" } else { "GET" }
+        Self { target, method: "GET", headers: &[], body: None, logged: false, cpu_ratio: None }
     }
 
     pub(super) fn path(&self) -> &'static str {
@@ -91,7 +97,7 @@ impl Request {
     /// The request as HTTP/1.1 has it, with `Connection: <connection>`.
     pub(super) fn to_http(&self, host: SocketAddr, connection: &str) -> String {
         let mut head = vec![
-            format!("{} {} HTTP/1.1", self.method(), self.target),
+            format!("{} {} HTTP/1.1", self.method, self.target),
             format!("Host: {host}"),
             format!("Connection: {connection}"),
         ];
@@ -105,7 +111,9 @@ impl Request {
 pub(super) enum Load {
     InFlight(InFlight),
     HeldFiles(HeldFiles),
+    Jobs(Jobs),
     Names(Names),
+    Queue(Queue),
     Rows(Rows),
     Streaming(Streaming),
     Writes(Writes),
@@ -121,6 +129,8 @@ impl Load {
             Self::InFlight(load) => load.measure(stand).await,
             Self::HeldFiles(load) => load.measure(stand).await,
             Self::Names(load) => load.measure(stand).await,
+            Self::Jobs(load) => load.measure(stand).await,
+            Self::Queue(load) => load.measure(stand).await,
             Self::Rows(load) => load.measure(stand).await,
             Self::Streaming(load) => load.measure(stand).await,
             Self::Writes(load) => load.measure(stand).await,
@@ -136,14 +146,28 @@ const LIMITS: Limits =
 const LIMITS_WITH_DATABASE: Limits =
     Limits { binary_mib: 25.0, ready_ms: 100.0, idle_mib: 20.0, settled_ratio: 2.0 };
 
+/// Of a service that brings clients of Redis and MongoDB, too.
+const MULTIVAC_LIMITS: Limits = Limits { binary_mib: 30.0, ..LIMITS_WITH_DATABASE };
+
 /// A plain endpoint: what the kit costs is nearly all of what it costs.
 const PLAIN: Request = Request { logged: true, cpu_ratio: Some(1.5), ..Request::get("/") };
 
 const CREATE_WORD: Request = Request {
+    method: "POST",
     headers: &["Content-Type: application/json"],
     body: Some(r#"{"word":"string"}"#),
     ..Request::get("/api/randomizes")
 };
+
+const FEED: Request = Request {
+    method: "POST",
+    headers: &["Content-Type: application/x-www-form-urlencoded"],
+    body: Some("data=What+is+the+last+question"),
+    ..Request::get("/multivac/data")
+};
+
+/// How soon, and which share of the jobs, is stored.
+const WITHIN: Within = Within { seconds: "0.05", share: 0.99 };
 
 /// The order is that of the sections in `docs/performance.md`.
 pub(super) const ENTRIES: &[Entry] = &[
@@ -152,6 +176,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         service: "backend-api",
         env: &[("EXTERNAL_INTEGRATION_KEY", "benchmark")],
         admin_port: false,
+        has_stores: false,
         first: &[],
         requests: &[
             Request { target: "/health_check", ..PLAIN },
@@ -179,6 +204,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         service: "data-api",
         env: &[("LOG_FILES_DIR", "logs")],
         admin_port: false,
+        has_stores: false,
         first: &[],
         requests: &[Request { target: "/health_check", ..PLAIN }],
         loads: &[
@@ -205,15 +231,12 @@ pub(super) const ENTRIES: &[Entry] = &[
         service: "multivac",
         env: &[],
         admin_port: false,
+        has_stores: false,
         first: &[],
         requests: &[Request { target: "/", cpu_ratio: None, ..PLAIN }],
         loads: &[
             Load::Writes(Writes {
-                request: Request {
-                    headers: &["Content-Type: application/x-www-form-urlencoded"],
-                    body: Some("data=What+is+the+last+question"),
-                    ..Request::get("/multivac/data")
-                },
+                request: FEED,
                 variable: "MULTIVAC_DB",
                 statements: &[],
                 requests_a_commit: 16.0,
@@ -221,23 +244,49 @@ pub(super) const ENTRIES: &[Entry] = &[
                 commit_ratio: None,
                 pgbench_ratio: None,
             }),
+            Load::Jobs(Jobs {
+                request: FEED,
+                rate: Some(5000.0),
+                bare_ratio: None,
+                within: WITHIN,
+            }),
             Load::Rows(Rows {
                 request: Request { target: "/multivac", ..PLAIN },
                 variable: "MULTIVAC_DB",
-                fill: "WITH RECURSIVE counted(n) AS \
-                       (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < $1) \
-                       INSERT INTO entropy (seq, data, created) \
-                       SELECT n, 'datum', 1767225600000 FROM counted",
+                few: 10,
+                fill: FILL_ENTROPY,
+                cpu_ratio: 1.2,
+            }),
+            Load::Rows(Rows {
+                request: Request { target: "/multivac/zzz", method: "DELETE", ..PLAIN },
+                variable: "MULTIVAC_DB",
+                few: 10,
+                fill: FILL_ENTROPY,
                 cpu_ratio: 1.2,
             }),
         ],
-        limits: Limits { binary_mib: 30.0, ..LIMITS_WITH_DATABASE },
+        limits: MULTIVAC_LIMITS,
+    },
+    Entry {
+        name: "multivac with Redis and MongoDB",
+        service: "multivac",
+        env: &[],
+        admin_port: false,
+        has_stores: true,
+        first: &[],
+        requests: &[Request { target: "/", cpu_ratio: None, ..PLAIN }],
+        loads: &[
+            Load::Queue(Queue { request: FEED, rate_ratio: 0.7 }),
+            Load::Jobs(Jobs { request: FEED, rate: None, bare_ratio: Some(0.5), within: WITHIN }),
+        ],
+        limits: MULTIVAC_LIMITS,
     },
     Entry {
         name: "randomize",
         service: "randomize",
         env: &[],
         admin_port: false,
+        has_stores: false,
         first: &[CREATE_WORD],
         requests: &[Request {
             // Its log lines have the word's number where the route has a parameter.
@@ -265,6 +314,7 @@ pub(super) const ENTRIES: &[Entry] = &[
             Load::Rows(Rows {
                 request: Request { target: "/api/histories", ..PLAIN },
                 variable: "DATABASE_URL",
+                few: 100,
                 fill: "WITH RECURSIVE counted(n) AS \
                        (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < $1) \
                        INSERT INTO histories (created, method, route, data, status) \
@@ -280,6 +330,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         service: "sre-kata",
         env: &[],
         admin_port: false,
+        has_stores: false,
         first: &[],
         requests: &[
             Request { target: "/query?param=acx333x", ..PLAIN },
@@ -298,6 +349,7 @@ pub(super) const ENTRIES: &[Entry] = &[
             ("TRUSTED_PROXIES", "127.0.0.0/8"),
         ],
         admin_port: true,
+        has_stores: false,
         first: &[],
         requests: &[Request {
             target: "/query?param=acx333x",
@@ -312,11 +364,13 @@ pub(super) const ENTRIES: &[Entry] = &[
         service: "stakefish",
         env: &[("DNS_SERVERS", NAME_SERVER), ("LOOKUP_RATE_LIMIT", "none")],
         admin_port: false,
+        has_stores: false,
         first: &[],
         requests: &[
             PLAIN,
             Request {
                 target: "/tools/validate",
+                method: "POST",
                 headers: &["Content-Type: application/json"],
                 body: Some(r#"{"ip":"192.168.5.4"}"#),
                 cpu_ratio: Some(1.8),
@@ -326,6 +380,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         loads: &[
             Load::Writes(Writes {
                 request: Request {
+                    method: "POST",
                     headers: &["Content-Type: application/json"],
                     body: Some(r#"{"domain":"example.com"}"#),
                     ..Request::get("/tools/lookup")
@@ -352,12 +407,14 @@ pub(super) const ENTRIES: &[Entry] = &[
             Load::Rows(Rows {
                 request: Request { target: "/history", ..PLAIN },
                 variable: "DATABASE_URL",
+                few: 100,
                 fill: FILL_QUERIES,
                 cpu_ratio: 1.2,
             }),
             Load::Rows(Rows {
                 request: Request { target: "/metrics", ..Request::get("/metrics") },
                 variable: "DATABASE_URL",
+                few: 100,
                 fill: FILL_QUERIES,
                 cpu_ratio: 1.2,
             }),
@@ -365,6 +422,14 @@ pub(super) const ENTRIES: &[Entry] = &[
         limits: LIMITS_WITH_DATABASE,
     },
 ];
+
+/// Stored data, of which there are always as many: where one is deleted, another comes last.
+const FILL_ENTROPY: &str = "WITH RECURSIVE counted(n) AS \
+     (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < $1) \
+     INSERT INTO entropy (seq, data, created) SELECT n, 'datum', 1767225600000 FROM counted; \
+     CREATE TRIGGER refill AFTER DELETE ON entropy BEGIN \
+     INSERT INTO entropy (seq, data, created) \
+     SELECT max(seq) + 1, OLD.data, OLD.created FROM entropy; END";
 
 /// Saved lookups of 100 names with an address each, and their counts.
 const FILL_QUERIES: &str = "WITH RECURSIVE counted(n) AS \

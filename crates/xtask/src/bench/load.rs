@@ -20,8 +20,8 @@ pub(super) struct Closed {
     pub(super) rate: f64,
 }
 
-/// Loads with wrk: each connection sends its next request when it has the answer to the last. A request
-/// with a body takes a script, which is written to `script`.
+/// Loads with wrk: each connection sends its next request when it has the answer to the last. What is
+/// no GET takes a script, which is written to `script`.
 ///
 /// # Errors
 /// When an answer is missing or its status is 400 or above.
@@ -32,7 +32,10 @@ pub(super) async fn closed(
     connections: u16,
     time: Duration,
 ) -> Result<Closed> {
-    let lua = request.body.map(|body| format!("wrk.method = 'POST'\nwrk.body = [==[{body}]==]\n"));
+    let lua = (request.method != "GET").then(|| {
+        let body = request.body.map(|body| format!("wrk.body = [==[{body}]==]\n"));
+        format!("wrk.method = '{}'\n{}", request.method, body.unwrap_or_default())
+    });
     scripted(server, request, lua, script, connections, time).await
 }
 
@@ -115,7 +118,8 @@ pub(super) async fn at_rate(
         .args(["--no-tui", "--output-format=json", "--disable-compression"])
         .args(["--latency-correction", "--wait-ongoing-requests-after-deadline"])
         .args(request.headers().flat_map(|header| ["-H", header]))
-        .args(request.body.iter().flat_map(|body| ["-m", "POST", "-d", body]))
+        .args(["-m", request.method])
+        .args(request.body.iter().flat_map(|body| ["-d", body]))
         .args([format!("-q{rate}"), format!("-c{CONNECTIONS}"), format!("-z{}s", time.as_secs())])
         .arg(format!("http://{}{}", server.addr, request.target));
     let text = output(command).await.context("oha comes with `cargo install --locked oha`")?;

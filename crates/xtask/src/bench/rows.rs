@@ -12,14 +12,13 @@ use super::{
     server::{Server, Stand},
 };
 
-/// How many rows are few.
-const FEW: u64 = 100;
-
 /// A table with very many rows.
 pub(super) struct Rows {
     pub(super) request: Request,
     /// The variable that names the database.
     pub(super) variable: &'static str,
+    /// How many rows are few.
+    pub(super) few: u64,
     /// A statement for SQLite that makes as many rows as its parameter says.
     pub(super) fill: &'static str,
     /// Most CPU time a request, as a multiple of that with few rows.
@@ -31,8 +30,10 @@ impl Rows {
     /// When an answer is no 2xx.
     pub(super) async fn measure(&self, stand: &Stand<'_>) -> Result<Vec<Row>> {
         let many = stand.plan.held_files;
-        let servers =
-            [self.server(stand, many, "many.db").await?, self.server(stand, FEW, "few.db").await?];
+        let servers = [
+            self.server(stand, many, "many.db").await?,
+            self.server(stand, self.few, "few.db").await?,
+        ];
         let script = stand.path("request.lua");
         let mut ratio = Samples::default();
         let mut cpu_us = [Samples::default(), Samples::default()];
@@ -65,7 +66,7 @@ impl Rows {
         let row = |figure: &str| Row::new(self.request.target, &format!("{many} rows: {figure}"));
         let [many_us, few_us] = cpu_us.map(|samples| samples.median());
         Ok(vec![
-            row(&format!("CPU a request, beside {FEW} rows"))
+            row(&format!("CPU a request, beside {} rows", self.few))
                 .service(format!("{many_us:.2} µs"))
                 .bare(format!("{few_us:.2} µs")),
             row("ratio")

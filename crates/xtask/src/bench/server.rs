@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+use test_support::{Durability, MongoDb, Redis};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -165,7 +166,7 @@ impl Response {
     /// What the bare server has to send so that its response equals this one.
     pub(super) fn to_answer(&self, request: &Request) -> Result<Answer> {
         Ok(Answer {
-            method: request.method().to_owned(),
+            method: request.method.to_owned(),
             path: request.path().to_owned(),
             status: self.status().context("a response without status")?,
             headers: self.headers(),
@@ -210,22 +211,44 @@ pub(super) struct Stand<'a> {
     release: PathBuf,
     /// The working directory of the servers, removed with this.
     folder: TempDir,
+    stores: Option<Stores>,
+}
+
+/// Servers that keep what they have confirmed.
+pub(super) struct Stores {
+    pub(super) redis: Redis,
+    pub(super) mongo: MongoDb,
+}
+
+impl Stores {
+    async fn start() -> Result<Self> {
+        let redis = Redis::start_own(Durability::Durable).await;
+        Ok(Self {
+            redis: redis.context("Redis comes with `apt install redis-server`")?,
+            mongo: MongoDb::start_own().await.context("`make test-servers` makes a stand-in")?,
+        })
+    }
 }
 
 impl<'a> Stand<'a> {
-    /// A new folder on the disk that `cargo_target` is on.
+    /// A new folder on the disk that `cargo_target` is on, and the stores that the entry asks for.
     ///
     /// # Errors
-    /// When it cannot be made.
-    pub(super) fn new(
+    /// When they cannot be made.
+    pub(super) async fn new(
         entry: &'a Entry,
         plan: &'a Plan,
         cargo_target: &Path,
         name_server: &'a NameServer,
     ) -> Result<Self> {
-        let release = cargo_target.join("release");
-        let folder = tempfile::tempdir_in(cargo_target)?;
-        Ok(Self { entry, plan, name_server, release, folder })
+        let stores = if entry.has_stores { Some(Stores::start().await?) } else { None };
+        let (release, folder) = (cargo_target.join("release"), tempfile::tempdir_in(cargo_target)?);
+        Ok(Self { entry, plan, name_server, release, folder, stores })
+    }
+
+    /// Its stores, if the entry asks for some.
+    pub(super) fn stores(&self) -> Option<&Stores> {
+        self.stores.as_ref()
     }
 
     /// A path below the folder.
@@ -248,18 +271,35 @@ impl<'a> Stand<'a> {
     /// # Errors
     /// As for [`Server::start`].
     pub(super) async fn service(&self, env: &[(&str, &str)]) -> Result<Server> {
+        self.start(&[], env, &self.log()).await
+    }
+
+    /// Starts another command of the service's binary that serves its probes.
+    ///
+    /// # Errors
+    /// As for [`Server::start`].
+    pub(super) async fn service_as(&self, command: &str) -> Result<Server> {
+        self.start(&[command], &[], &self.path(&format!("{command}.log"))).await
+    }
+
+    async fn start(&self, args: &[&str], env: &[(&str, &str)], log: &Path) -> Result<Server> {
         let Entry { env: own, admin_port, .. } = self.entry;
         let value = |value| if value == NAME_SERVER { self.name_server.address() } else { value };
         let own = own.iter().map(|&(name, own)| (name, value(own)));
+        let stores = self.stores.iter().flat_map(|Stores { redis, mongo }| {
+            [("REDIS_URL", redis.url()), ("MONGO_URL", mongo.url())]
+        });
         Server::start(*admin_port, |port, admin_port_number| {
             let mut command = Command::new(self.binary());
             command
+                .args(args)
                 .current_dir(&self.folder)
                 .env_clear()
                 .envs([("HOST", "127.0.0.1"), ("WORKERS", "1"), ("LOG_FORMAT", "json")])
                 .env("PORT", port.to_string())
+                .envs(stores)
                 .envs(own.chain(env.iter().copied()))
-                .stdout(File::create(self.log())?);
+                .stdout(File::create(log)?);
             if *admin_port {
                 command.env("ADMIN_PORT", admin_port_number.to_string());
             }
