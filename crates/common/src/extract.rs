@@ -2,10 +2,8 @@
 
 mod bearer;
 mod body;
-mod page;
 mod query;
 
 pub use bearer::bearer_token;
 pub use body::{Body, BodyLimits, Json, MediaType};
-pub use page::Page;
 pub use query::Query;

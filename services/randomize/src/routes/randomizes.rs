@@ -5,8 +5,8 @@ mod input;
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpResponse, get, post, web};
 use common::Problem;
-use common::extract::Page;
 use common::problem::ProblemDetails;
+use storage::Page;
 
 use input::{NewRandomize, NewWord};
 

@@ -2,9 +2,9 @@
 
 use actix_web::{HttpResponse, get, web};
 use common::Problem;
-use common::extract::Page;
 use common::problem::ProblemDetails;
 use serde::Serialize;
+use storage::Page;
 
 use super::tools::SavedQuery;
 use crate::lookup;

@@ -6,14 +6,13 @@ use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
 use actix_web::http::header::LINK;
 use actix_web::{FromRequest, HttpRequest, HttpResponse, HttpResponseBuilder};
+use common::Problem;
+use common::extract::Query;
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{RefOr, Required, Schema};
-
-use super::Query;
-use crate::Problem;
 
 /// The most that a page has.
 const MAX_LIMIT: u8 = 100;
@@ -23,7 +22,7 @@ const MAX_LIMIT: u8 = 100;
 ///
 /// ```
 /// # use actix_web::{HttpResponse, get};
-/// # use common::extract::Page;
+/// # use storage::Page;
 /// # async fn read(below: i64, rows: i64) -> Vec<i64> { Vec::new() }
 /// #[get("/numbers")]
 /// async fn get_numbers(page: Page<20>) -> HttpResponse {
