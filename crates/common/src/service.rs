@@ -24,8 +24,9 @@ impl Service {
     pub fn revision() -> &'static str {
         static REVISION: LazyLock<String> = LazyLock::new(|| {
             #[expect(clippy::disallowed_methods, reason = "it is an identity, and no setting")]
-            let revision = || std::env::var("REVISION").ok();
-            option_env!("REVISION").map(str::to_owned).or_else(revision).unwrap_or("unknown".into())
+            let of_image = || std::env::var("REVISION").ok();
+            let revision = option_env!("REVISION").map(str::to_owned).or_else(of_image);
+            revision.filter(|it| !it.is_empty()).unwrap_or_else(|| "unknown".to_owned())
         });
         &REVISION
     }
