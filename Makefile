@@ -367,6 +367,7 @@ test-servers:
 	has() { command -v "$$1" >/dev/null; }; missing=; \
 	{ has postgres && has psql; } || missing="$$missing postgresql"; \
 	has redis-server || has valkey-server || missing="$$missing redis-server"; \
+	has faketime || missing="$$missing faketime"; \
 	has mongod || has javac || missing="$$missing default-jdk-headless"; \
 	has mongod || has mvn || missing="$$missing maven"; \
 	python3 -c 'import ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \

@@ -16,6 +16,16 @@ pub fn skip(server: &str, reason: &str) {
     note(server, reason, folder.as_deref().map(Path::new), ci);
 }
 
+/// Notes that only a part of the tests with `server` is run, because the rest needs what a stand-in
+/// lacks. Unlike [`skip`] it is no failure with `CI=true`: where a server cannot be had, the stand-in is
+/// what the tests are meant to run with.
+///
+/// # Panics
+/// When the note cannot be written.
+pub fn lack(server: &str, reason: &str) {
+    note(server, reason, variable("TEST_SKIPS_DIR").as_deref().map(Path::new), false);
+}
+
 fn note(server: &str, reason: &str, folder: Option<&Path>, ci: bool) {
     assert!(!ci, "CI=true, and tests with {server} would be skipped: {reason}");
     // Unlike `eprintln`, this is not kept from the person who runs the tests.

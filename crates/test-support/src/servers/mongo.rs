@@ -10,7 +10,7 @@ use super::{
     Database, EXCHANGE, Launch, Server, blocking, find_program, unique_name, url_variable,
 };
 use crate::child::ChildProcess;
-use crate::{free_port, skip, variable};
+use crate::{free_port, lack, skip, variable};
 
 /// What the stand-in must have been built from: its script writes the same next to it.
 const STAND_IN_SOURCES: &str = concat!(
@@ -39,6 +39,26 @@ impl MongoDb {
             None => Self::start_own().await,
         };
         SHARED.get_or_init(start).await.as_ref()
+    }
+
+    /// The shared server if it is MongoDB's own, for what the stand-in cannot show. None, and a note by
+    /// [`lack`], where it is the stand-in.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub async fn genuine() -> Option<&'static Self> {
+        let mongo = Self::shared().await?;
+        let addr = mongo.server.addr();
+        let about = blocking(move || command(addr, &rawdoc! { "buildInfo": 1, "$db": "admin" }));
+        let about = about.await.expect("MongoDB tells what it is");
+        if about.get_array("storageEngines").is_err() {
+            lack(
+                "mongodb-itself",
+                "the stand-in has no profiler and no expiry; set TEST_MONGO_URL",
+            );
+            return None;
+        }
+        Some(mongo)
     }
 
     /// A server for one test alone, which may kill, freeze and restart it; always a child. What it
@@ -224,6 +244,14 @@ mod tests {
         assert_eq!(count(addr, "kept"), 600);
         let refused = insert(addr, "kept", 599);
         assert!(refused.get_array("writeErrors").is_ok(), "{refused:?}");
+    }
+
+    #[tokio::test]
+    async fn the_stand_in_is_not_taken_for_mongodb_itself() {
+        let is_genuine = MongoDb::genuine().await.is_some();
+        let has_one =
+            variable("TEST_MONGO_URL").is_some() || find_program(&["mongod"], &[]).is_some();
+        assert_eq!(is_genuine, has_one);
     }
 
     #[tokio::test]

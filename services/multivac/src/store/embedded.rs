@@ -82,9 +82,10 @@ impl Embedded {
         if timeout(LOOK, self.wake.notified()).await.is_ok() {
             return Ok(true);
         }
-        let is_due = "SELECT EXISTS (SELECT 1 FROM jobs WHERE due <= ?)";
+        let is_due = "SELECT EXISTS (SELECT 1 FROM jobs WHERE due <= ?1 OR due > ?1 + ?2)";
+        let longest = self.limits.longest_back_off;
         self.read(async |connection| {
-            sqlx::query_scalar(is_due).bind(now()).fetch_one(connection).await
+            sqlx::query_scalar(is_due).bind(now()).bind(longest).fetch_one(connection).await
         })
         .await
     }

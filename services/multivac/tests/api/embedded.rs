@@ -9,7 +9,7 @@ use test_support::{Volume, wait_until};
 
 use crate::{INSUFFICIENT, PATIENCE, Stores};
 
-async fn open(stores: &Stores) -> SqliteConnection {
+pub(crate) async fn open(stores: &Stores) -> SqliteConnection {
     let url = stores.variables()[0].1;
     SqliteConnection::connect_with(&url.parse::<SqliteConnectOptions>().unwrap()).await.unwrap()
 }

@@ -4,29 +4,29 @@ use mongodb::bson::{Document, doc};
 use redis::AsyncCommands as _;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use test_support::{Durability, Mode, MongoDb, Proxy, Redis, wait_until};
+use test_support::{Binary, Durability, Mode, MongoDb, Proxy, Redis, Signal, wait_until};
 
-use crate::{INSUFFICIENT, Multivac, PATIENCE, Stores};
+use crate::{INSUFFICIENT, Multivac, PATIENCE, PROGRAM, Stores};
 
 /// Servers that the test may do anything to, and the variables that lead to them.
-struct Servers {
-    redis: Redis,
-    mongo: MongoDb,
+pub(crate) struct Servers {
+    pub(crate) redis: Redis,
+    pub(crate) mongo: MongoDb,
 }
 
 impl Servers {
-    async fn start() -> Option<Self> {
+    pub(crate) async fn start() -> Option<Self> {
         Some(Self {
             redis: Redis::start_own(Durability::Durable).await?,
             mongo: MongoDb::start_own().await?,
         })
     }
 
-    fn stores(&self) -> Stores {
+    pub(crate) fn stores(&self) -> Stores {
         Stores::Own { redis: self.redis.url().to_owned(), mongo: self.mongo.url().to_owned() }
     }
 
-    async fn redis(&self) -> redis::aio::MultiplexedConnection {
+    pub(crate) async fn redis(&self) -> redis::aio::MultiplexedConnection {
         let client = redis::Client::open(self.redis.url()).unwrap();
         client.get_multiplexed_async_connection().await.unwrap()
     }
@@ -43,6 +43,13 @@ impl Servers {
         let client = mongodb::Client::with_uri_str(self.mongo.url()).await.unwrap();
         client.database("multivac").collection("entropy")
     }
+}
+
+/// The entries that workers hold, and how often each was handed out.
+pub(crate) async fn pending(redis: &mut redis::aio::MultiplexedConnection) -> Vec<(String, usize)> {
+    let pending: redis::streams::StreamPendingCountReply =
+        redis.xpending_count("{multivac}:jobs", "workers", "-", "+", 10).await.unwrap();
+    pending.ids.into_iter().map(|entry| (entry.id, entry.times_delivered)).collect()
 }
 
 async fn expect_missing(multivac: &Multivac, check: &str) {
@@ -258,9 +265,7 @@ async fn a_worker_that_returns_late_neither_repeats_nor_brings_back() {
     let job = multivac.add("once").await;
     let mut redis = servers.redis().await;
     wait_until("the late worker has it", PATIENCE, async || {
-        let pending: redis::streams::StreamPendingCountReply =
-            redis.xpending_count("{multivac}:jobs", "workers", "-", "+", 10).await.unwrap();
-        pending.ids.iter().any(|entry| job.ends_with(&entry.id))
+        pending(&mut redis).await.iter().any(|(id, _)| job.ends_with(id))
     })
     .await;
 
@@ -274,6 +279,77 @@ async fn a_worker_that_returns_late_neither_repeats_nor_brings_back() {
     wait_until("the late worker has come again", PATIENCE, repeated).await;
     assert_eq!(multivac.answer().await, INSUFFICIENT);
     assert_eq!(multivac.job(&job).await["status"], "deleted");
+}
+
+#[tokio::test]
+async fn a_worker_that_was_stopped_finds_its_job_taken_over_and_goes_on() {
+    let Some(servers) = Servers::start().await else { return };
+    let own = [("HOST", "127.0.0.1"), ("PORT", "0"), ("WORKERS", "1"), ("JOB_CLAIM_AFTER", "1s")];
+    let multivac = servers.stores().start_without_worker(&own[3..]).await;
+    let proxy = Proxy::start(servers.mongo.server.addr());
+    let slow = Stores::Own {
+        redis: servers.redis.url().to_owned(),
+        mongo: proxy.url(servers.mongo.url()),
+    };
+    let stopped = Binary::start(PROGRAM, &["worker"], &[&slow.variables(), &own[..]].concat());
+    let metrics = format!("http://{}/metrics", stopped.addr().await);
+    multivac.store(&["before"]).await;
+    proxy.set(Mode::Stall).await;
+    let job = multivac.add("once").await;
+    let mut redis = servers.redis().await;
+    wait_until("it has the job", PATIENCE, async || {
+        pending(&mut redis).await.iter().any(|(id, _)| job.ends_with(id))
+    })
+    .await;
+    stopped.signal(Signal::STOP);
+
+    let other = servers.stores().start_worker(&own[3..]).await;
+    multivac.wait_for(&job, "stored").await;
+    for _ in 0..2 {
+        assert_eq!(multivac.delete().await, "Deleted!");
+    }
+    assert!(other.stop().await);
+    proxy.heal().await;
+    stopped.signal(Signal::CONT);
+
+    multivac.store(&["after"]).await;
+    assert_eq!(multivac.answer().await, "after", "the deleted datum stays deleted");
+    assert_eq!(multivac.job(&job).await["status"], "deleted");
+    assert_eq!(multivac.queue().await["stored"], 1);
+    let metrics = reqwest::get(metrics).await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("multivac_jobs_repeated_total 1\n"), "{metrics}");
+}
+
+#[tokio::test]
+async fn two_workers_with_one_name_share_the_jobs() {
+    let Some(stores) = Stores::distributed().await else { return };
+    let multivac = stores.start(&[]).await;
+    let other = stores.start_worker(&[]).await;
+    // Each has stored some; nothing tells them apart.
+    let workers = [multivac.worker.as_ref().unwrap(), &other];
+    let stored = async || {
+        let mut stored = Vec::new();
+        for worker in workers {
+            stored.push(worker.metric("multivac_jobs_stored_total").await.unwrap_or_default());
+        }
+        stored
+    };
+    let mut posted = 0_u32;
+    wait_until("each has stored some", PATIENCE, async || {
+        futures_util::future::join_all((0..50).map(|_| multivac.add("datum"))).await;
+        posted += 50;
+        stored().await.iter().all(|stored| *stored > 0.0)
+    })
+    .await;
+    wait_until("all are stored", PATIENCE, async || {
+        stored().await.iter().sum::<f64>() >= f64::from(posted)
+    })
+    .await;
+
+    assert_eq!(multivac.queue().await["stored"], posted);
+    for worker in workers {
+        assert_eq!(worker.metric("multivac_jobs_repeated_total").await, Some(0.0));
+    }
 }
 
 #[tokio::test]

@@ -2,12 +2,14 @@
 #![expect(clippy::unwrap_used, reason = "in a test, what cannot go on is a failure")]
 
 mod chaos;
+mod clocks;
 mod data;
 mod embedded;
 mod faults;
 mod home;
 mod input;
 mod jobs;
+mod mongod;
 mod process;
 
 use std::time::Duration;

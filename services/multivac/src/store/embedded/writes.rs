@@ -17,7 +17,8 @@ pub(super) struct Limits {
     pub(super) max_length: u64,
     pub(super) tombstone_ttl: i64,
     max_attempts: u32,
-    longest_back_off: i64,
+    /// What is due later than that was so by a clock that has been set back: it is due.
+    pub(super) longest_back_off: i64,
 }
 
 impl Limits {
@@ -170,13 +171,15 @@ async fn move_jobs(connection: &mut SqliteConnection, limits: &Limits) -> sqlx::
     ] {
         sqlx::query(forget).bind(now).execute(&mut *connection).await?;
     }
-    let due = "SELECT seq, created, attempts FROM jobs WHERE due <= ? ORDER BY seq LIMIT ?";
-    let due: Vec<(i64, i64, u32)> =
-        sqlx::query_as(due).bind(now).bind(BATCH).fetch_all(&mut *connection).await?;
+    let latest = now.saturating_add(limits.longest_back_off);
+    let due = "SELECT seq, created, attempts FROM jobs WHERE due <= ? OR due > ? \
+        ORDER BY seq LIMIT ?";
+    let due = sqlx::query_as(due).bind(now).bind(latest).bind(BATCH);
+    let due: Vec<(i64, i64, u32)> = due.fetch_all(&mut *connection).await?;
     let (Some((first, ..)), Some((last, ..))) = (due.first(), due.last()) else {
         return Ok(Moved::default());
     };
-    match store(connection, *first, *last, now).await {
+    match store(connection, *first, *last, (now, latest)).await {
         Ok(()) => {
             let stored = due.iter().map(|(_, created, _)| *created).collect();
             return Ok(Moved { stored, ..Moved::default() });
@@ -187,7 +190,7 @@ async fn move_jobs(connection: &mut SqliteConnection, limits: &Limits) -> sqlx::
     // One of them is refused: which?
     let mut moved = Moved::default();
     for (seq, created, attempts) in due {
-        match store(connection, seq, seq, now).await {
+        match store(connection, seq, seq, (now, latest)).await {
             Ok(()) => moved.stored.push(created),
             Err(error) if is_refusal(&error) => {
                 moved.refused += 1;
@@ -207,14 +210,15 @@ async fn store(
     connection: &mut SqliteConnection,
     first: i64,
     last: i64,
-    now: i64,
+    (now, latest): (i64, i64),
 ) -> sqlx::Result<()> {
     for step in [
-        "INSERT INTO entropy (seq, data, created) \
-            SELECT seq, data, created FROM jobs WHERE seq BETWEEN ? AND ? AND due <= ?",
-        "DELETE FROM jobs WHERE seq BETWEEN ? AND ? AND due <= ?",
+        "INSERT INTO entropy (seq, data, created) SELECT seq, data, created FROM jobs \
+            WHERE seq BETWEEN ? AND ? AND (due <= ? OR due > ?)",
+        "DELETE FROM jobs WHERE seq BETWEEN ? AND ? AND (due <= ? OR due > ?)",
     ] {
-        sqlx::query(step).bind(first).bind(last).bind(now).execute(&mut *connection).await?;
+        let step = sqlx::query(step).bind(first).bind(last).bind(now).bind(latest);
+        step.execute(&mut *connection).await?;
     }
     Ok(())
 }
