@@ -10,7 +10,7 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep};
 use utoipa::ToSchema;
 
-use super::input::{Authorized, DataForm, Datum, IdempotencyKey};
+use super::input::{Authorized, DataForm, DataParts, Datum, IdempotencyKey};
 use crate::error::Error;
 use crate::store::Store;
 
@@ -56,7 +56,7 @@ pub(crate) async fn get_oldest(store: web::Data<dyn Store>) -> Result<String, Pr
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters, chosen by the client",
         min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
     request_body(description = "The datum, not empty", content(
-        (DataForm = "application/x-www-form-urlencoded"), (DataForm = "multipart/form-data"), (DataForm = "application/json"),
+        (DataForm = "application/x-www-form-urlencoded"), (DataParts = "multipart/form-data"), (DataForm = "application/json"),
     )),
     responses(
         (status = 200, description = "It is queued", body = Updated,
@@ -102,7 +102,7 @@ async fn queue_datum(
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters, chosen by the client",
         min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
     request_body(description = "The datum, not empty", content(
-        (DataForm = "application/x-www-form-urlencoded"), (DataForm = "multipart/form-data"), (DataForm = "application/json"),
+        (DataForm = "application/x-www-form-urlencoded"), (DataParts = "multipart/form-data"), (DataForm = "application/json"),
     )),
     responses(
         (status = 200, description = "It is queued", body = Updated,

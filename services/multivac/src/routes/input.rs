@@ -15,7 +15,9 @@ use futures_util::future::LocalBoxFuture;
 use mime::Mime;
 use serde::Serialize;
 use subtle::ConstantTimeEq as _;
-use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::Config;
 use crate::error::Error;
@@ -91,6 +93,25 @@ pub(super) struct DataForm {
     #[schema(example = "whatever I want to post..", min_length = 1)]
     data: String,
 }
+
+/// The same in parts: what a form calls them stands in headers, which have no control characters.
+pub(super) struct DataParts;
+
+impl PartialSchema for DataParts {
+    fn schema() -> RefOr<Schema> {
+        // A browser sends a line break in a name as an escape.
+        let names = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$";
+        let names = ObjectBuilder::new().schema_type(Type::String).pattern(Some(names));
+        match DataForm::schema() {
+            RefOr::T(Schema::Object(form)) => {
+                ObjectBuilder::from(form).property_names(Some(names)).into()
+            }
+            form => form,
+        }
+    }
+}
+
+impl ToSchema for DataParts {}
 
 /// The datum of a form or of JSON, not empty.
 #[derive(Debug)]

@@ -5,9 +5,12 @@ const jobs = [];
 const SHOWN_JOBS = 10;
 const INTERVAL = 2000;
 
-// Whatever was fed is text here, never HTML: everything is set by textContent.
-function say(text) {
-  byId('message').textContent = text;
+// Whatever was fed is text here, never HTML: everything is set by textContent. What is set anew is read
+// out anew, so what has not changed is left alone.
+function say(id, text) {
+  if (byId(id).textContent !== text) {
+    byId(id).textContent = text;
+  }
 }
 
 async function failure(response) {
@@ -15,36 +18,37 @@ async function failure(response) {
   return `${response.status}: ${problem.detail || response.statusText}`;
 }
 
-async function send(path, options) {
+// The response if it is a success, else null, after the reason was said in the element `id`.
+async function send(id, path, options) {
   try {
     const response = await fetch(path, options);
     if (response.ok) {
       return response;
     }
-    say(await failure(response));
+    say(id, await failure(response));
   } catch {
-    say('MultiVAC cannot be reached.');
+    say(id, 'MultiVAC cannot be reached.');
   }
   return null;
 }
 
 byId('ask').addEventListener('click', async () => {
-  const response = await send('/multivac');
+  const response = await send('answer', '/multivac');
   if (response) {
-    byId('answer').textContent = await response.text();
+    say('answer', await response.text());
   }
 });
 
 byId('feed').addEventListener('submit', async (event) => {
   event.preventDefault();
   const data = byId('data').value;
-  const response = await send('/multivac/data', {
+  const response = await send('message', '/multivac/data', {
     method: 'POST',
     headers: { 'Content-Type': 'application/json' },
     body: JSON.stringify({ data }),
   });
   if (response) {
-    say((await response.json()).response);
+    say('message', (await response.json()).response);
     jobs.unshift({ path: response.headers.get('Location'), data, status: 'queued', attempts: 0 });
     jobs.length = Math.min(jobs.length, SHOWN_JOBS);
     byId('feed').reset();
@@ -54,22 +58,23 @@ byId('feed').addEventListener('submit', async (event) => {
 });
 
 byId('delete').addEventListener('click', async () => {
-  const response = await send('/multivac/zzz', { method: 'DELETE' });
+  const response = await send('message', '/multivac/zzz', { method: 'DELETE' });
   if (response) {
-    say(await response.text());
+    say('message', await response.text());
     refresh();
   }
 });
 
 async function showQueue() {
-  const response = await fetch('/multivac/queue');
-  if (response.ok) {
-    const queue = await response.json();
-    for (const name of ['length', 'dead_letters', 'stored']) {
-      byId(name).textContent = queue[name].toLocaleString();
-    }
-    byId('oldest_age_seconds').textContent = `${queue.oldest_age_seconds.toFixed(1)} s`;
+  const response = await send('queue-message', '/multivac/queue');
+  const queue = response ? await response.json() : {};
+  if (response) {
+    say('queue-message', '');
   }
+  for (const name of ['length', 'dead_letters', 'stored']) {
+    say(name, response ? queue[name].toLocaleString() : '–');
+  }
+  say('oldest_age_seconds', response ? `${queue.oldest_age_seconds.toFixed(1)} s` : '–');
 }
 
 async function showJobs() {
@@ -77,6 +82,9 @@ async function showJobs() {
     const response = await fetch(job.path);
     if (response.ok) {
       Object.assign(job, await response.json());
+    } else if (response.status === 404) {
+      // A tombstone has expired.
+      job.status = 'deleted';
     }
   }
   const rows = jobs.map((job) => {
@@ -86,7 +94,9 @@ async function showJobs() {
     }
     return row;
   });
-  byId('jobs').replaceChildren(...rows);
+  if (rows.length) {
+    byId('jobs').replaceChildren(...rows);
+  }
 }
 
 let refreshing = false;
