@@ -106,17 +106,19 @@ fn names() -> PossibleValuesParser {
 pub(crate) async fn run(args: Args) -> Result<()> {
     let plan = if args.quick { QUICK } else { FULL };
     let workspace = Workspace::load()?;
+    let wanted = |entry: &&Entry| {
+        args.only.as_ref().is_none_or(|only| only == entry.service || only == entry.name)
+    };
     let mut build = workspace::cargo();
     build.args(["build", "--release", "--workspace"]);
-    if let Some(service) = &args.only {
-        build.args(["--bin", service, "--bin", "xtask"]);
+    if args.only.is_some()
+        && let Some(entry) = ENTRIES.iter().find(wanted)
+    {
+        build.args(["--bin", entry.service, "--bin", "xtask"]);
     }
     ensure!(build.status()?.success(), "the release build failed");
     let name_server = NameServer::start(names::NAMES).await?;
     let (mut sections, mut missed) = (Vec::new(), 0);
-    let wanted = |entry: &&Entry| {
-        args.only.as_ref().is_none_or(|only| only == entry.service || only == entry.name)
-    };
     for entry in ENTRIES.iter().filter(wanted) {
         let conditions = report::conditions(&plan).await?;
         let measured = measure(entry, &plan, &workspace.target, &name_server).await;
