@@ -34,7 +34,7 @@ impl Process {
     }
 
     async fn get(&self, path: &str) -> reqwest::Response {
-        reqwest::get(format!("{}{path}", self.url)).await.unwrap()
+        client().get(format!("{}{path}", self.url)).send().await.unwrap()
     }
 
     async fn post(&self, datum: &str) -> String {
