@@ -327,22 +327,22 @@ async fn two_workers_with_one_name_share_the_jobs() {
     let other = stores.start_worker(&[]).await;
     // Each has stored some; nothing tells them apart.
     let workers = [multivac.worker.as_ref().unwrap(), &other];
-    let stored = async || {
-        let mut stored = Vec::new();
+    let done = async || {
+        let mut counts = Vec::new();
         for worker in workers {
-            stored.push(worker.metric("multivac_jobs_stored_total").await.unwrap_or_default());
+            counts.push(worker.metric("multivac_jobs_stored_total").await.unwrap_or_default());
         }
-        stored
+        counts
     };
     let mut posted = 0_u32;
     wait_until("each has stored some", PATIENCE, async || {
         futures_util::future::join_all((0..50).map(|_| multivac.add("datum"))).await;
         posted += 50;
-        stored().await.iter().all(|stored| *stored > 0.0)
+        done().await.iter().all(|count| *count > 0.0)
     })
     .await;
     wait_until("all are stored", PATIENCE, async || {
-        stored().await.iter().sum::<f64>() >= f64::from(posted)
+        done().await.iter().sum::<f64>() >= f64::from(posted)
     })
     .await;
 
