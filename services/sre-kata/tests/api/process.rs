@@ -105,7 +105,7 @@ async fn a_log_folder_that_cannot_be_written_ends_the_process_with_the_reason() 
 async fn the_commands_print_what_they_promise() {
     let (code, stdout, _) = run(&["--version"], &[("REVISION", "0123abc")]).await;
     assert_eq!(code, Some(0));
-    assert_eq!(stdout, concat!("sre-kata ", env!("CARGO_PKG_VERSION"), " (0123abc)\n"));
+    assert_eq!(stdout, concat!("sre-kata ", env!("CARGO_PKG_VERSION"), " (0123abc)"));
 
     let (code, stdout, _) = run(&["--help"], &[]).await;
     assert_eq!(code, Some(0));
