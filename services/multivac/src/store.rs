@@ -62,8 +62,8 @@ pub(crate) trait Store: Send + Sync {
     /// How the queue is.
     async fn queue(&self) -> Result<Queue, Error>;
 
-    /// How many data there are, roughly if there are many.
-    async fn stored(&self) -> Result<u64, Error>;
+    /// How the queue is, and how many data there are, roughly if there are many.
+    async fn queue_and_stored(&self) -> Result<(Queue, u64), Error>;
 
     /// Stores the next jobs that wait. If none does, it waits for some, up to half a second.
     async fn work(&self) -> Result<(), Error>;

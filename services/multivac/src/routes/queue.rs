@@ -35,11 +35,11 @@ struct QueueDetails {
 pub(crate) async fn get_queue(
     store: web::Data<dyn Store>,
 ) -> Result<web::Json<QueueDetails>, Problem> {
-    let queue = store.queue().await?;
+    let (queue, stored) = store.queue_and_stored().await?;
     Ok(web::Json(QueueDetails {
         length: queue.length,
         oldest_age_seconds: queue.oldest_age.as_secs_f64(),
         dead_letters: queue.dead_letters,
-        stored: store.stored().await?,
+        stored,
     }))
 }

@@ -112,8 +112,8 @@ impl Store for Distributed {
         self.queue.look().await
     }
 
-    async fn stored(&self) -> Result<u64, Error> {
-        self.entropy.count().await
+    async fn queue_and_stored(&self) -> Result<(Queue, u64), Error> {
+        tokio::try_join!(self.queue.look(), self.entropy.count())
     }
 
     async fn work(&self) -> Result<(), Error> {

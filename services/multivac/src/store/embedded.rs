@@ -77,6 +77,21 @@ impl Embedded {
         Ok(self.database.read(&self.read, read).await?)
     }
 
+    /// The queue and, if they are to be counted, how many data are stored; both at one moment, so that
+    /// a job that moves is in one of them.
+    async fn look(&self, counts_stored: bool) -> Result<(Queue, u64), Error> {
+        let (length, oldest, dead_letters, stored): (u64, Option<i64>, u64, u64) = self
+            .read(async |connection| {
+                let look = "SELECT count(*), (SELECT created FROM jobs ORDER BY seq LIMIT 1), \
+                    (SELECT count(*) FROM dead_letters), \
+                    CASE WHEN ?1 THEN (SELECT count(*) FROM entropy) ELSE 0 END FROM jobs";
+                sqlx::query_as(look).bind(counts_stored).fetch_one(connection).await
+            })
+            .await?;
+        let oldest_age = oldest.map_or(Duration::ZERO, since);
+        Ok((Queue { length, oldest_age, dead_letters }, stored))
+    }
+
     /// Waits until a job may be due, up to half a second; returns whether one is.
     async fn is_due(&self) -> Result<bool, Error> {
         if timeout(LOOK, self.wake.notified()).await.is_ok() {
@@ -135,20 +150,11 @@ impl Store for Embedded {
     }
 
     async fn queue(&self) -> Result<Queue, Error> {
-        let (length, oldest, dead_letters): (u64, Option<i64>, u64) = self
-            .read(async |connection| {
-                let look = "SELECT count(*), (SELECT created FROM jobs ORDER BY seq LIMIT 1), \
-                    (SELECT count(*) FROM dead_letters) FROM jobs";
-                sqlx::query_as(look).fetch_one(connection).await
-            })
-            .await?;
-        let oldest_age = oldest.map_or(Duration::ZERO, since);
-        Ok(Queue { length, oldest_age, dead_letters })
+        Ok(self.look(false).await?.0)
     }
 
-    async fn stored(&self) -> Result<u64, Error> {
-        let count = "SELECT count(*) FROM entropy";
-        self.read(async |connection| sqlx::query_scalar(count).fetch_one(connection).await).await
+    async fn queue_and_stored(&self) -> Result<(Queue, u64), Error> {
+        self.look(true).await
     }
 
     async fn work(&self) -> Result<(), Error> {

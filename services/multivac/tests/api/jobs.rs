@@ -28,6 +28,18 @@ async fn a_job_is_queued_then_stored_then_deleted(stores: Stores) {
     assert_eq!(multivac.job(&job).await, details("deleted"));
 }
 
+#[tokio::test]
+async fn a_job_that_moves_is_counted_once() {
+    let stores = Stores::embedded();
+    let multivac = stores.start(&[]).await;
+    for accepted in 1..=200 {
+        multivac.add("datum").await;
+        let queue = multivac.queue().await;
+        let counted = queue["length"].as_u64().unwrap() + queue["stored"].as_u64().unwrap();
+        assert_eq!(counted, accepted);
+    }
+}
+
 async fn an_unknown_job_is_a_404(stores: Stores) {
     let multivac = stores.start(&[]).await;
     let known = multivac.store(&["datum"]).await.remove(0);
