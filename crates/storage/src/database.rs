@@ -180,19 +180,14 @@ impl Database {
         operation: &Operation,
         statements: impl AsyncFnOnce(Connection<'_>) -> sqlx::Result<T>,
     ) -> Result<T, Error> {
-        self.measure(operation, async |pools| {
-            let waiting = Instant::now();
-            match pools {
-                Pools::Sqlite { readers, .. } => {
-                    let mut connection = readers.acquire().await?;
-                    self.metrics.waits.observe(waiting.elapsed().as_secs_f64());
-                    Ok(statements(Connection::Sqlite(&mut connection)).await?)
-                }
-                Pools::Postgres(pool) => {
-                    let mut connection = pool.acquire().await?;
-                    self.metrics.waits.observe(waiting.elapsed().as_secs_f64());
-                    Ok(statements(Connection::Postgres(&mut connection)).await?)
-                }
+        self.measure(operation, async |pools| match pools {
+            Pools::Sqlite { readers, .. } => {
+                let mut connection = self.wait_for(readers.acquire()).await?;
+                Ok(statements(Connection::Sqlite(&mut connection)).await?)
+            }
+            Pools::Postgres(pool) => {
+                let mut connection = self.wait_for(pool.acquire()).await?;
+                Ok(statements(Connection::Postgres(&mut connection)).await?)
             }
         })
         .await
@@ -217,11 +212,9 @@ impl Database {
         statements: impl AsyncFnOnce(Connection<'_>) -> sqlx::Result<T>,
     ) -> Result<T, Error> {
         self.measure(operation, async |pools| {
-            let waiting = Instant::now();
             match pools {
                 Pools::Sqlite { writer, .. } => {
-                    let mut connection = writer.lease().await?;
-                    self.metrics.waits.observe(waiting.elapsed().as_secs_f64());
+                    let mut connection = self.wait_for(writer.lease()).await?;
                     let value = match transaction {
                         Transaction::Begun => {
                             // Whoever reads first and writes then would be refused where another has
@@ -240,8 +233,7 @@ impl Database {
                     Ok(value)
                 }
                 Pools::Postgres(pool) => {
-                    let mut begun = pool.begin().await?;
-                    self.metrics.waits.observe(waiting.elapsed().as_secs_f64());
+                    let mut begun = self.wait_for(pool.begin()).await?;
                     let value = statements(Connection::Postgres(&mut begun)).await?;
                     begun.commit().await.map_err(Error::at_commit)?;
                     Ok(value)
@@ -249,6 +241,17 @@ impl Database {
             }
         })
         .await
+    }
+
+    /// Measures how long a connection is waited for.
+    async fn wait_for<C>(
+        &self,
+        connection: impl Future<Output = sqlx::Result<C>>,
+    ) -> sqlx::Result<C> {
+        let waiting = Instant::now();
+        let connection = connection.await?;
+        self.metrics.waits.observe(waiting.elapsed().as_secs_f64());
+        Ok(connection)
     }
 
     /// Runs an operation until its end, the time-out, or the end of the database, and measures it.

@@ -72,7 +72,7 @@ impl<const DEFAULT: u8> Page<DEFAULT> {
     }
 
     fn parse(request: &HttpRequest) -> Result<Self, Problem> {
-        let Query(Parameters { limit, cursor }) = Query::parse(request.query_string())?;
+        let Query(Parameters { limit, cursor }) = Query::extract(request).into_inner()?;
         let bad = |detail: &str| Problem::new(StatusCode::UNPROCESSABLE_ENTITY).detail(detail);
         let limit = limit.map_or(Some(DEFAULT), |limit| limit.parse().ok());
         let limit = limit.filter(|limit| (1..=MAX_LIMIT).contains(limit));

@@ -261,10 +261,8 @@ async fn compare(
         let time = if warm_up { plan.warm_up } else { plan.round };
         let mut spent_us = [0.0; 2];
         for (side, server) in [service, bare].into_iter().enumerate() {
-            let before = server.cpu_time()?;
             let load = load::closed(server, request, &script, load::CONNECTIONS, time).await?;
-            let spent = server.cpu_time()?.saturating_sub(before);
-            spent_us[side] = spent.as_secs_f64() * 1e6 / f64::from(load.requests);
+            spent_us[side] = load.cpu_us;
             if side == 0 {
                 made += u64::from(load.requests);
             }

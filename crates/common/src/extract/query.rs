@@ -14,11 +14,7 @@ use crate::Problem;
 pub struct Query<T>(pub T);
 
 impl<T: DeserializeOwned> Query<T> {
-    /// Reads the query string of a request.
-    ///
-    /// # Errors
-    /// A problem of status 400 where it does not fit.
-    pub fn parse(query: &str) -> Result<Self, Problem> {
+    fn parse(query: &str) -> Result<Self, Problem> {
         let bad = |detail: &str| Problem::new(StatusCode::BAD_REQUEST).detail(detail);
         // The parser below would take a broken escape as it stands and replace what is no UTF-8.
         if query.contains('%') {

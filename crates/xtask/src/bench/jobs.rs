@@ -22,8 +22,8 @@ use tokio::time::{sleep, timeout};
 
 use super::{
     entries::Request,
-    load,
-    queue::{CONNECTIONS, connect},
+    load::{self, MANY_CONNECTIONS},
+    queue::connect,
     report::{Row, Samples},
     server::{Server, Stand, Stores},
     sum_of_series,
@@ -124,7 +124,7 @@ impl Jobs {
                 }
             }
         }
-        let figure = format!("{CONNECTIONS} connections: jobs accepted and stored a second");
+        let figure = format!("{MANY_CONNECTIONS} connections: jobs accepted and stored a second");
         let row = self.row(&figure).service(rate.with_range(""));
         let row = match self.rate {
             Some(least) => row.target(format!("≥ {least:.0}"), rate.median() >= least),
@@ -143,7 +143,7 @@ impl Jobs {
         let before = service.counts(self).await?;
         let (script, time) = (stand.path("jobs.lua"), stand.plan.round);
         let started = Instant::now();
-        load::closed(&service.server, &self.request, &script, CONNECTIONS, time).await?;
+        load::closed(&service.server, &self.request, &script, MANY_CONNECTIONS, time).await?;
         let after = service.all_stored(self).await?;
         let jobs = u32::try_from(after.stored - before.stored)?;
         Ok(f64::from(jobs) / started.elapsed().as_secs_f64())
@@ -235,7 +235,7 @@ impl BareLoop {
         let started = Instant::now();
         let (added, done) = (AtomicU32::new(0), AtomicBool::new(false));
         let add = async {
-            let adders = (0..CONNECTIONS).map(|_| async {
+            let adders = (0..MANY_CONNECTIONS).map(|_| async {
                 let mut connection = self.adder.clone();
                 while started.elapsed() < time {
                     let datum = [("data", "What is the last question")];

@@ -12,12 +12,17 @@ use super::{entries::Request, output, server::Server};
 /// Keep-alive connections, unless a load says otherwise.
 pub(super) const CONNECTIONS: u16 = 32;
 
+/// Keep-alive connections where requests are to share commits.
+pub(super) const MANY_CONNECTIONS: u16 = 64;
+
 /// What a load as fast as the server answers has come to.
 pub(super) struct Closed {
     /// Requests answered; up to one more for each connection was under way at the end.
     pub(super) requests: u32,
     /// Requests answered a second.
     pub(super) rate: f64,
+    /// CPU time that the server has spent on each, in microseconds.
+    pub(super) cpu_us: f64,
 }
 
 /// Loads with wrk: each connection sends its next request when it has the answer to the last. What is
@@ -64,7 +69,9 @@ pub(super) async fn scripted(
         command.arg("--script").arg(script);
     }
     command.arg(format!("http://{}{}", server.addr, request.target));
+    let before = server.cpu_time()?;
     let text = output(command).await.context("wrk comes with `apt install wrk`")?;
+    let spent = server.cpu_time()?.saturating_sub(before).as_secs_f64();
     ensure!(
         !text.contains("Non-2xx") && !text.contains("Socket errors"),
         "{}:\n{text}",
@@ -74,7 +81,8 @@ pub(super) async fn scripted(
     let word_after = |mark| text.split(mark).nth(1)?.split_whitespace().next();
     let requests = word_before(" requests in ").context("wrk reports no requests")?;
     let rate = word_after("Requests/sec:").context("wrk reports no rate")?;
-    Ok(Closed { requests: requests.parse()?, rate: rate.parse()? })
+    let (requests, rate) = (requests.parse()?, rate.parse()?);
+    Ok(Closed { requests, rate, cpu_us: spent * 1e6 / f64::from(requests) })
 }
 
 /// Latency that this share of the requests stayed below, in seconds.

@@ -5,16 +5,13 @@ use test_support::{Durability, Postgres};
 
 use super::{
     entries::Request,
-    load::{self, Closed},
+    load::{self, Closed, MANY_CONNECTIONS},
     report::{Row, Samples},
     server::{Server, Stand},
 };
 
 /// How many different names are asked for.
 pub(super) const NAMES: usize = 1000;
-
-/// Keep-alive connections of the load.
-const CONNECTIONS: u16 = 64;
 
 /// One name, beside many.
 pub(super) struct Names {
@@ -82,6 +79,7 @@ impl Names {
             self.target
         );
         let (request, script) = (Request::get("/"), stand.path("names.lua"));
-        load::scripted(server, &request, Some(lua), &script, CONNECTIONS, stand.plan.round).await
+        load::scripted(server, &request, Some(lua), &script, MANY_CONNECTIONS, stand.plan.round)
+            .await
     }
 }

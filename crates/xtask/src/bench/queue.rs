@@ -11,13 +11,10 @@ use redis::{
 
 use super::{
     entries::Request,
-    load,
+    load::{self, MANY_CONNECTIONS},
     report::{Row, Samples},
     server::{Server, Stand},
 };
-
-/// Keep-alive connections of the load.
-pub(super) const CONNECTIONS: u16 = 64;
 
 /// Requests that queue a job, while nobody takes any.
 pub(super) struct Queue {
@@ -57,7 +54,7 @@ impl Queue {
         service.stop().await?;
 
         let row = |figure: &str| {
-            let figure = format!("Redis, {CONNECTIONS} connections: {figure}");
+            let figure = format!("Redis, {MANY_CONNECTIONS} connections: {figure}");
             Row::new(self.request.target, &figure)
         };
         let both =
@@ -74,12 +71,10 @@ impl Queue {
 
     /// Requests a second, and what each has cost.
     async fn load(&self, stand: &Stand<'_>, server: &Server) -> Result<(f64, f64)> {
-        let before = server.cpu_time()?;
         let script = stand.path("request.lua");
         let time = stand.plan.round;
-        let load = load::closed(server, &self.request, &script, CONNECTIONS, time).await?;
-        let spent = server.cpu_time()?.saturating_sub(before).as_secs_f64();
-        Ok((load.rate, spent * 1e6 / f64::from(load.requests)))
+        let load = load::closed(server, &self.request, &script, MANY_CONNECTIONS, time).await?;
+        Ok((load.rate, load.cpu_us))
     }
 }
 

@@ -40,7 +40,6 @@ impl Rows {
         for round in 0..=stand.plan.rounds {
             let mut spent_us = [0.0; 2];
             for (side, server) in servers.iter().enumerate() {
-                let before = server.cpu_time()?;
                 let load = load::closed(
                     server,
                     &self.request,
@@ -49,8 +48,7 @@ impl Rows {
                     stand.plan.round,
                 )
                 .await?;
-                let spent = server.cpu_time()?.saturating_sub(before);
-                spent_us[side] = spent.as_secs_f64() * 1e6 / f64::from(load.requests);
+                spent_us[side] = load.cpu_us;
             }
             // The first fills caches.
             if round > 0 {

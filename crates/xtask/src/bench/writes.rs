@@ -18,14 +18,12 @@ use tokio::{net::TcpStream, process::Command};
 use super::{
     entries::Request,
     in_flight::read_answer,
-    load, output,
+    load::{self, MANY_CONNECTIONS},
+    output,
     report::{Row, Samples},
     server::{Server, Stand},
     sum_of_series,
 };
-
-/// Keep-alive connections of the load.
-const CONNECTIONS: u16 = 64;
 
 /// How many requests are timed one after the other.
 const SAMPLES: usize = 501;
@@ -82,7 +80,7 @@ impl Writes {
         time: Duration,
     ) -> Result<load::Closed> {
         let script = stand.path("writes.lua");
-        load::closed(server, &self.request, &script, CONNECTIONS, time).await
+        load::closed(server, &self.request, &script, MANY_CONNECTIONS, time).await
     }
 
     /// What a commit is shared by, and what a request costs.
@@ -90,16 +88,16 @@ impl Writes {
         self.load(stand, server, stand.plan.warm_up).await?;
         let [mut shared, mut cpu_us, mut rate] = [(); 3].map(|()| Samples::default());
         for _ in 0..stand.plan.rounds {
-            let (commits, before) = (commits(server).await?, server.cpu_time()?);
+            let commits = commits(server).await?;
             let load = self.load(stand, server, stand.plan.round).await?;
-            let spent = server.cpu_time()?.saturating_sub(before).as_secs_f64();
             let commits = u32::try_from(self::commits(server).await? - commits)?;
             shared.push(f64::from(load.requests) / f64::from(commits));
-            cpu_us.push(spent * 1e6 / f64::from(load.requests));
+            cpu_us.push(load.cpu_us);
             rate.push(load.rate);
         }
         let least = self.requests_a_commit;
-        let what = |figure: &str| self.row(&format!("SQLite, {CONNECTIONS} connections: {figure}"));
+        let what =
+            |figure: &str| self.row(&format!("SQLite, {MANY_CONNECTIONS} connections: {figure}"));
         let cpu_row = what("CPU a request").service(cpu_us.with_range(" µs"));
         Ok(vec![
             what("requests a second").service(format!("{:.0}", rate.median())),
