@@ -104,10 +104,7 @@ async fn a_worker_whose_clock_is_ahead_takes_no_job_from_one_that_works() {
     let variables = [("JOB_CLAIM_AFTER", "10m")];
     let multivac = servers.stores().start_without_worker(&variables).await;
     let proxy = Proxy::start(servers.mongo.server.addr());
-    let slow = Stores::Own {
-        redis: servers.redis.url().to_owned(),
-        mongo: proxy.url(servers.mongo.url()),
-    };
+    let slow = servers.stores_through(&proxy);
     let _busy = slow.start_worker(&variables).await;
     proxy.set(Mode::Stall).await;
     let held = multivac.add("held").await;

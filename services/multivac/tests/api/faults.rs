@@ -26,6 +26,20 @@ impl Servers {
         Stores::Own { redis: self.redis.url().to_owned(), mongo: self.mongo.url().to_owned() }
     }
 
+    /// The same, with MongoDB behind a proxy.
+    pub(crate) fn stores_through(&self, mongo: &Proxy) -> Stores {
+        Stores::Own { redis: self.redis.url().to_owned(), mongo: mongo.url(self.mongo.url()) }
+    }
+
+    /// Waits until a worker holds a job.
+    async fn wait_until_taken(&self, job: &str) {
+        let mut redis = self.redis().await;
+        wait_until("a worker has the job", PATIENCE, async || {
+            pending(&mut redis).await.iter().any(|(id, _)| job.ends_with(id))
+        })
+        .await;
+    }
+
     pub(crate) async fn redis(&self) -> redis::aio::MultiplexedConnection {
         let client = redis::Client::open(self.redis.url()).unwrap();
         client.get_multiplexed_async_connection().await.unwrap()
@@ -252,22 +266,13 @@ async fn a_worker_that_returns_late_neither_repeats_nor_brings_back() {
     let variables = [("JOB_CLAIM_AFTER", "1s")];
     let multivac = servers.stores().start_without_worker(&variables).await;
     let proxy = Proxy::start(servers.mongo.server.addr());
-    let slow = Stores::Own {
-        redis: servers.redis.url().to_owned(),
-        mongo: proxy.url(servers.mongo.url()),
-    };
+    let slow = servers.stores_through(&proxy);
     let late = slow.start_worker(&variables).await;
     multivac.store(&["before"]).await;
-    // The worker has heard of it.
-    let settled = async || multivac.queue().await["length"] == 0;
-    wait_until("it is out of the queue", PATIENCE, settled).await;
+    multivac.wait_until_settled().await;
     proxy.set(Mode::Stall).await;
     let job = multivac.add("once").await;
-    let mut redis = servers.redis().await;
-    wait_until("the late worker has it", PATIENCE, async || {
-        pending(&mut redis).await.iter().any(|(id, _)| job.ends_with(id))
-    })
-    .await;
+    servers.wait_until_taken(&job).await;
 
     let _other = servers.stores().start_worker(&variables).await;
     multivac.wait_for(&job, "stored").await;
@@ -287,20 +292,14 @@ async fn a_worker_that_was_stopped_finds_its_job_taken_over_and_goes_on() {
     let own = [("HOST", "127.0.0.1"), ("PORT", "0"), ("WORKERS", "1"), ("JOB_CLAIM_AFTER", "1s")];
     let multivac = servers.stores().start_without_worker(&own[3..]).await;
     let proxy = Proxy::start(servers.mongo.server.addr());
-    let slow = Stores::Own {
-        redis: servers.redis.url().to_owned(),
-        mongo: proxy.url(servers.mongo.url()),
-    };
+    let slow = servers.stores_through(&proxy);
     let stopped = Binary::start(PROGRAM, &["worker"], &[&slow.variables(), &own[..]].concat());
     let metrics = format!("http://{}/metrics", stopped.addr().await);
     multivac.store(&["before"]).await;
+    multivac.wait_until_settled().await;
     proxy.set(Mode::Stall).await;
     let job = multivac.add("once").await;
-    let mut redis = servers.redis().await;
-    wait_until("it has the job", PATIENCE, async || {
-        pending(&mut redis).await.iter().any(|(id, _)| job.ends_with(id))
-    })
-    .await;
+    servers.wait_until_taken(&job).await;
     stopped.signal(Signal::STOP);
 
     let other = servers.stores().start_worker(&own[3..]).await;

@@ -200,6 +200,12 @@ impl Multivac {
         wait_until(&what, PATIENCE, async || self.job(job).await["status"] == status).await;
     }
 
+    /// Waits until the worker has heard that what it took is stored, and holds nothing.
+    async fn wait_until_settled(&self) {
+        let settled = async || self.queue().await["length"] == 0;
+        wait_until("the queue is empty", PATIENCE, settled).await;
+    }
+
     async fn answer(&self) -> String {
         self.server.get("/multivac").await.text().await.unwrap()
     }

@@ -77,10 +77,7 @@ async fn a_file_that_cannot_be_made_or_is_removed_is_made_once_it_can() {
     std::fs::write(database.folder(), "a file").unwrap();
     let service = Service::begin(database.url(), &[]).await;
     service.dns.set_addresses("example.com", &["192.0.2.1"]);
-    wait_until("it is known to be away", PATIENCE, async || {
-        service.app.get("/readyz").await.text().await.unwrap().contains("[\"database\"]")
-    })
-    .await;
+    service.wait_for_missing("database").await;
     assert_eq!(service.look_up("example.com").await.status(), 503);
     assert_eq!(service.app.get("/v1/history").await.status(), 503);
     assert_eq!(service.app.get("/metrics").await.status(), 200);
@@ -104,10 +101,7 @@ on_both_databases! {
         let service = Service::begin(database.url(), &[("AUTO_MIGRATE", "false")]).await;
         service.dns.set_addresses("example.com", &["192.0.2.1"]);
 
-        wait_until("the check has run", PATIENCE, async || {
-            service.app.get("/readyz").await.text().await.unwrap().contains("[\"migrations\"]")
-        })
-        .await;
+        service.wait_for_missing("migrations").await;
 
         assert_eq!(service.look_up("example.com").await.status(), 503);
         assert_eq!(service.app.get("/history").await.status(), 503);

@@ -70,6 +70,16 @@ impl Service {
             .await;
     }
 
+    /// Waits until `/readyz` names just this check.
+    async fn wait_for_missing(&self, check: &str) {
+        let missing = serde_json::json!([check]);
+        wait_until(&format!("{check} is missing"), PATIENCE, async || {
+            let problem = self.app.get("/readyz").await.json::<Value>().await;
+            problem.is_ok_and(|problem| problem["checks"] == missing)
+        })
+        .await;
+    }
+
     async fn post(&self, path: &str, body: &Value) -> Response {
         self.app.post(path, "application/json", body.to_string()).await
     }
