@@ -45,89 +45,61 @@ pub(crate) async fn get_oldest(store: web::Data<dyn Store>) -> Result<String, Pr
     Ok(store.oldest().await?.unwrap_or_else(|| INSUFFICIENT.to_owned()))
 }
 
-/// Queue a datum durably.
-///
-/// A worker stores it soon after. With an `Idempotency-Key`, which is remembered for 24 hours, a repeat
-/// is answered with the same job and queues nothing.
-#[utoipa::path(
-    tag = "multivac",
-    operation_id = "post_data",
-    security((), ("basicAuth" = [])),
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters, chosen by the client",
-        min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
-    request_body(description = "The datum, not empty", content(
-        (DataForm = "application/x-www-form-urlencoded"), (DataParts = "multipart/form-data"), (DataForm = "application/json"),
-    )),
-    responses(
-        (status = 200, description = "It is queued", body = Updated,
-            headers(("location" = String, description = "The path of its job"))),
-        (status = 400, description = "No datum, several, an empty one, or none that is UTF-8; a broken body; a bad key",
-            body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 401, description = "No or wrong credentials", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 403, description = "Sent by a page of another site", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 408, description = "The body came too slowly", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 415, description = "Neither a form nor JSON", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 422, description = "JSON whose `data` is no string", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 503, description = "The queue is full or cannot be reached; in the second case the datum may be queued nevertheless",
-            body = ProblemDetails, content_type = "application/problem+json"),
-    ),
-)]
-#[post("/multivac/data")]
-pub(crate) async fn post_data(
-    _: Authorized,
-    key: IdempotencyKey,
-    datum: Datum,
-    store: web::Data<dyn Store>,
-) -> Result<HttpResponse, Problem> {
-    queue_datum(key, datum, &**store).await
+/// An operation that queues a datum. There are two, alike but for the method and the names.
+macro_rules! queue_datum {
+    ($(#[$doc:meta])+ $method:ident, $name:ident, $id:tt) => {
+        $(#[$doc])+
+        #[utoipa::path(
+            tag = "multivac",
+            operation_id = $id,
+            security((), ("basicAuth" = [])),
+            params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters, chosen by the client",
+                min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
+            request_body(description = "The datum, not empty", content(
+                (DataForm = "application/x-www-form-urlencoded"), (DataParts = "multipart/form-data"), (DataForm = "application/json"),
+            )),
+            responses(
+                (status = 200, description = "It is queued", body = Updated,
+                    headers(("location" = String, description = "The path of its job"))),
+                (status = 400, description = "No datum, several, an empty one, or none that is UTF-8; a broken body; a bad key",
+                    body = ProblemDetails, content_type = "application/problem+json"),
+                (status = 401, description = "No or wrong credentials", body = ProblemDetails, content_type = "application/problem+json"),
+                (status = 403, description = "Sent by a page of another site", body = ProblemDetails, content_type = "application/problem+json"),
+                (status = 408, description = "The body came too slowly", body = ProblemDetails, content_type = "application/problem+json"),
+                (status = 413, description = "The body is too large", body = ProblemDetails, content_type = "application/problem+json"),
+                (status = 415, description = "Neither a form nor JSON", body = ProblemDetails, content_type = "application/problem+json"),
+                (status = 422, description = "JSON whose `data` is no string", body = ProblemDetails, content_type = "application/problem+json"),
+                (status = 503, description = "The queue is full or cannot be reached; in the second case the datum may be queued nevertheless",
+                    body = ProblemDetails, content_type = "application/problem+json"),
+            ),
+        )]
+        #[$method("/multivac/data")]
+        pub(crate) async fn $name(
+            _: Authorized,
+            IdempotencyKey(key): IdempotencyKey,
+            Datum(datum): Datum,
+            store: web::Data<dyn Store>,
+        ) -> Result<HttpResponse, Problem> {
+            let job = store.accept(&datum, key.as_deref()).await?;
+            Ok(HttpResponse::Ok()
+                .insert_header((LOCATION, format!("/multivac/jobs/{job}")))
+                .json(Updated { response: "MultiVAC updated!" }))
+        }
+    };
 }
 
-async fn queue_datum(
-    IdempotencyKey(key): IdempotencyKey,
-    Datum(datum): Datum,
-    store: &dyn Store,
-) -> Result<HttpResponse, Problem> {
-    let job = store.accept(&datum, key.as_deref()).await?;
-    Ok(HttpResponse::Ok()
-        .insert_header((LOCATION, format!("/multivac/jobs/{job}")))
-        .json(Updated { response: "MultiVAC updated!" }))
-}
+queue_datum!(
+    /// Queue a datum durably.
+    ///
+    /// A worker stores it soon after. With an `Idempotency-Key`, which is remembered for 24 hours, a repeat
+    /// is answered with the same job and queues nothing.
+    post, post_data, "post_data"
+);
 
-/// The same as POST.
-#[utoipa::path(
-    tag = "multivac",
-    operation_id = "put_data",
-    security((), ("basicAuth" = [])),
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters, chosen by the client",
-        min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
-    request_body(description = "The datum, not empty", content(
-        (DataForm = "application/x-www-form-urlencoded"), (DataParts = "multipart/form-data"), (DataForm = "application/json"),
-    )),
-    responses(
-        (status = 200, description = "It is queued", body = Updated,
-            headers(("location" = String, description = "The path of its job"))),
-        (status = 400, description = "No datum, several, an empty one, or none that is UTF-8; a broken body; a bad key",
-            body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 401, description = "No or wrong credentials", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 403, description = "Sent by a page of another site", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 408, description = "The body came too slowly", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 415, description = "Neither a form nor JSON", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 422, description = "JSON whose `data` is no string", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 503, description = "The queue is full or cannot be reached; in the second case the datum may be queued nevertheless",
-            body = ProblemDetails, content_type = "application/problem+json"),
-    ),
-)]
-#[put("/multivac/data")]
-pub(crate) async fn put_data(
-    _: Authorized,
-    key: IdempotencyKey,
-    datum: Datum,
-    store: web::Data<dyn Store>,
-) -> Result<HttpResponse, Problem> {
-    queue_datum(key, datum, &**store).await
-}
+queue_datum!(
+    /// The same as POST.
+    put, put_data, "put_data"
+);
 
 /// Delete the oldest datum.
 ///

@@ -1,5 +1,6 @@
 //! Jobs in Redis, data in MongoDB.
 
+mod adder;
 mod entropy;
 mod queue;
 
@@ -13,12 +14,14 @@ use super::{DeadLetter, Job, Queue, Store};
 use crate::config::Config;
 use crate::error::Error;
 use crate::metrics::JobMetrics;
+use adder::Adder;
 use entropy::Entropy;
 use queue::{Entry, JobQueue};
 
 /// The stores, for any number of servers and workers.
 pub(super) struct Distributed {
     queue: JobQueue,
+    adder: Adder,
     entropy: Entropy,
     /// What this process has taken from the queue and not yet seen stored.
     in_hand: Mutex<Vec<Entry>>,
@@ -37,9 +40,12 @@ impl Distributed {
         kit: &Kit,
         metrics: JobMetrics,
     ) -> Result<Arc<Self>, StartError> {
-        let queue = JobQueue::open(redis_url, &config.jobs);
+        let queue = JobQueue::open(redis_url, &config.jobs)
+            .map_err(|error| StartError::Other(error.into()))?;
+        let (longest, accepted) = (config.jobs.queue_max_length, metrics.accepted.clone());
         let store = Arc::new(Self {
-            queue: queue.map_err(|error| StartError::Other(error.into()))?,
+            adder: Adder::start(queue.shared(), kit, longest, accepted),
+            queue,
             entropy: Entropy::open(mongo_url, config),
             in_hand: Mutex::default(),
             metrics,
@@ -83,9 +89,7 @@ impl Distributed {
 #[async_trait]
 impl Store for Distributed {
     async fn accept(&self, datum: &str, key: Option<&str>) -> Result<String, Error> {
-        let (id, is_new) = self.queue.add(datum, key).await?;
-        self.metrics.accepted.inc_by(u64::from(is_new));
-        Ok(id)
+        self.adder.add(datum, key).await
     }
 
     async fn oldest(&self) -> Result<Option<String>, Error> {

@@ -1,5 +1,8 @@
 //! What becomes of jobs.
 
+use std::collections::{HashMap, HashSet};
+
+use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::json;
 
@@ -12,6 +15,7 @@ on_each_store!(
     a_job_is_queued_then_stored_then_deleted,
     the_queue_tells_how_many_wait_and_for_how_long,
     a_full_queue_takes_no_more_until_there_is_room,
+    requests_at_once_get_jobs_of_their_own_while_there_is_room,
 );
 
 async fn a_job_is_queued_then_stored_then_deleted(stores: Stores) {
@@ -101,7 +105,41 @@ async fn a_full_queue_takes_no_more_until_there_is_room(stores: Stores) {
 
     let _worker = stores.start_worker(&limit).await;
     multivac.wait_for(&jobs[1], "stored").await;
+    multivac.wait_until_settled().await;
     multivac.wait_for(&multivac.add("three").await, "stored").await;
+}
+
+async fn requests_at_once_get_jobs_of_their_own_while_there_is_room(stores: Stores) {
+    let multivac = stores.start_without_worker(&[("QUEUE_MAX_LENGTH", "50")]).await;
+    let post = async |number: usize| {
+        let request = multivac.server.request(Method::POST, "/multivac/data");
+        let key = number / 2;
+        let request = request.header("idempotency-key", key).form(&[("data", key)]);
+        (key, request.send().await.unwrap())
+    };
+
+    let mut jobs = HashMap::new();
+    for (key, answer) in join_all((0..120).map(post)).await {
+        if answer.status() == 503 {
+            continue;
+        }
+        assert_eq!(answer.status(), 200);
+        let job = answer.headers()["location"].to_str().unwrap().to_owned();
+        assert_eq!(*jobs.entry(key).or_insert_with(|| job.clone()), job, "one key, one job");
+    }
+
+    assert_eq!(jobs.values().collect::<HashSet<_>>().len(), 50);
+    assert_eq!(jobs.len(), 50);
+    assert_eq!(multivac.queue().await["length"], 50);
+    assert_eq!(multivac.server.metric("multivac_jobs_accepted_total").await, Some(50.0));
+    let _worker = stores.start_worker(&[]).await;
+    for job in jobs.values() {
+        multivac.wait_for(job, "stored").await;
+    }
+    let stored: HashMap<_, _> = stores.read_entropy().await.data.into_iter().collect();
+    for (key, job) in jobs {
+        assert_eq!(stored[job.rsplit('/').next().unwrap()], key.to_string());
+    }
 }
 
 async fn stored_jobs_are_counted_and_timed(stores: Stores) {

@@ -233,16 +233,18 @@ struct Entropy {
 impl Stores {
     async fn read_entropy(&self) -> Entropy {
         match self {
-            Self::Distributed { mongo, .. } => read_mongo(mongo.url()).await,
-            Self::Own { mongo, .. } => read_mongo(mongo).await,
+            Self::Distributed { mongo, .. } => {
+                read_mongo(mongo.url(), database_of(mongo.url())).await
+            }
+            Self::Own { mongo, .. } => read_mongo(mongo, "multivac").await,
             Self::Embedded { url, .. } => read_file(url).await,
         }
     }
 }
 
-async fn read_mongo(url: &str) -> Entropy {
+async fn read_mongo(url: &str, database: &str) -> Entropy {
     let client = mongodb::Client::with_uri_str(url).await.unwrap();
-    let collection = client.database("multivac").collection::<Document>("entropy");
+    let collection = client.database(database).collection::<Document>("entropy");
     let mut documents = collection.find(doc! {}).sort(doc! { "seq": 1 }).await.unwrap();
     let mut entropy = Entropy::default();
     while let Some(document) = documents.try_next().await.unwrap() {

@@ -1,18 +1,24 @@
--- Adds a job. KEYS: jobs, seq, and the client's key if there is one. ARGV: datum, the longest queue,
--- how long the client's key is remembered. Answers {job, 1 if it is new}, or nil if the queue is full.
-if KEYS[3] then
-    local known = redis.call('GET', KEYS[3])
-    if known then
-        return { known, 0 }
+-- Adds jobs. KEYS: jobs, seq, and the keys of those clients that have sent one. ARGV: the longest queue,
+-- how long a client's key is remembered, and for each job its datum and 1 if its client has sent a key.
+-- Answers for each {job, 1 if it is new}, or nil if the queue is full.
+local length, longest = redis.call('XLEN', KEYS[1]), tonumber(ARGV[1])
+local added, last_key = {}, 2
+for i = 3, #ARGV, 2 do
+    local key, job, is_new
+    if ARGV[i + 1] == '1' then
+        last_key = last_key + 1
+        key = KEYS[last_key]
+        job, is_new = redis.call('GET', key), 0
     end
+    if not job and length < longest then
+        -- Nobody adds in between, so `seq` grows as the stream does, whatever the clock does.
+        local seq = redis.call('INCR', KEYS[2])
+        job, is_new = redis.call('XADD', KEYS[1], '*', 'seq', seq, 'data', ARGV[i]), 1
+        length = length + 1
+        if key then
+            redis.call('SET', key, job, 'EX', ARGV[2])
+        end
+    end
+    added[#added + 1] = job and { job, is_new } or false
 end
-if redis.call('XLEN', KEYS[1]) >= tonumber(ARGV[2]) then
-    return false
-end
--- Nobody adds in between, so `seq` grows as the stream does, whatever the clock does.
-local seq = redis.call('INCR', KEYS[2])
-local job = redis.call('XADD', KEYS[1], '*', 'seq', seq, 'data', ARGV[1])
-if KEYS[3] then
-    redis.call('SET', KEYS[3], job, 'EX', ARGV[3])
-end
-return { job, 1 }
+return added

@@ -21,13 +21,13 @@ use tokio::time::Instant;
 
 use crate::config::JobsConfig;
 use crate::error::Error;
-use crate::store::{DeadLetter, FIRST_BACK_OFF, Job, KEY_TTL, Queue, Status};
+use crate::store::{DeadLetter, FIRST_BACK_OFF, Job, Queue, Status};
 
 /// The jobs that wait. The braces keep all keys in one slot of a cluster.
-const JOBS: &str = "{multivac}:jobs";
+pub(super) const JOBS: &str = "{multivac}:jobs";
 
 /// The number of the job that was accepted last.
-const SEQ: &str = "{multivac}:seq";
+pub(super) const SEQ: &str = "{multivac}:seq";
 
 /// How often the store has refused a job, for those it has; also for what was a dead letter.
 const ATTEMPTS: &str = "{multivac}:attempts";
@@ -39,7 +39,7 @@ const DEAD: &str = "{multivac}:dead-letters";
 const DEAD_BY_JOB: &str = "{multivac}:dead-letters:by-job";
 
 /// What a client's key is remembered under.
-const KEY_PREFIX: &str = "{multivac}:idempotency:";
+pub(super) const KEY_PREFIX: &str = "{multivac}:idempotency:";
 
 const GROUP: &str = "workers";
 const CONSUMER: &str = "worker";
@@ -56,7 +56,6 @@ const CLAIM_INTERVAL: Duration = Duration::from_secs(1);
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-static ADD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("add.lua")));
 static SETTLE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("settle.lua")));
 static REFUSE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("refuse.lua")));
 static FIND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("find.lua")));
@@ -71,7 +70,6 @@ pub(super) struct JobQueue {
     next_claim: Arc<Mutex<Instant>>,
     claim_after: Duration,
     max_attempts: u32,
-    max_length: u64,
 }
 
 /// A job that was handed out.
@@ -111,28 +109,17 @@ impl JobQueue {
             next_claim: Arc::new(Mutex::new(Instant::now())),
             claim_after: config.job_claim_after,
             max_attempts: config.job_max_attempts.get(),
-            max_length: config.queue_max_length,
         })
+    }
+
+    /// The connection that commands share which wait for nothing.
+    pub(super) fn shared(&self) -> ConnectionManager {
+        self.shared.clone()
     }
 
     /// Whether Redis answers.
     pub(super) async fn check(&self) -> Result<(), Error> {
         Ok(cmd("PING").exec_async(&mut self.shared.clone()).await?)
-    }
-
-    /// Adds a job; returns its id and whether it is new, which with a known key it is not.
-    pub(super) async fn add(
-        &self,
-        datum: &str,
-        key: Option<&str>,
-    ) -> Result<(String, bool), Error> {
-        let mut add = ADD.key(JOBS);
-        add.key(SEQ).arg(datum).arg(self.max_length).arg(KEY_TTL.as_secs());
-        if let Some(key) = key {
-            add.key(format!("{KEY_PREFIX}{key}"));
-        }
-        let added: Option<_> = add.invoke_async(&mut self.shared.clone()).await?;
-        added.ok_or(Error::QueueFull)
     }
 
     /// Takes the next jobs, first those that others hold for too long. If there are none, it waits for

@@ -1,0 +1,130 @@
+//! Adds jobs to the stream, those of many requests in one step.
+
+use std::sync::LazyLock;
+
+use common::Kit;
+use prometheus_client::metrics::counter::Counter;
+use redis::aio::ConnectionManager;
+use redis::{RedisResult, Script};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::queue::{JOBS, KEY_PREFIX, SEQ};
+use crate::error::Error;
+use crate::store::KEY_TTL;
+
+/// Jobs that wait to be added at most; more are refused.
+const WAITING: usize = 4096;
+
+/// Jobs in one step at most: Redis does nothing else meanwhile.
+const BATCH: usize = 256;
+
+/// After how many bytes of data a step takes no further job.
+const BATCH_BYTES: usize = 1 << 20;
+
+static ADD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("add.lua")));
+
+/// A job's id and whether it is new; none if the queue is full.
+type Added = Option<(String, bool)>;
+
+/// Adds jobs to the stream; clones share the task that does.
+#[derive(Clone)]
+pub(super) struct Adder(mpsc::Sender<Waiting>);
+
+/// A job, and who waits for it.
+struct Waiting {
+    datum: String,
+    key: Option<String>,
+    done: oneshot::Sender<RedisResult<Added>>,
+}
+
+impl Adder {
+    pub(super) fn start(
+        redis: ConnectionManager,
+        kit: &Kit,
+        max_length: u64,
+        accepted: Counter,
+    ) -> Self {
+        let (sender, waiting) = mpsc::channel(WAITING);
+        let adding = Adding { redis, max_length, accepted, waiting };
+        kit.tasks.spawn_until(|stop| adding.run(stop));
+        Self(sender)
+    }
+
+    /// Adds a job; returns its id, with a key that is known that of the job it was used for.
+    pub(super) async fn add(&self, datum: &str, key: Option<&str>) -> Result<String, Error> {
+        let (done, outcome) = oneshot::channel();
+        let (datum, key) = (datum.to_owned(), key.map(|key| format!("{KEY_PREFIX}{key}")));
+        self.0.try_send(Waiting { datum, key, done }).map_err(|_| Error::QueueFull)?;
+        // The task has gone only where the service ends.
+        let added = outcome.await.map_err(|_| Error::QueueFull)??;
+        added.map(|(id, _)| id).ok_or(Error::QueueFull)
+    }
+}
+
+/// The task that adds.
+struct Adding {
+    redis: ConnectionManager,
+    max_length: u64,
+    accepted: Counter,
+    waiting: mpsc::Receiver<Waiting>,
+}
+
+impl Adding {
+    async fn run(mut self, stop: CancellationToken) {
+        loop {
+            if stop.is_cancelled() {
+                // What is in there is still received.
+                self.waiting.close();
+            }
+            let next = tokio::select! {
+                biased;
+                next = self.waiting.recv() => next,
+                () = stop.cancelled(), if !self.waiting.is_closed() => continue,
+            };
+            let Some(first) = next else { return };
+            let (mut bytes, mut batch) = (first.datum.len(), vec![first]);
+            while batch.len() < BATCH
+                && bytes < BATCH_BYTES
+                && let Ok(next) = self.waiting.try_recv()
+            {
+                bytes += next.datum.len();
+                batch.push(next);
+            }
+            self.finish(batch).await;
+        }
+    }
+
+    /// Adds these, and tells those who wait for them.
+    async fn finish(&mut self, batch: Vec<Waiting>) {
+        // A client that has gone does not wait for it.
+        match self.add(&batch).await {
+            Ok(added) => {
+                let new = added.iter().flatten().filter(|(_, is_new)| *is_new).count();
+                self.accepted.inc_by(new as u64);
+                for (waiting, added) in batch.into_iter().zip(added) {
+                    let _ = waiting.done.send(Ok(added));
+                }
+            }
+            Err(error) => {
+                // Those that have come meanwhile would wait as long for the same.
+                let come = std::iter::from_fn(|| self.waiting.try_recv().ok());
+                for waiting in batch.into_iter().chain(come) {
+                    let _ = waiting.done.send(Err(error.clone()));
+                }
+            }
+        }
+    }
+
+    async fn add(&mut self, batch: &[Waiting]) -> RedisResult<Vec<Added>> {
+        let mut add = ADD.key(JOBS);
+        add.key(SEQ).arg(self.max_length).arg(KEY_TTL.as_secs());
+        for Waiting { datum, key, .. } in batch {
+            add.arg(datum).arg(key.is_some());
+            if let Some(key) = key {
+                add.key(key);
+            }
+        }
+        add.invoke_async(&mut self.redis).await
+    }
+}
