@@ -47,7 +47,7 @@ help: ## Print this list
 dev: ## Build and start every service on its own port; Ctrl-C stops them
 	@$(XTASK) dev $(ARGS)
 
-dev/%: FORCE ## Start one service, and again whenever a file behind it changes
+dev/%: FORCE $(if $(filter real,$(STORES)),test-servers) ## Start one service, and again whenever a file behind it changes
 	@$(XTASK) dev $* $(if $(STORES),--stores $(STORES)) $(ARGS)
 
 .PHONY: smoke

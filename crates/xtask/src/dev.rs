@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
+use test_support::{Durability, MongoDb, Redis};
 
 use crate::dns::NameServer;
 use crate::process::{self, Console, Environment, Interrupts, Process};
@@ -33,7 +34,8 @@ pub(crate) struct Args {
     #[arg(long, default_value = "127.0.0.1")]
     host: String,
     /// What multivac keeps jobs and data in: `real` starts its server and its worker, with the Redis
-    /// and the MongoDB of this machine, or those that `REDIS_URL` and `MONGO_URL` name.
+    /// and the MongoDB that `REDIS_URL` and `MONGO_URL` name, or else run on this machine, or else are
+    /// started until the end.
     #[arg(long, value_enum, default_value_t = Stores::Embedded)]
     stores: Stores,
 }
@@ -45,14 +47,17 @@ enum Stores {
 }
 
 /// What starting and stopping services takes.
-#[derive(Debug)]
 pub(crate) struct Stack {
     pub(crate) workspace: Workspace,
     pub(crate) console: Console,
     environment: Environment,
     host: String,
+    /// Variables that lead to what was started for the services.
+    provided: Vec<(&'static str, String)>,
     /// Where the network has no resolver.
     name_server: Option<NameServer>,
+    /// Stores that did not run. They go with their data.
+    stores: (Option<Redis>, Option<MongoDb>),
 }
 
 /// Runs until Ctrl-C.
@@ -76,13 +81,18 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         console: Console::new(&environment, &services),
         environment,
         host: args.host,
+        provided: Vec::new(),
         name_server: None,
+        stores: (None, None),
     };
     ensure_free_ports(&stack.host, &services)?;
     if let Some(service) = services.iter().find(|service| service.name == "stakefish") {
         stack.provide_names(service).await?;
     }
     let mut interrupts = Interrupts::catch()?;
+    if real {
+        stack.provide_stores(services[0]).await?;
+    }
     match args.service {
         Some(service) if !real => watch::run(service, &stack, &mut interrupts).await,
         _ => run_all(&services, &stack, &mut interrupts).await,
@@ -139,8 +149,8 @@ impl Stack {
     /// # Errors
     /// When no process can be made.
     pub(crate) fn start(&self, service: &'static Service) -> anyhow::Result<Process> {
-        let names = self.name_server.as_ref().map(|server| (DNS_SERVERS, server.address()));
-        Process::start(service, &self.host, &self.workspace, &self.environment, self.console, names)
+        let Self { workspace, console, environment, provided, .. } = self;
+        Process::start(service, &self.host, workspace, environment, *console, provided)
     }
 
     /// Lets a service look names up where the system cannot, unless the developer says where.
@@ -152,8 +162,39 @@ impl Stack {
             let address = server.address();
             let text = format!("this machine looks no names up; {address} knows example.com");
             self.console.line(service, &text);
+            self.provided.push((DNS_SERVERS, address.to_owned()));
         }
         Ok(())
+    }
+
+    /// Starts those stores that do not run on this machine, unless the developer says where they are.
+    async fn provide_stores(&mut self, service: &Service) -> anyhow::Result<()> {
+        if self.lacks("REDIS_URL", 6379) {
+            let redis = Redis::start_own(Durability::Durable).await;
+            let redis = redis.context("no Redis runs on this machine, nor can one be started")?;
+            self.provide(service, "REDIS_URL", redis.url());
+            self.stores.0 = Some(redis);
+        }
+        if self.lacks("MONGO_URL", 27017) {
+            let mongo = MongoDb::start_own().await;
+            let mongo = mongo.context("no MongoDB runs on this machine, nor can one be started")?;
+            self.provide(service, "MONGO_URL", mongo.url());
+            self.stores.1 = Some(mongo);
+        }
+        Ok(())
+    }
+
+    /// Whether nobody says where a store is, and none is where it would be then.
+    fn lacks(&self, variable: &str, port: u16) -> bool {
+        let said = [variable.into(), format!("{variable}_FILE")];
+        let mut said = said.map(OsString::from).into_iter();
+        !said.any(|variable| self.environment.contains_key(&variable))
+            && TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err()
+    }
+
+    fn provide(&mut self, service: &Service, variable: &'static str, url: &str) {
+        self.console.line(service, &format!("{variable}={url} was started, and ends with this"));
+        self.provided.push((variable, url.to_owned()));
     }
 
     /// Waits until one service is ready, and says so.

@@ -91,14 +91,15 @@ impl Process {
         workspace: &Workspace,
         environment: &Environment,
         console: Console,
-        names: Option<(&str, &str)>,
+        provided: &[(&str, String)],
     ) -> anyhow::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("supervised").arg(std::process::id().to_string());
         command.arg(workspace.binary(service.package)).args(service.args);
         command.env("HOST", host).env("PORT", service.port.to_string());
         let format = console.terminal.then_some(("LOG_FORMAT", "pretty"));
-        for (name, value) in service.env.iter().copied().chain(format).chain(names) {
+        let provided = provided.iter().map(|(name, value)| (*name, value.as_str()));
+        for (name, value) in service.env.iter().copied().chain(format).chain(provided) {
             if !environment.contains_key(&OsString::from(name)) {
                 command.env(name, value);
             }
