@@ -40,7 +40,7 @@ pub struct Database {
     timeout: Duration,
     /// Where connections live: those that a worker of the server opens would end with its runtime, before
     /// the last rows are written.
-    runtime: Handle,
+    pub(crate) runtime: Handle,
     system: &'static str,
     pub(crate) metrics: StorageMetrics,
     /// What has to end before the pools are closed.

@@ -1,12 +1,15 @@
 //! Writes many requests' items with one commit.
 
-use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
+use std::{fmt, mem, thread};
 
 use common::Kit;
 use futures_util::future::BoxFuture;
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::connection::Connection;
@@ -19,27 +22,24 @@ const QUEUE: usize = 4096;
 /// Items in one transaction at most.
 const MAX_BATCH: usize = 256;
 
-/// How long an item that nobody waits for is kept for the next batch.
+/// How long an item that nobody waits for is kept for others to come.
 const LATER: Duration = Duration::from_millis(500);
 
 /// Writes a batch within a transaction, and returns something for each of its items, in their order.
 pub type Batch<I, O> = for<'a> fn(Connection<'a>, &'a [I]) -> BoxFuture<'a, sqlx::Result<Vec<O>>>;
 
 /// Writes items of many requests with one commit; clones share it.
+///
+/// While one batch is written, the items that come make up the next. The first request of a batch writes it for all of
+/// them: a task of its own for that would be two more changes of thread for each batch.
 pub struct Writer<I, O> {
-    now: mpsc::Sender<Entry<I, O>>,
+    writing: Arc<Writing<I, O>>,
     later: mpsc::Sender<I>,
-    database: Database,
-}
-
-struct Entry<I, O> {
-    item: I,
-    done: oneshot::Sender<Result<O, Error>>,
 }
 
 impl<I, O> Clone for Writer<I, O> {
     fn clone(&self) -> Self {
-        Self { now: self.now.clone(), later: self.later.clone(), database: self.database.clone() }
+        Self { writing: Arc::clone(&self.writing), later: self.later.clone() }
     }
 }
 
@@ -50,7 +50,7 @@ impl<I, O> fmt::Debug for Writer<I, O> {
 }
 
 impl<I: Send + Sync + 'static, O: Send + 'static> Writer<I, O> {
-    /// Starts the task that writes, by `batch`; `operation` names that in metrics.
+    /// A writer by `batch`; `operation` names that in metrics.
     #[must_use]
     pub fn start(
         database: &Database,
@@ -81,30 +81,33 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Writer<I, O> {
         transaction: Transaction,
         batch: Batch<I, O>,
     ) -> Self {
-        let (now, queue) = mpsc::channel(QUEUE);
         let (later, background) = mpsc::channel(QUEUE);
-        let writing = Writing {
+        let writing = Arc::new(Writing {
             database: database.clone(),
             operation: database.operation(operation),
             transaction,
             batch,
-            queue,
-            background,
-        };
-        let writers = &database.writers;
-        kit.tasks.spawn_until(|stop| writers.track_future(writing.run(stop)));
-        Self { now, later, database: database.clone() }
+            room: Semaphore::new(QUEUE),
+            next: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+        });
+        let (writers, task) = (&database.writers, Arc::clone(&writing));
+        kit.tasks.spawn_until(|stop| writers.track_future(task.write_later(background, stop)));
+        Self { writing, later }
     }
 
-    /// Writes an item; it is durable once this returns.
+    /// Writes an item; it is durable once this returns. It is written as well if this is dropped.
     ///
     /// # Errors
     /// When the database is away, silent, full or slower than the items come, or refuses this item.
     pub async fn write(&self, item: I) -> Result<O, Error> {
-        self.database.check()?;
-        let (done, outcome) = oneshot::channel();
-        self.now.try_send(Entry { item, done }).map_err(|_| Error::Overloaded)?;
-        // The task has gone only where the service ends.
+        self.writing.database.check()?;
+        let _room = self.writing.room.try_acquire().map_err(|_| Error::Overloaded)?;
+        let (outcome, lead) = self.writing.join(item);
+        if let Some(lead) = lead {
+            lead.await;
+        }
+        // Nobody writes the batch any more only where the service ends.
         outcome.await.unwrap_or(Err(Error::Overloaded))
     }
 
@@ -112,112 +115,144 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Writer<I, O> {
     /// database does not take it, it is lost and counted.
     pub fn write_later(&self, item: I) {
         if self.later.try_send(item).is_err() {
-            self.database.metrics.lost.inc();
+            self.writing.database.metrics.lost.inc();
         }
     }
 }
 
-/// The task that writes.
+/// An item, and who waits for it.
+type Entry<I, O> = (I, oneshot::Sender<Result<O, Error>>);
+
+/// What clones share.
 struct Writing<I, O> {
     database: Database,
     operation: Operation,
     transaction: Transaction,
     batch: Batch<I, O>,
-    queue: mpsc::Receiver<Entry<I, O>>,
-    background: mpsc::Receiver<I>,
+    /// For items that wait.
+    room: Semaphore,
+    /// The batch that items join.
+    next: Mutex<Vec<Entry<I, O>>>,
+    /// Batches are written one after the other.
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl<I: Send + Sync + 'static, O: Send + 'static> Writing<I, O> {
-    async fn run(mut self, stop: CancellationToken) {
-        let mut tick = interval(LATER);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut entries = Vec::with_capacity(MAX_BATCH);
-        loop {
-            let stopping = tokio::select! {
-                biased;
-                received = self.queue.recv_many(&mut entries, MAX_BATCH) => received == 0,
-                () = stop.cancelled(), if !self.queue.is_closed() => {
-                    // What is in there is still received.
-                    self.queue.close();
-                    continue;
-                }
-                _ = tick.tick() => false,
+    /// Puts an item into the next batch; its first one comes back with the task of writing that.
+    fn join(self: &Arc<Self>, item: I) -> (oneshot::Receiver<Result<O, Error>>, Option<Lead>) {
+        let (done, outcome) = oneshot::channel();
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        next.push((item, done));
+        let leads = next.len() % MAX_BATCH == 1;
+        let lead = leads.then(|| Lead {
+            database: self.database.clone(),
+            batch: Some(Box::pin(Arc::clone(self).write_next())),
+        });
+        (outcome, lead)
+    }
+
+    /// Writes a batch when it is its turn, and tells those who wait for it.
+    async fn write_next(self: Arc<Self>) {
+        let _turn = self.turn.lock().await;
+        let (items, waiting): (Vec<_>, Vec<_>) = {
+            let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+            let size = next.len().min(MAX_BATCH);
+            let rest = next.split_off(size);
+            mem::replace(&mut *next, rest).into_iter().unzip()
+        };
+        for (done, outcome) in waiting.into_iter().zip(self.write(&items).await) {
+            // A client that has gone does not wait for it.
+            let _ = done.send(outcome);
+        }
+    }
+
+    /// Writes what nobody waits for, until the stop of the service.
+    async fn write_later(self: Arc<Self>, mut later: mpsc::Receiver<I>, stop: CancellationToken) {
+        let mut items = Vec::new();
+        while !later.is_closed() {
+            let gather = async {
+                later.recv_many(&mut items, 1).await;
+                sleep(LATER).await;
             };
-            self.write(&mut entries).await;
-            if stopping {
-                break;
+            if stop.run_until_cancelled(gather).await.is_none() {
+                // What is in there is still received.
+                later.close();
             }
-        }
-        self.background.close();
-        while !self.background.is_empty() {
-            self.write(&mut entries).await;
-        }
-    }
-
-    /// Writes these entries, and with them what has been waiting in the background.
-    async fn write(&mut self, entries: &mut Vec<Entry<I, O>>) {
-        let (mut items, mut waiting): (Vec<_>, Vec<_>) =
-            entries.drain(..).map(|Entry { item, done }| (item, done)).unzip();
-        while items.len() < MAX_BATCH
-            && let Ok(item) = self.background.try_recv()
-        {
-            items.push(item);
-        }
-        if items.is_empty() {
-            return;
-        }
-        match self.commit(&items).await {
-            Ok(outputs) => {
-                self.database
-                    .metrics
-                    .batches
-                    .observe(u32::try_from(items.len()).map_or(0.0, f64::from));
-                for (done, output) in waiting.drain(..).zip(outputs) {
-                    // A client that has gone does not wait for it.
-                    let _ = done.send(Ok(output));
+            while !items.is_empty() || !later.is_empty() {
+                while items.len() < MAX_BATCH
+                    && let Ok(item) = later.try_recv()
+                {
+                    items.push(item);
                 }
-            }
-            Err(Error::Refused(_)) if items.len() > 1 => self.write_each(items, waiting).await,
-            Err(error) => {
-                self.lose(items.len() - waiting.len(), &error);
-                for done in waiting {
-                    let _ = done.send(Err(error.clone()));
-                }
+                let _turn = self.turn.lock().await;
+                let outcomes = self.write(&items).await;
+                items.clear();
+                self.lose(&outcomes);
             }
         }
     }
 
-    /// One refused item must not fail the others.
-    async fn write_each(&self, items: Vec<I>, waiting: Vec<oneshot::Sender<Result<O, Error>>>) {
-        let mut waiting = waiting.into_iter();
-        for item in items {
-            let outcome = self.commit(std::slice::from_ref(&item)).await;
-            if outcome.is_ok() {
-                self.database.metrics.batches.observe(1.0);
-            }
-            match (waiting.next(), outcome) {
-                (Some(done), outcome) => {
-                    drop(done.send(outcome.map(|mut outputs| outputs.swap_remove(0))));
+    /// Writes items with one commit, or each with its own if one of them is refused, which must not fail the others.
+    async fn write(&self, items: &[I]) -> Vec<Result<O, Error>> {
+        match self.commit(items).await {
+            Err(Error::Refused(_)) if items.len() > 1 => {
+                let mut outcomes = Vec::with_capacity(items.len());
+                for item in items {
+                    let outcome = self.commit(std::slice::from_ref(item)).await;
+                    outcomes.push(outcome.map(|mut outputs| outputs.swap_remove(0)));
                 }
-                (None, Err(error)) => self.lose(1, &error),
-                (None, Ok(_)) => {}
+                outcomes
             }
-        }
-    }
-
-    /// Counts rows that nobody waits for; no request's log line tells of them.
-    fn lose(&self, rows: usize, error: &Error) {
-        if rows > 0 {
-            self.database.metrics.lost.inc_by(rows as u64);
-            tracing::warn!(rows, error = common::causes(error), "Rows are lost");
+            Err(error) => items.iter().map(|_| Err(error.clone())).collect(),
+            Ok(outputs) => outputs.into_iter().map(Ok).collect(),
         }
     }
 
     async fn commit(&self, items: &[I]) -> Result<Vec<O>, Error> {
-        self.database
-            .write_by(&self.operation, self.transaction, async |connection| {
-                (self.batch)(connection, items).await
-            })
-            .await
+        let write = async |connection: Connection<'_>| (self.batch)(connection, items).await;
+        let written = self.database.write_by(&self.operation, self.transaction, write).await?;
+        let size = u32::try_from(items.len()).map_or(0.0, f64::from);
+        self.database.metrics.batches.observe(size);
+        Ok(written)
+    }
+
+    /// Counts what was not written and nobody waits for; no request's log line tells of it.
+    fn lose(&self, outcomes: &[Result<O, Error>]) {
+        let mut errors = outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).peekable();
+        if let Some(error) = errors.peek().copied() {
+            let rows = errors.count();
+            self.database.metrics.lost.inc_by(rows as u64);
+            tracing::warn!(rows, error = common::causes(error), "Rows are lost");
+        }
+    }
+}
+
+/// The task of writing a batch, which also others wait for: the runtime of the service takes it over from a request
+/// that is dropped.
+struct Lead {
+    database: Database,
+    batch: Option<BoxFuture<'static, ()>>,
+}
+
+impl Future for Lead {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(batch) = &mut self.batch else { return Poll::Ready(()) };
+        let written = batch.as_mut().poll(cx);
+        if written.is_ready() {
+            self.batch = None;
+        }
+        written
+    }
+}
+
+impl Drop for Lead {
+    fn drop(&mut self) {
+        if let Some(batch) = self.batch.take()
+            && !thread::panicking()
+        {
+            self.database.writers.spawn_on(batch, &self.database.runtime);
+        }
     }
 }

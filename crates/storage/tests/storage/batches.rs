@@ -1,8 +1,10 @@
 //! Many requests' items, and their commits.
 
 use futures_util::future::join_all;
+use futures_util::poll;
 use storage::Error;
 use test_support::{on_both_databases, wait_until};
+use tokio::time::timeout;
 
 use crate::{PATIENCE, Words};
 
@@ -34,6 +36,24 @@ on_both_databases! {
         assert!(matches!(outcomes[1], Err(Error::Refused(_))), "{outcomes:?}");
         assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 3);
         assert_eq!(words.count().await.unwrap(), 4);
+    }
+
+    async fn items_are_written_also_where_those_who_write_them_are_gone(sql: Sql) {
+        let Some(database) = sql.database().await else { return };
+        let words = Words::start(&database).await;
+        let write = |n| Box::pin(words.writer.write(format!("word {n}")));
+        let mut writes: Vec<_> = (0..4).map(write).collect();
+        for write in &mut writes {
+            assert!(poll!(write).is_pending());
+        }
+
+        // The first is writing, the second is to write for the others.
+        drop(writes.drain(..2));
+
+        for outcome in timeout(PATIENCE, join_all(writes)).await.unwrap() {
+            outcome.unwrap();
+        }
+        wait_until("all are written", PATIENCE, async || words.count().await.unwrap() == 4).await;
     }
 
     async fn an_item_that_nobody_waits_for_is_written_soon(sql: Sql) {

@@ -136,9 +136,9 @@ async fn requests_at_once_get_jobs_of_their_own_while_there_is_room(stores: Stor
     for job in jobs.values() {
         multivac.wait_for(job, "stored").await;
     }
-    let stored: HashMap<_, _> = stores.read_entropy().await.data.into_iter().collect();
+    let data: HashMap<_, _> = stores.read_entropy().await.data.into_iter().collect();
     for (key, job) in jobs {
-        assert_eq!(stored[job.rsplit('/').next().unwrap()], key.to_string());
+        assert_eq!(data[job.rsplit('/').next().unwrap()], key.to_string());
     }
 }
 
