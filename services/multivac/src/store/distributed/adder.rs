@@ -3,9 +3,11 @@
 use std::sync::LazyLock;
 
 use common::Kit;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use prometheus_client::metrics::counter::Counter;
 use redis::aio::ConnectionManager;
-use redis::{RedisResult, Script};
+use redis::{RedisError, RedisResult, Script};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +23,9 @@ const BATCH: usize = 256;
 
 /// After how many bytes of data a step takes no further job.
 const BATCH_BYTES: usize = 1 << 20;
+
+/// Steps under way at once: while Redis writes one to its disk, the next ones gather.
+const AT_ONCE: usize = 4;
 
 static ADD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("add.lua")));
 
@@ -72,17 +77,25 @@ struct Adding {
 
 impl Adding {
     async fn run(mut self, stop: CancellationToken) {
+        let mut under_way = FuturesUnordered::new();
         loop {
             if stop.is_cancelled() {
                 // What is in there is still received.
                 self.waiting.close();
             }
-            let next = tokio::select! {
+            let first = tokio::select! {
                 biased;
-                next = self.waiting.recv() => next,
+                Some(failed) = under_way.next() => {
+                    // Those that have come meanwhile would wait as long for the same.
+                    while let Some(error) = &failed && let Ok(waiting) = self.waiting.try_recv() {
+                        let _ = waiting.done.send(Err(RedisError::clone(error)));
+                    }
+                    continue;
+                }
+                first = self.waiting.recv(), if under_way.len() < AT_ONCE => first,
                 () = stop.cancelled(), if !self.waiting.is_closed() => continue,
             };
-            let Some(first) = next else { return };
+            let Some(first) = first else { break };
             let (mut bytes, mut batch) = (first.datum.len(), vec![first]);
             while batch.len() < BATCH
                 && bytes < BATCH_BYTES
@@ -91,40 +104,36 @@ impl Adding {
                 bytes += next.datum.len();
                 batch.push(next);
             }
-            self.finish(batch).await;
+            under_way.push(add(self.redis.clone(), self.max_length, &self.accepted, batch));
+        }
+        while under_way.next().await.is_some() {}
+    }
+}
+
+/// Adds these, and tells those who wait for them; returns why it failed.
+async fn add(
+    mut redis: ConnectionManager,
+    max_length: u64,
+    accepted: &Counter,
+    batch: Vec<Waiting>,
+) -> Option<RedisError> {
+    let mut add = ADD.key(JOBS);
+    add.key(SEQ).arg(max_length).arg(KEY_TTL.as_secs());
+    for Waiting { datum, key, .. } in &batch {
+        add.arg(datum).arg(key.is_some());
+        if let Some(key) = key {
+            add.key(key);
         }
     }
-
-    /// Adds these, and tells those who wait for them.
-    async fn finish(&mut self, batch: Vec<Waiting>) {
+    let added: RedisResult<Vec<Added>> = add.invoke_async(&mut redis).await;
+    let outcomes = match &added {
+        Ok(added) => added.iter().cloned().map(Ok).collect(),
+        Err(error) => vec![Err(error.clone()); batch.len()],
+    };
+    for (waiting, outcome) in batch.into_iter().zip(outcomes) {
+        accepted.inc_by(u64::from(matches!(outcome, Ok(Some((_, true))))));
         // A client that has gone does not wait for it.
-        match self.add(&batch).await {
-            Ok(added) => {
-                let new = added.iter().flatten().filter(|(_, is_new)| *is_new).count();
-                self.accepted.inc_by(new as u64);
-                for (waiting, added) in batch.into_iter().zip(added) {
-                    let _ = waiting.done.send(Ok(added));
-                }
-            }
-            Err(error) => {
-                // Those that have come meanwhile would wait as long for the same.
-                let come = std::iter::from_fn(|| self.waiting.try_recv().ok());
-                for waiting in batch.into_iter().chain(come) {
-                    let _ = waiting.done.send(Err(error.clone()));
-                }
-            }
-        }
+        let _ = waiting.done.send(outcome);
     }
-
-    async fn add(&mut self, batch: &[Waiting]) -> RedisResult<Vec<Added>> {
-        let mut add = ADD.key(JOBS);
-        add.key(SEQ).arg(self.max_length).arg(KEY_TTL.as_secs());
-        for Waiting { datum, key, .. } in batch {
-            add.arg(datum).arg(key.is_some());
-            if let Some(key) = key {
-                add.key(key);
-            }
-        }
-        add.invoke_async(&mut self.redis).await
-    }
+    added.err()
 }
