@@ -31,7 +31,7 @@ pub type Batch<I, O> = for<'a> fn(Connection<'a>, &'a [I]) -> BoxFuture<'a, sqlx
 /// Writes items of many requests with one commit; clones share it.
 ///
 /// While one batch is written, the items that come make up the next. The first request of a batch writes it for all of
-/// them: a task of its own for that would be two more changes of thread for each batch.
+/// them, unless said otherwise: a task of its own for that would be two more changes of thread for each batch.
 pub struct Writer<I, O> {
     writing: Arc<Writing<I, O>>,
     later: mpsc::Sender<I>,
@@ -58,7 +58,19 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Writer<I, O> {
         operation: &'static str,
         batch: Batch<I, O>,
     ) -> Self {
-        Self::start_by(database, kit, operation, Transaction::Begun, batch)
+        Self::start_by(database, kit, operation, (Transaction::Begun, Leader::Request), batch)
+    }
+
+    /// As [`start`](Self::start), for a batch of many statements: it is written on the runtime of the service. On
+    /// SQLite each statement is a change of thread and back, which is slow where others wait for the same thread.
+    #[must_use]
+    pub fn start_aside(
+        database: &Database,
+        kit: &Kit,
+        operation: &'static str,
+        batch: Batch<I, O>,
+    ) -> Self {
+        Self::start_by(database, kit, operation, (Transaction::Begun, Leader::Runtime), batch)
     }
 
     /// As [`start`](Self::start), for a batch that on SQLite is one text of statements, of which the first is
@@ -71,14 +83,14 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Writer<I, O> {
         operation: &'static str,
         batch: Batch<I, O>,
     ) -> Self {
-        Self::start_by(database, kit, operation, Transaction::Own, batch)
+        Self::start_by(database, kit, operation, (Transaction::Own, Leader::Request), batch)
     }
 
     fn start_by(
         database: &Database,
         kit: &Kit,
         operation: &'static str,
-        transaction: Transaction,
+        (transaction, leader): (Transaction, Leader),
         batch: Batch<I, O>,
     ) -> Self {
         let (later, background) = mpsc::channel(QUEUE);
@@ -86,6 +98,7 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Writer<I, O> {
             database: database.clone(),
             operation: database.operation(operation),
             transaction,
+            leader,
             batch,
             room: Semaphore::new(QUEUE),
             next: Mutex::default(),
@@ -104,8 +117,11 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Writer<I, O> {
         self.writing.database.check()?;
         let _room = self.writing.room.try_acquire().map_err(|_| Error::Overloaded)?;
         let (outcome, lead) = self.writing.join(item);
-        if let Some(lead) = lead {
-            lead.await;
+        match (self.writing.leader, lead) {
+            (Leader::Request, Some(lead)) => lead.await,
+            // Dropped, it goes to the runtime.
+            (Leader::Runtime, lead) => drop(lead),
+            (_, None) => {}
         }
         // Nobody writes the batch any more only where the service ends.
         outcome.await.unwrap_or(Err(Error::Overloaded))
@@ -123,11 +139,21 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Writer<I, O> {
 /// An item, and who waits for it.
 type Entry<I, O> = (I, oneshot::Sender<Result<O, Error>>);
 
+/// Who writes a batch.
+#[derive(Clone, Copy)]
+enum Leader {
+    /// The first of its requests.
+    Request,
+    /// The runtime of the service.
+    Runtime,
+}
+
 /// What clones share.
 struct Writing<I, O> {
     database: Database,
     operation: Operation,
     transaction: Transaction,
+    leader: Leader,
     batch: Batch<I, O>,
     /// For items that wait.
     room: Semaphore,

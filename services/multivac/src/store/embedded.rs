@@ -59,7 +59,7 @@ impl Embedded {
         let database = Database::start(&database_config(&config.stores.multivac_db), &SCHEMA, kit)?;
         Ok(Arc::new(Self {
             read: database.operation("read"),
-            writer: Writer::start(&database, kit, "write", |connection, writes| {
+            writer: Writer::start_aside(&database, kit, "write", |connection, writes| {
                 Box::pin(async move { writes::all(sqlite(connection)?, writes).await })
             }),
             database,
