@@ -436,8 +436,10 @@ $(CUSTOM_RESOURCES):
 
 # The schemas are data in a package; nothing of it is run.
 $(KUBERNETES):
-	python3 -m pip install --quiet --no-deps --target $@ \
+	@rm -rf $@.part
+	python3 -m pip install --quiet --no-deps --target $@.part \
 		$(subst kubernetes-validate-,kubernetes-validate==,$(notdir $@))
+	@mv $@.part $@
 
 $(GRYPE):
 	$(call go-install,github.com/anchore/grype/cmd/grype)
