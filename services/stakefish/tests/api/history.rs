@@ -1,5 +1,6 @@
 //! What was looked up, on both databases.
 
+use futures_util::future::join_all;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use test_support::on_both_databases;
@@ -32,6 +33,24 @@ fn names(numbers: impl Iterator<Item = usize>) -> Vec<String> {
 }
 
 on_both_databases! {
+    async fn lookups_that_share_a_commit_are_found_as_they_were_answered(sql: Sql) {
+        let Some(database) = sql.database().await else { return };
+        let service = Service::start_on(database.url(), &[]).await;
+        for (number, name) in (0_u8..60).zip(names(0..60)) {
+            service.dns.set_addresses(&name, &[&format!("192.0.2.{number}")]);
+        }
+
+        let lookups = names(0..60).into_iter().map(|name| {
+            let service = &service;
+            async move { service.look_up(&name).await.json::<Value>().await.unwrap() }
+        });
+        let mut answers = join_all(lookups).await;
+
+        answers.sort_by_key(|answer| std::cmp::Reverse(answer["id"].as_i64()));
+        let history = service.app.get("/history?limit=60").await;
+        assert_eq!(history.json::<Vec<Value>>().await.unwrap(), answers);
+    }
+
     async fn what_was_looked_up_is_found_as_it_was_answered(sql: Sql) {
         let Some(database) = sql.database().await else { return };
         let service = Service::start_on(database.url(), &[("TRUSTED_PROXIES", "127.0.0.1")]).await;
@@ -113,7 +132,7 @@ on_both_databases! {
         service.look_up("hot.example").await;
 
         let lookups = (0..200).map(|_| service.look_up("hot.example"));
-        let answers = futures_util::future::join_all(lookups).await;
+        let answers = join_all(lookups).await;
 
         assert!(answers.iter().all(|answer| answer.status() == 200));
         let mut ids = Vec::new();
