@@ -189,12 +189,12 @@ async fn delete(
 
 impl Stores {
     /// Leaves the oldest of the data. The stand-in for MongoDB has no index by order: with very many data,
-    /// looking for the oldest takes it a second.
+    /// looking for the oldest takes it a second. It answers nobody while it deletes, hence a few at a time.
     async fn leave(&self, entropy: &Entropy, count: usize) {
         let Self::Own { mongo, .. } = self else { return };
         let client = mongodb::Client::with_uri_str(mongo).await.unwrap();
         let collection = client.database("multivac").collection::<Document>("entropy");
-        for some in entropy.data.get(count..).unwrap_or_default().chunks(10_000) {
+        for some in entropy.data.get(count..).unwrap_or_default().chunks(500) {
             let ids: Vec<&str> = some.iter().map(|(id, _)| id.as_str()).collect();
             collection.delete_many(doc! { "_id": { "$in": ids } }).await.unwrap();
         }
