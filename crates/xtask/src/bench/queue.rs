@@ -37,12 +37,12 @@ impl Queue {
         for round in 0..=stand.plan.rounds {
             let mut rates = [0.0; 2];
             for (side, server) in [&service, &bare].into_iter().enumerate() {
-                let (requests_a_second, spent_us) = self.load(stand, server).await?;
-                rates[side] = requests_a_second;
+                let load = self.load(stand, server).await?;
+                rates[side] = load.rate;
                 // The first makes both warm.
                 if round > 0 {
-                    rate[side].push(requests_a_second);
-                    cpu_us[side].push(spent_us);
+                    rate[side].push(load.rate);
+                    cpu_us[side].push(load.cpu_us);
                 }
                 // As many wait at the start of each round, for both.
                 redis::cmd("FLUSHALL").exec_async(&mut connection).await?;
@@ -69,12 +69,9 @@ impl Queue {
         ])
     }
 
-    /// Requests a second, and what each has cost.
-    async fn load(&self, stand: &Stand<'_>, server: &Server) -> Result<(f64, f64)> {
-        let script = stand.path("request.lua");
-        let time = stand.plan.round;
-        let load = load::closed(server, &self.request, &script, MANY_CONNECTIONS, time).await?;
-        Ok((load.rate, load.cpu_us))
+    async fn load(&self, stand: &Stand<'_>, server: &Server) -> Result<load::Closed> {
+        let (script, time) = (stand.path("request.lua"), stand.plan.round);
+        load::closed(server, &self.request, &script, MANY_CONNECTIONS, time).await
     }
 }
 

@@ -126,14 +126,14 @@ async fn add(
         }
     }
     let added: RedisResult<Vec<Added>> = add.invoke_async(&mut redis).await;
-    let outcomes = match &added {
-        Ok(added) => added.iter().cloned().map(Ok).collect(),
-        Err(error) => vec![Err(error.clone()); batch.len()],
+    let (outcomes, failed): (Vec<_>, _) = match added {
+        Ok(added) => (added.into_iter().map(Ok).collect(), None),
+        Err(error) => (vec![Err(error.clone()); batch.len()], Some(error)),
     };
     for (waiting, outcome) in batch.into_iter().zip(outcomes) {
         accepted.inc_by(u64::from(matches!(outcome, Ok(Some((_, true))))));
         // A client that has gone does not wait for it.
         let _ = waiting.done.send(outcome);
     }
-    added.err()
+    failed
 }
