@@ -200,6 +200,12 @@ impl Multivac {
         wait_until(&what, PATIENCE, async || self.job(job).await["status"] == status).await;
     }
 
+    /// How many jobs wait or are stored.
+    async fn count(&self) -> u64 {
+        let queue = self.queue().await;
+        queue["length"].as_u64().unwrap() + queue["stored"].as_u64().unwrap()
+    }
+
     /// Waits until the worker has heard that what it took is stored, and holds nothing.
     async fn wait_until_settled(&self) {
         let settled = async || self.queue().await["length"] == 0;
