@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use tracing::Subscriber;
+use tracing::Dispatch;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::Registry;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -117,16 +117,17 @@ pub fn subscriber(
     lines: Lines,
     filter: EnvFilter,
     spans: Option<(&Service, &SdkTracerProvider)>,
-) -> impl Subscriber + Send + Sync + 'static {
+) -> Dispatch {
     // A filter of the lines alone costs each event more than one of everything, which spans would be
-    // subject to as well.
-    let lines = match spans {
-        Some(_) => lines.with_filter(filter).boxed(),
-        None => filter.and_then(lines).boxed(),
-    };
-    Registry::default()
-        .with(lines)
-        .with(spans.map(|(service, provider)| otlp::layer(service, provider)))
+    // subject to as well. Joined to the lines by `and_then` it would not tell the most that it lets pass,
+    // and every event of every crate would be asked for.
+    match spans {
+        Some((service, provider)) => Registry::default()
+            .with(lines.with_filter(filter))
+            .with(otlp::layer(service, provider))
+            .into(),
+        None => Registry::default().with(filter).with(lines).into(),
+    }
 }
 
 /// A panic is an event like any other, so that it is found where all else is.

@@ -19,7 +19,7 @@ static LOGS: LazyLock<Captured> = LazyLock::new(|| {
     let name =
         Service { name: "test", version: "0", description: "", log_name: "test", default_port: 0 };
     let lines = subscriber(logs.lines(&name), LogFilter::everything().env_filter(), None);
-    tracing::subscriber::set_global_default(lines).expect("nothing else installs a subscriber");
+    tracing::dispatcher::set_global_default(lines).expect("nothing else installs a subscriber");
     logs
 });
 

@@ -4,6 +4,7 @@ use common::telemetry::{Captured, subscriber};
 use common::{Service, config::LogFilter};
 use reqwest::Method;
 use serde_json::Value;
+use tracing::level_filters::LevelFilter;
 
 use crate::demo;
 
@@ -54,7 +55,7 @@ fn members_stand_in_the_agreed_order() {
     let service = Service { name: "stakefish", ..demo::SERVICE };
     let lines = subscriber(logs.lines(&service), LogFilter::everything().env_filter(), None);
 
-    tracing::subscriber::with_default(lines, || {
+    tracing::dispatcher::with_default(&lines, || {
         tracing::event!(target: "access_log", tracing::Level::INFO, "req.method" = "GET", "req.url" = "u", "res.status_code" = 200, duration_ms = 0.41, "Incoming request");
     });
 
@@ -155,12 +156,21 @@ async fn what_clients_send_cannot_break_a_line() {
 }
 
 #[test]
+fn what_no_filter_lets_pass_is_not_even_asked_for() {
+    let logs = Captured::default();
+    let filter = LogFilter::everything().env_filter();
+    let _lines = subscriber(logs.lines(&demo::SERVICE), filter, None);
+
+    assert_eq!(LevelFilter::current(), LevelFilter::DEBUG);
+}
+
+#[test]
 fn any_value_is_a_json_string() {
     use proptest::prelude::*;
     let logs = Captured::default();
     let lines = subscriber(logs.lines(&demo::SERVICE), LogFilter::everything().env_filter(), None);
 
-    tracing::subscriber::with_default(lines, || {
+    tracing::dispatcher::with_default(&lines, || {
         proptest!(|(value in any::<String>())| {
             tracing::info!(value = value, "a value");
             let line = logs.text().lines().last().unwrap().to_owned();
