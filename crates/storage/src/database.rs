@@ -186,7 +186,7 @@ impl Database {
                 Ok(statements(Connection::Sqlite(&mut connection)).await?)
             }
             Pools::Postgres(pool) => {
-                let mut connection = self.wait_for(pool.acquire()).await?;
+                let mut connection = self.wait_for(Box::pin(pool.acquire())).await?;
                 Ok(statements(Connection::Postgres(&mut connection)).await?)
             }
         })
@@ -233,7 +233,7 @@ impl Database {
                     Ok(value)
                 }
                 Pools::Postgres(pool) => {
-                    let mut begun = self.wait_for(pool.begin()).await?;
+                    let mut begun = self.wait_for(Box::pin(pool.begin())).await?;
                     let value = statements(Connection::Postgres(&mut begun)).await?;
                     begun.commit().await.map_err(Error::at_commit)?;
                     Ok(value)
@@ -273,7 +273,9 @@ impl Database {
     ) -> Result<T, Error> {
         let mut state = self.state.clone();
         let pools = state.borrow().pools()?.clone();
-        let run = async { timeout(self.timeout, run(pools)).await };
+        // Everything around it moves it once, and it is large.
+        let run = Box::pin(run(pools));
+        let run = async { timeout(self.timeout, run).await };
         let run = pin!(TokioContext::new(run, self.runtime.clone()));
         let result = tokio::select! {
             biased;

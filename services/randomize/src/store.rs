@@ -274,11 +274,10 @@ fn insert<'a>(
         let count = i64::try_from(count).unwrap_or(i64::MAX);
         let mut ids = match connection {
             Connection::Sqlite(connection) => {
-                let insert = sqlx::query_scalar(include_str!("store/insert_batch.sqlite.sql"));
-                let insert = insert.bind(words).bind(requests);
-                // The whole text has to be run, not just as far as its first row.
-                let last: Vec<i64> = insert.fetch_all(connection).await?;
-                let last = last.first().copied().unwrap_or_default();
+                let insert = sqlx::query(include_str!("store/insert_batch.sqlite.sql"));
+                let inserted = insert.bind(requests).bind(words).execute(connection).await?;
+                // Nobody else writes meanwhile, so the words' ids are the last one and those before it.
+                let last = inserted.last_insert_rowid();
                 (last - count + 1..=last).collect()
             }
             Connection::Postgres(connection) => {
@@ -304,8 +303,8 @@ fn json<T: Serialize>(rows: impl Iterator<Item = T>) -> sqlx::Result<String> {
 
 /// `201 CREATED`.
 fn status_line(status: StatusCode) -> String {
-    let reason = status.canonical_reason().unwrap_or_default().to_uppercase();
-    format!("{} {reason}", status.as_u16())
+    let reason = status.canonical_reason().unwrap_or_default().to_ascii_uppercase();
+    [status.as_str(), " ", &reason].concat()
 }
 
 /// Removes audit rows that are older than `retention`, in batches that hold up nobody.
