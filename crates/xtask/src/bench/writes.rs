@@ -25,8 +25,9 @@ use super::{
     sum_of_series,
 };
 
-/// How many requests are timed one after the other.
-const SAMPLES: usize = 501;
+/// How often requests are timed one after the other, and how many.
+const TURNS: usize = 20;
+const SAMPLES: usize = 25;
 
 /// Connections of the service's pool, and clients of `pgbench`.
 const POOL: u16 = 10;
@@ -43,8 +44,8 @@ pub(super) struct Writes {
     pub(super) requests_a_commit: f64,
     /// Most CPU time a request in µs, with SQLite.
     pub(super) cpu_us: Option<f64>,
-    /// Longest time of a request on one connection, as a multiple of a commit without a service; asked
-    /// only where it is given.
+    /// Longest time of a request on one connection, less that of one that does nothing, as a multiple of a
+    /// commit without a service; asked only where it is given.
     pub(super) commit_ratio: Option<f64>,
     /// Fewest requests a second with PostgreSQL, as a share of what `pgbench` does; asked only where it is
     /// given.
@@ -60,7 +61,7 @@ impl Writes {
         let mut rows = self.many(stand, &server).await?;
         if let Some(most) = self.commit_ratio {
             let (database, bare) = (stand.path("writes.db"), stand.path("bare.db"));
-            rows.push(self.one(&server, &database, &bare, most).await?);
+            rows.extend(self.one(&server, &database, &bare, most).await?);
         }
         server.stop().await?;
         if let Some(least) = self.pgbench_ratio {
@@ -111,31 +112,44 @@ impl Writes {
         ])
     }
 
-    /// What a request takes that shares its commit with no other, beside such a commit alone. They take
-    /// turns, so that noise meets both.
-    async fn one(&self, server: &Server, database: &Path, bare: &Path, most: f64) -> Result<Row> {
+    /// What a request takes that shares its commit with no other, beside such a commit alone, and beside a
+    /// request that does nothing. They take turns, so that noise meets all; each turn is long enough to
+    /// find threads and caches awake.
+    async fn one(&self, server: &Server, database: &Path, bare: &Path, most: f64) -> Result<[Row; 2]> {
         let request = self.request.to_http(server.addr, "keep-alive");
+        let nothing = Request::get("/healthz").to_http(server.addr, "keep-alive");
         let mut stream = TcpStream::connect(server.addr).await?;
         let mut connection = self.bare_database(database, bare).await?;
-        let [mut request_ms, mut commit_ms] = [(); 2].map(|()| Samples::default());
-        for _ in 0..SAMPLES {
-            let started = Instant::now();
-            tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await?;
-            read_answer(&mut stream).await?;
-            request_ms.push(started.elapsed().as_secs_f64() * 1e3);
-            let started = Instant::now();
-            let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-            for statement in self.statements {
-                sqlx::query(AssertSqlSafe(*statement)).execute(&mut *transaction).await?;
+        let [mut request_ms, mut nothing_ms, mut commit_ms] = [(); 3].map(|()| Samples::default());
+        for _ in 0..TURNS {
+            for (request, ms) in [(&nothing, &mut nothing_ms), (&request, &mut request_ms)] {
+                for _ in 0..SAMPLES {
+                    let started = Instant::now();
+                    tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await?;
+                    read_answer(&mut stream).await?;
+                    ms.push(started.elapsed().as_secs_f64() * 1e3);
+                }
             }
-            transaction.commit().await?;
-            commit_ms.push(started.elapsed().as_secs_f64() * 1e3);
+            for _ in 0..SAMPLES {
+                let started = Instant::now();
+                let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+                for statement in self.statements {
+                    sqlx::query(AssertSqlSafe(*statement)).execute(&mut *transaction).await?;
+                }
+                transaction.commit().await?;
+                commit_ms.push(started.elapsed().as_secs_f64() * 1e3);
+            }
         }
-        let (request_ms, commit_ms) = (request_ms.median(), commit_ms.median());
-        Ok(self
-            .row("SQLite, one connection: time of a request, and of a commit without a service")
-            .bare(format!("{commit_ms:.2} ms"))
-            .at_most(request_ms, commit_ms * most, " ms"))
+        let what = |figure: &str| self.row(&format!("SQLite, one connection: {figure}"));
+        let [request_ms, nothing_ms, commit_ms] =
+            [request_ms, nothing_ms, commit_ms].map(|samples| samples.median());
+        Ok([
+            what("time of a request, and of /healthz")
+                .service(format!("{request_ms:.2}, {nothing_ms:.2} ms")),
+            what("the difference, and a commit without a service")
+                .bare(format!("{commit_ms:.2} ms"))
+                .at_most(request_ms - nothing_ms, commit_ms * most, " ms"),
+        ])
     }
 
     /// A database with the same tables, on the same disk.
