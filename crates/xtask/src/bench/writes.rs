@@ -115,7 +115,13 @@ impl Writes {
     /// What a request takes that shares its commit with no other, beside such a commit alone, and beside a
     /// request that does nothing. They take turns, so that noise meets all; each turn is long enough to
     /// find threads and caches awake.
-    async fn one(&self, server: &Server, database: &Path, bare: &Path, most: f64) -> Result<[Row; 2]> {
+    async fn one(
+        &self,
+        server: &Server,
+        database: &Path,
+        bare: &Path,
+        most: f64,
+    ) -> Result<[Row; 2]> {
         let request = self.request.to_http(server.addr, "keep-alive");
         let nothing = Request::get("/healthz").to_http(server.addr, "keep-alive");
         let mut stream = TcpStream::connect(server.addr).await?;
