@@ -232,9 +232,7 @@ async fn start_bare(stand: &Stand<'_>, service: &Server) -> Result<Server> {
     for request in stand.entry.requests {
         answers.push(service.fetch(request).await?.to_answer(request)?);
     }
-    let file = stand.path("answers.json");
-    std::fs::write(&file, serde_json::to_vec(&answers)?)?;
-    let bare = stand.xtask(&["bare", "--answers", &file.to_string_lossy()]).await?;
+    let bare = stand.bare(&answers).await?;
     for (request, expected) in stand.entry.requests.iter().zip(&answers[1..]) {
         let sent = bare.fetch(request).await?;
         let length = service.fetch(request).await?.length();

@@ -308,6 +308,16 @@ impl<'a> Stand<'a> {
         .await
     }
 
+    /// Starts the bare server with these answers.
+    ///
+    /// # Errors
+    /// As for [`Server::start`].
+    pub(super) async fn bare(&self, answers: &[Answer]) -> Result<Server> {
+        let file = self.path("answers.json");
+        std::fs::write(&file, serde_json::to_vec(answers)?)?;
+        self.xtask(&["bare", "--answers", &file.to_string_lossy()]).await
+    }
+
     /// Starts a server that is a command of this program.
     ///
     /// # Errors

@@ -42,8 +42,9 @@ pub(super) struct Writes {
     pub(super) statements: &'static [&'static str],
     /// Fewest requests a commit with SQLite, with 64 connections.
     pub(super) requests_a_commit: f64,
-    /// Most CPU time a request in µs, with SQLite.
-    pub(super) cpu_us: Option<f64>,
+    /// Most CPU time a request with SQLite, as a multiple of what a GET takes the bare server; asked only
+    /// where it is given.
+    pub(super) cpu_ratio: Option<f64>,
     /// Longest time of a request on one connection, less that of one that does nothing, as a multiple of a
     /// commit without a service; asked only where it is given.
     pub(super) commit_ratio: Option<f64>,
@@ -84,30 +85,43 @@ impl Writes {
         load::closed(server, &self.request, &script, MANY_CONNECTIONS, time).await
     }
 
-    /// What a commit is shared by, and what a request costs.
+    /// What a commit is shared by, and what a request costs, beside a GET of the bare server. They take
+    /// turns.
     async fn many(&self, stand: &Stand<'_>, server: &Server) -> Result<Vec<Row>> {
+        let (ready, script) = (Request::get("/readyz"), stand.path("ready.lua"));
+        let bare = stand.bare(&[server.ready().await?.to_answer(&ready)?]).await?;
+        let bare_load =
+            async |time| load::closed(&bare, &ready, &script, MANY_CONNECTIONS, time).await;
         self.load(stand, server, stand.plan.warm_up).await?;
-        let [mut shared, mut cpu_us, mut rate] = [(); 3].map(|()| Samples::default());
+        bare_load(stand.plan.warm_up).await?;
+        let [mut shared, mut cpu_us, mut bare_us, mut ratio, mut rate] =
+            [(); 5].map(|()| Samples::default());
         for _ in 0..stand.plan.rounds {
             let commits = commits(server).await?;
             let load = self.load(stand, server, stand.plan.round).await?;
             let commits = u32::try_from(self::commits(server).await? - commits)?;
+            let bare = bare_load(stand.plan.round).await?;
             shared.push(f64::from(load.requests) / f64::from(commits));
             cpu_us.push(load.cpu_us);
+            bare_us.push(bare.cpu_us);
+            ratio.push(load.cpu_us / bare.cpu_us);
             rate.push(load.rate);
         }
         let least = self.requests_a_commit;
         let what =
             |figure: &str| self.row(&format!("SQLite, {MANY_CONNECTIONS} connections: {figure}"));
-        let cpu_row = what("CPU a request").service(cpu_us.with_range(" µs"));
+        let ratio_row = what("CPU a request, beside a GET, ratio").service(ratio.with_range(""));
         Ok(vec![
             what("requests a second").service(format!("{:.0}", rate.median())),
             what("requests a commit")
                 .service(shared.with_range(""))
                 .target(format!("≥ {least:.0}"), shared.median() >= least),
-            match self.cpu_us {
-                Some(most) => cpu_row.target(format!("≤ {most:.0} µs"), cpu_us.median() <= most),
-                None => cpu_row,
+            what("CPU a request, beside a GET")
+                .service(cpu_us.with_range(" µs"))
+                .bare(bare_us.with_range(" µs")),
+            match self.cpu_ratio {
+                Some(most) => ratio_row.target(format!("≤ {most:.2}"), ratio.median() <= most),
+                None => ratio_row,
             },
         ])
     }
