@@ -282,14 +282,10 @@ async fn compare(
 
     let row = |figure: &str| Row::new(request.target, figure);
     let both = |figure: &str, [service, bare]: [String; 2]| row(figure).service(service).bare(bare);
-    let ratio_row = row("CPU a request, ratio").service(ratio.with_range(""));
     let rows = vec![
         both("requests a second", rate.each_ref().map(|rate| format!("{:.0}", rate.median()))),
         both("CPU a request", cpu_us.each_ref().map(|cpu| cpu.with_range(" µs"))),
-        match request.cpu_ratio {
-            Some(most) => ratio_row.target(format!("≤ {most:.2}"), ratio.median() <= most),
-            None => ratio_row,
-        },
+        row("CPU a request, ratio").ratio_at_most(&ratio, request.cpu_ratio),
         both(
             &format!("p50, p90, p99, p99.9 at {fixed_rate}/s"),
             latency.map(|load| load.latency.to_string()),

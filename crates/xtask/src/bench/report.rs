@@ -73,6 +73,15 @@ impl Row {
             .target(format!("≤ {most:.2}{unit}"), figure <= most)
     }
 
+    /// A ratio of rounds, and the most that its median may be, if that is asked.
+    pub(super) fn ratio_at_most(self, ratio: &Samples, most: Option<f64>) -> Self {
+        let row = self.service(ratio.with_range(""));
+        match most {
+            Some(most) => row.target(format!("≤ {most:.2}"), ratio.median() <= most),
+            None => row,
+        }
+    }
+
     pub(super) fn missed(&self) -> bool {
         self.met == Some(false)
     }

@@ -67,9 +67,7 @@ impl Rows {
             row(&format!("CPU a request, beside {} rows", self.few))
                 .service(format!("{many_us:.2} µs"))
                 .bare(format!("{few_us:.2} µs")),
-            row("ratio")
-                .service(ratio.with_range(""))
-                .target(format!("≤ {:.2}", self.cpu_ratio), ratio.median() <= self.cpu_ratio),
+            row("ratio").ratio_at_most(&ratio, Some(self.cpu_ratio)),
         ])
     }
 

@@ -110,7 +110,6 @@ impl Writes {
         let least = self.requests_a_commit;
         let what =
             |figure: &str| self.row(&format!("SQLite, {MANY_CONNECTIONS} connections: {figure}"));
-        let ratio_row = what("CPU a request, beside a GET, ratio").service(ratio.with_range(""));
         Ok(vec![
             what("requests a second").service(format!("{:.0}", rate.median())),
             what("requests a commit")
@@ -119,10 +118,7 @@ impl Writes {
             what("CPU a request, beside a GET")
                 .service(cpu_us.with_range(" µs"))
                 .bare(bare_us.with_range(" µs")),
-            match self.cpu_ratio {
-                Some(most) => ratio_row.target(format!("≤ {most:.2}"), ratio.median() <= most),
-                None => ratio_row,
-            },
+            what("CPU a request, beside a GET, ratio").ratio_at_most(&ratio, self.cpu_ratio),
         ])
     }
 
