@@ -160,7 +160,7 @@ audit: $(CARGO_DENY) ## Look up the dependencies in the RustSec advisory databas
 .PHONY: bench
 bench: $(OHA) ## Measure every service against a bare server, and what Criterion measures
 	@missing=; command -v wrk >/dev/null || missing=' wrk'; $(install-missing)
-	PATH="$(dir $(OHA)):$$PATH" $(CARGO) run --release --bin xtask -- bench $(ARGS)
+	PATH="$(dir $(OHA)):$$PATH" $(CARGO) run --profile dist --bin xtask -- bench $(ARGS)
 	$(CARGO) bench --workspace --bench '*'
 
 # Charts -------------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ use self::{
 /// generator too then has time to spare.
 const MOST_AT_A_RATE: f64 = 20_000.0;
 
-/// Builds the release binaries, measures, prints a table. Needs Linux, wrk and oha.
+/// Builds the binaries as images have them, measures, prints a table. Needs Linux, wrk and oha.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Short rounds: to see whether it works, not to quote from.
@@ -57,6 +57,9 @@ pub(crate) struct Args {
     #[arg(long)]
     no_write: bool,
 }
+
+/// The profile of what is measured: that of published images.
+const PROFILE: &str = "dist";
 
 /// How long and how often to measure.
 struct Plan {
@@ -110,13 +113,13 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         args.only.as_ref().is_none_or(|only| only == entry.service || only == entry.name)
     };
     let mut build = workspace::cargo();
-    build.args(["build", "--release", "--workspace"]);
+    build.args(["build", "--profile", PROFILE, "--workspace"]);
     if args.only.is_some()
         && let Some(entry) = ENTRIES.iter().find(wanted)
     {
         build.args(["--bin", entry.service, "--bin", "xtask"]);
     }
-    ensure!(build.status()?.success(), "the release build failed");
+    ensure!(build.status()?.success(), "the build failed");
     let name_server = NameServer::start(names::NAMES).await?;
     let (mut sections, mut missed) = (Vec::new(), 0);
     for entry in ENTRIES.iter().filter(wanted) {

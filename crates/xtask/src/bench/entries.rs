@@ -53,7 +53,7 @@ pub(super) struct Entry {
 
 /// What a process may take.
 pub(super) struct Limits {
-    /// Largest release binary in MiB, without symbols.
+    /// Largest binary in MiB, without symbols.
     pub(super) binary_mib: f64,
     /// Longest time in ms from exec until `/readyz` answers 200.
     pub(super) ready_ms: f64,

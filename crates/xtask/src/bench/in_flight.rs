@@ -52,7 +52,8 @@ impl InFlight {
         let server = stand.service(self.env).await?;
         sleep(Duration::from_secs(1)).await;
         let idle_mib = server.resident_mib()?;
-        let (answers, seconds) = timeout(PATIENCE, self.ask(&server)).await??;
+        let answered = timeout(PATIENCE, self.ask(&server)).await;
+        let (answers, seconds) = answered.context("not all were answered")??;
         let peak_mib = server.peak_mib()?;
         server.stop().await?;
 

@@ -100,7 +100,8 @@ impl Server {
     /// When it ends with another code than 0, or not within 30 s.
     pub(super) async fn stop(mut self) -> Result<()> {
         kill_process(self.pid, Signal::TERM)?;
-        let status = timeout(Duration::from_secs(30), self.process.wait()).await??;
+        let ended = timeout(Duration::from_secs(30), self.process.wait()).await;
+        let status = ended.context("the service does not stop")??;
         ensure!(status.success(), "the service stopped with {status}");
         Ok(())
     }
@@ -196,7 +197,8 @@ async fn fetch(addr: SocketAddr, request: &Request) -> Result<Response> {
         stream.write_all(request.to_http(addr, "close").as_bytes()).await?;
         stream.read_to_string(&mut text).await
     };
-    timeout(Duration::from_secs(5), exchange).await??;
+    let exchanged = timeout(Duration::from_secs(5), exchange).await;
+    exchanged.with_context(|| format!("no answer to {}", request.target))??;
     let (head, body) = text.split_once("\r\n\r\n").context("a response without an end of head")?;
     Ok(Response { head: head.to_owned(), body: body.to_owned() })
 }
@@ -207,8 +209,8 @@ pub(super) struct Stand<'a> {
     pub(super) plan: &'a Plan,
     /// What `NAME_SERVER` stands for.
     name_server: &'a NameServer,
-    /// The folder of the release binaries.
-    release: PathBuf,
+    /// The folder of the binaries.
+    binaries: PathBuf,
     /// The working directory of the servers, removed with this.
     folder: TempDir,
     stores: Option<Stores>,
@@ -242,8 +244,9 @@ impl<'a> Stand<'a> {
         name_server: &'a NameServer,
     ) -> Result<Self> {
         let stores = if entry.has_stores { Some(Stores::start().await?) } else { None };
-        let (release, folder) = (cargo_target.join("release"), tempfile::tempdir_in(cargo_target)?);
-        Ok(Self { entry, plan, name_server, release, folder, stores })
+        let binaries = cargo_target.join(super::PROFILE);
+        let folder = tempfile::tempdir_in(cargo_target)?;
+        Ok(Self { entry, plan, name_server, binaries, folder, stores })
     }
 
     /// Its stores, if the entry asks for some.
@@ -258,7 +261,7 @@ impl<'a> Stand<'a> {
 
     /// The service's binary.
     pub(super) fn binary(&self) -> PathBuf {
-        self.release.join(self.entry.service)
+        self.binaries.join(self.entry.service)
     }
 
     /// What the service last started has written to its standard output.
@@ -324,7 +327,7 @@ impl<'a> Stand<'a> {
     /// As for [`Server::start`].
     pub(super) async fn xtask(&self, args: &[&str]) -> Result<Server> {
         Server::start(false, |port, _| {
-            let mut command = Command::new(self.release.join("xtask"));
+            let mut command = Command::new(self.binaries.join("xtask"));
             command.args(args).args(["--port", &port.to_string()]);
             Ok(command)
         })
