@@ -209,8 +209,10 @@ async fn a_datum_that_the_store_refuses_becomes_a_dead_letter_and_can_be_retried
     assert_eq!(multivac.job(&refused).await["attempts"], 3);
     let queue = multivac.queue().await;
     assert_eq!((&queue["length"], &queue["dead_letters"]), (&json!(0), &json!(1)));
+    // What has become of a job is counted once the stores know it.
+    let dead = async || worker.metric("multivac_jobs_dead_total").await == Some(1.0);
+    wait_until("it is counted", PATIENCE, dead).await;
     assert_eq!(worker.metric("multivac_jobs_refused_total").await, Some(3.0));
-    assert_eq!(worker.metric("multivac_jobs_dead_total").await, Some(1.0));
     let id = refused.rsplit('/').next().unwrap();
     let listed = stores.command(&["dead-letters", "list"]).await.unwrap();
     let letter: Value = serde_json::from_str(&listed).unwrap();
