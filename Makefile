@@ -109,8 +109,8 @@ test: test-servers ## Run all tests, against real servers; ends with what was sk
 CASES ?= 100000
 
 .PHONY: fuzz
-fuzz: ## Send CASES random requests of each kind to the kit, on the stable toolchain
-	PROPTEST_CASES=$(CASES) $(CARGO) test --workspace --test kit fuzz
+fuzz: ## Send CASES random requests of each kind to the server, on the stable toolchain
+	PROPTEST_CASES=$(CASES) $(CARGO) test --workspace --test server fuzz
 
 # How much: on two cores 100 000 jobs take some minutes.
 JOBS ?= 100000

@@ -35,7 +35,7 @@ pub struct RequestContext {
 impl RequestContext {
     /// The ids that a request brings, new ones for those that it lacks.
     #[must_use]
-    pub(crate) fn new(method: Method, uri: Uri, headers: &HeaderMap, client: IpAddr) -> Self {
+    pub fn new(method: Method, uri: Uri, headers: &HeaderMap, client: IpAddr) -> Self {
         let traceparent = headers
             .get(&TRACEPARENT)
             .and_then(|value| value.to_str().ok())
@@ -93,17 +93,20 @@ impl RequestContext {
         [("traceparent", traceparent), ("x-request-id", self.request_id().to_owned())]
     }
 
-    pub(crate) fn request_id_header(&self) -> HeaderValue {
+    /// The request's id as the value of its header.
+    #[must_use]
+    pub fn request_id_header(&self) -> HeaderValue {
         self.request_id.clone()
     }
 
     /// What the caller said of its own span.
-    pub(crate) fn caller(&self) -> Option<TraceParent> {
+    #[must_use]
+    pub fn caller(&self) -> Option<TraceParent> {
         self.traceparent
     }
 
     /// Replaces the trace's id by the one that the exporter gave.
-    pub(crate) fn set_trace_id(&mut self, trace_id: u128) {
+    pub fn set_trace_id(&mut self, trace_id: u128) {
         self.trace_id = Hex::new(trace_id);
     }
 
@@ -113,7 +116,7 @@ impl RequestContext {
     }
 
     /// Runs a future that works on this request.
-    pub(crate) fn scope<F: Future>(self: Rc<Self>, future: F) -> impl Future<Output = F::Output> {
+    pub fn scope<F: Future>(self: Rc<Self>, future: F) -> impl Future<Output = F::Output> {
         CURRENT.scope(self, future)
     }
 }
@@ -155,10 +158,13 @@ impl Hex {
 
 /// A caller's place in a trace, as the header `traceparent` tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TraceParent {
-    pub(crate) trace_id: u128,
-    pub(crate) span_id: u64,
-    pub(crate) flags: u8,
+pub struct TraceParent {
+    /// The trace; not zero.
+    pub trace_id: u128,
+    /// The caller's span in it; not zero.
+    pub span_id: u64,
+    /// Bit 0: whether the caller records the trace.
+    pub flags: u8,
 }
 
 impl TraceParent {

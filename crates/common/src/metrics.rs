@@ -3,33 +3,41 @@
 //! A service registers its own with [`Metrics::register`]; metrics are structs whose handles are kept, so that
 //! counting costs some nanoseconds. No label takes a value that a client chose.
 
-mod http;
 mod process;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use actix_web::http::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
-use actix_web::{HttpRequest, HttpResponse, get, web};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-pub(crate) use http::{HttpMetrics, MethodLabel, WorkerMetrics};
+use crate::Service;
 
-use crate::{Problem, Service};
+/// The text formats in which metrics are exposed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// The Prometheus text format 0.0.4.
+    Prometheus,
+    /// OpenMetrics 1.0.0.
+    OpenMetrics,
+}
 
-/// The media type of the Prometheus text format.
-const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
-
-/// The media type of OpenMetrics.
-const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+impl Format {
+    /// The value of `Content-Type`.
+    #[must_use]
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
 
 /// The metrics of one application; clones share them.
 #[derive(Clone)]
 pub struct Metrics {
     registry: Arc<Mutex<Registry>>,
-    pub(crate) http: HttpMetrics,
 }
 
 impl fmt::Debug for Metrics {
@@ -56,8 +64,7 @@ impl Metrics {
             crate::telemetry::dropped_lines(),
         );
         registry.register_collector(Box::new(process::Process));
-        let http = HttpMetrics::register(&mut registry);
-        Self { registry: Arc::new(Mutex::new(registry)), http }
+        Self { registry: Arc::new(Mutex::new(registry)) }
     }
 
     /// Registers metrics of a service's own, under its prefix: `<service>_<thing>_<unit>`.
@@ -65,36 +72,18 @@ impl Metrics {
         register(&mut self.registry.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn encode(&self) -> Result<String, fmt::Error> {
+    /// All metrics as text.
+    ///
+    /// # Errors
+    /// When a collector fails.
+    pub fn encode(&self, format: Format) -> Result<String, fmt::Error> {
         let mut text = String::with_capacity(16 * 1024);
         encode(&mut text, &self.registry.lock().unwrap_or_else(PoisonError::into_inner))?;
-        Ok(text)
+        Ok(match format {
+            Format::OpenMetrics => text,
+            Format::Prometheus => prometheus_text(&text),
+        })
     }
-}
-
-/// The metrics in the Prometheus text format 0.0.4, or as OpenMetrics where the client asks for it.
-#[utoipa::path(
-    tag = "operations",
-    responses((status = 200, description = "The metrics", body = String, content_type = "text/plain")),
-)]
-#[get("/metrics")]
-pub(crate) async fn get_metrics(
-    request: HttpRequest,
-    metrics: web::Data<Metrics>,
-) -> Result<HttpResponse, Problem> {
-    let text = metrics.encode().map_err(Problem::internal)?;
-    Ok(if wants_openmetrics(request.headers()) {
-        HttpResponse::Ok().insert_header((CONTENT_TYPE, OPENMETRICS)).body(text)
-    } else {
-        HttpResponse::Ok().insert_header((CONTENT_TYPE, TEXT)).body(prometheus_text(&text))
-    })
-}
-
-fn wants_openmetrics(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(ACCEPT)
-        .filter_map(|value| value.to_str().ok())
-        .any(|accept| accept.contains("application/openmetrics-text"))
 }
 
 /// OpenMetrics in the older format: there a counter's or info's family has its samples' name, and neither

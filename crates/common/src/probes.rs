@@ -6,15 +6,13 @@ use std::error::Error as StdError;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use actix_web::http::StatusCode;
-use actix_web::{Either, HttpRequest, HttpResponse, get, web};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{Metrics, Problem, Tasks};
+use crate::{Metrics, Tasks};
 
 /// How long to wait between two runs of a check.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -55,7 +53,21 @@ pub struct Check {
     last_duration_ms: Option<f64>,
 }
 
-/// Where a check stands.
+impl Check {
+    /// What is checked.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Whether the last run found nothing wrong.
+    #[must_use]
+    pub fn is_ok(&self) -> bool {
+        self.state == State::Ok
+    }
+}
+
+/// The state of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum State {
@@ -112,7 +124,7 @@ impl Readiness {
     }
 
     /// From now on the service is not ready.
-    pub(crate) fn drain(&self) {
+    pub fn drain(&self) {
         self.set(DRAINING, State::Failing, None);
     }
 
@@ -120,6 +132,12 @@ impl Readiness {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.with(|checks| checks.iter().all(|check| check.state == State::Ok))
+    }
+
+    /// All checks, as they last were.
+    #[must_use]
+    pub fn checks(&self) -> Vec<Check> {
+        self.with(|checks| checks.clone())
     }
 
     /// Notes what a check found; returns whether that is news.
@@ -145,61 +163,4 @@ impl Readiness {
     fn with<T>(&self, f: impl FnOnce(&mut Vec<Check>) -> T) -> T {
         f(&mut self.checks.lock().unwrap_or_else(PoisonError::into_inner))
     }
-}
-
-/// All checks, for people.
-#[derive(Debug, Serialize, ToSchema)]
-struct Report {
-    ready: bool,
-    checks: Vec<Check>,
-}
-
-/// Whether the process lives; depends on nothing outside it.
-#[utoipa::path(
-    tag = "operations",
-    responses((status = 200, description = "It lives", body = String, content_type = "text/plain", example = "healthy")),
-)]
-#[get("/healthz")]
-pub(crate) async fn get_liveness() -> &'static str {
-    "healthy"
-}
-
-/// Whether the service can serve: everything it depends on is there, and it is not about to stop.
-#[utoipa::path(
-    tag = "operations",
-    params(("verbose" = Option<String>, Query, description = "Asks for every check as JSON", allow_reserved, example = "")),
-    responses(
-        (status = 200, description = "Ready", content(
-            (String = "text/plain", example = "ready"),
-            (Report = "application/json"),
-        )),
-        (status = 503, description = "Not ready: the member `checks` names what is missing", content(
-            (crate::problem::ProblemDetails = "application/problem+json"),
-            (Report = "application/json"),
-        )),
-    ),
-)]
-#[get("/readyz")]
-pub(crate) async fn get_readiness(
-    request: HttpRequest,
-    readiness: web::Data<Readiness>,
-) -> Result<Either<&'static str, HttpResponse>, Problem> {
-    let ready = readiness.is_ready();
-    let verbose = request.query_string().split('&').any(|parameter| {
-        parameter.split_once('=').map_or(parameter, |(name, _)| name) == "verbose"
-    });
-    if verbose {
-        let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        let report = Report { ready, checks: readiness.with(|checks| checks.clone()) };
-        return Ok(Either::Right(HttpResponse::build(status).json(report)));
-    }
-    if ready {
-        return Ok(Either::Left("ready"));
-    }
-    let missing: Vec<&str> = readiness.with(|checks| {
-        checks.iter().filter(|check| check.state != State::Ok).map(|check| check.name).collect()
-    });
-    Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE)
-        .detail(format!("not ready: {}", missing.join(", ")))
-        .member("checks", missing))
 }

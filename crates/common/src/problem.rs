@@ -92,7 +92,8 @@ impl Problem {
     }
 
     /// The cause and its causes in turn, joined by `: `.
-    pub(crate) fn causes(&self) -> Option<String> {
+    #[must_use]
+    pub fn causes(&self) -> Option<String> {
         self.cause.as_deref().map(|cause| causes(cause))
     }
 }

@@ -1,6 +1,8 @@
-//! Who a service is.
+//! A service: its identity, and what its parts share.
 
 use std::sync::LazyLock;
+
+use crate::{Metrics, Readiness, Tasks};
 
 /// A service's identity, the same in its logs, metrics, documents and command line.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +31,26 @@ impl Service {
             revision.filter(|it| !it.is_empty()).unwrap_or_else(|| "unknown".to_owned())
         });
         &REVISION
+    }
+}
+
+/// What the parts of a running service share; clones share it, too.
+#[derive(Clone, Debug)]
+pub struct ServiceContext {
+    /// Where a part registers its metrics.
+    pub metrics: Metrics,
+    /// Where a part registers what it depends on.
+    pub readiness: Readiness,
+    /// Where a part starts background work.
+    pub tasks: Tasks,
+}
+
+impl ServiceContext {
+    /// The context of a service that is about to start.
+    #[must_use]
+    pub fn new(service: &Service) -> Self {
+        let metrics = Metrics::new(service);
+        Self { readiness: Readiness::new(&metrics), metrics, tasks: Tasks::default() }
     }
 }
 

@@ -28,7 +28,7 @@ impl Tasks {
     }
 
     /// Tells all tasks to end and waits until they have.
-    pub(crate) async fn stop(&self) {
+    pub async fn stop(&self) {
         self.stop.cancel();
         self.tracker.close();
         self.tracker.wait().await;

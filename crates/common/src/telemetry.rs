@@ -4,13 +4,15 @@
 //! `sink`s that write many lines at once. `tracing-subscriber`'s own JSON formatter costs more CPU than
 //! a whole request, hence `lines`. Spans exist only while a collector is configured.
 
+mod error;
 mod lines;
 mod otlp;
 mod rotation;
 mod sink;
+mod target;
+mod targets;
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,41 +23,18 @@ use tracing_subscriber::registry::Registry;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
+pub use error::TelemetryError;
 pub use lines::Lines;
-pub(crate) use otlp::SPANS;
+pub use sink::Sink;
 pub(crate) use sink::dropped_lines;
-pub use sink::{Sink, Write};
+pub use target::Write;
+pub use targets::{ACCESS_LOG, SPANS};
 
 use crate::Service;
 use crate::config::{LogConfig, LogFormat, OtlpConfig};
 
 /// How long a stop waits for sinks that do not take their lines.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// The target of the access log, for filter directives such as `info,access_log=off`.
-pub const ACCESS_LOG: &str = "access_log";
-
-/// Why telemetry could not be set up.
-#[derive(Debug, thiserror::Error)]
-pub enum TelemetryError {
-    /// `LOG_DIR` cannot be written to.
-    #[error("LOG_DIR: cannot write {}", path.display())]
-    LogDir {
-        /// The file in question.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The thread that writes lines could not be started.
-    #[error("cannot start a thread")]
-    Thread(#[source] io::Error),
-    /// The exporter refused its configuration.
-    #[error("cannot set up the export of spans")]
-    Otlp(#[source] opentelemetry_otlp::ExporterBuildError),
-    /// Another subscriber is in place.
-    #[error("logging is set up already")]
-    Installed(#[source] tracing_subscriber::util::TryInitError),
-}
 
 /// Keeps telemetry going; dropped, it writes out what was logged and exports what was recorded.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::{Kit, StartError};
+use common::ServiceContext;
 use prometheus_client::metrics::histogram::Histogram;
 use sqlx::{Connection as _, Executor as _, PgPool};
 use tokio::runtime::Handle;
@@ -18,7 +18,7 @@ use tracing::{Instrument as _, Span};
 
 use crate::config::DatabaseConfig;
 use crate::connection::Connection;
-use crate::error::{Error, Reason};
+use crate::error::{BoxError, Error, Reason};
 use crate::metrics::{OperationLabel, PoolGauges, StorageMetrics};
 use crate::migrations::Schema;
 use crate::sqlite::Connections;
@@ -124,14 +124,12 @@ impl Database {
     pub fn start(
         config: &DatabaseConfig,
         schema: &'static Schema,
-        kit: &Kit,
-    ) -> Result<Self, StartError> {
-        let options = config
-            .options()
-            .ok_or_else(|| StartError::Other("DATABASE_URL is not usable".into()))?;
+        context: &ServiceContext,
+    ) -> Result<Self, BoxError> {
+        let options = config.options().ok_or("DATABASE_URL is not usable")?;
         let gauges = PoolGauges::default();
         let metrics =
-            kit.metrics.register(|registry| StorageMetrics::register(registry, gauges.clone()));
+            context.metrics.register(|registry| StorageMetrics::register(registry, gauges.clone()));
         let (sender, state) = watch::channel(State::Unknown);
         let database = Self {
             state,
@@ -144,12 +142,12 @@ impl Database {
         };
         let keeper = Keeper::new(options, config, schema, sender, gauges);
         let (look, writers) = (Arc::clone(&database.look), database.writers.clone());
-        kit.tasks.spawn_until(|stop| keeper.run(look, writers, stop));
+        context.tasks.spawn_until(|stop| keeper.run(look, writers, stop));
         for (name, fails) in
             [("database", State::is_away as fn(&State) -> _), ("migrations", State::is_unmigrated)]
         {
             let state = database.state.clone();
-            kit.readiness.check(&kit.tasks, name, move || {
+            context.readiness.check(&context.tasks, name, move || {
                 let mut state = state.clone();
                 async move {
                     let fine = state.wait_for(|state| fails(state).is_none());

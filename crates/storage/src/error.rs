@@ -6,6 +6,9 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use common::Problem;
 
+/// Any error, for whoever only passes it on.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 /// When a client may try again where the database is away.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 

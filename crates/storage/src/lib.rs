@@ -6,14 +6,12 @@ mod database;
 mod error;
 mod metrics;
 mod migrations;
-mod page;
 mod sqlite;
 mod writer;
 
 pub use config::DatabaseConfig;
 pub use connection::Connection;
 pub use database::{Database, Operation};
-pub use error::Error;
+pub use error::{BoxError, Error};
 pub use migrations::{Schema, migrate};
-pub use page::Page;
 pub use writer::{Batch, Writer};

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use common::cli::Outcome;
 use sqlx::Connection as _;
 use sqlx::migrate::{Migrate, MigrateError, Migration, Migrator};
 use tokio::time::timeout;
@@ -11,7 +10,7 @@ use tokio::time::timeout;
 use crate::config::DatabaseConfig;
 use crate::connection::Connection;
 use crate::either;
-use crate::error::is_of_the_database;
+use crate::error::{BoxError, is_of_the_database};
 
 /// Where the database keeps what has been applied, by the library's default.
 const TABLE: &str = "_sqlx_migrations";
@@ -188,7 +187,7 @@ async fn apply_pending<C: Migrate>(
 ///
 /// # Errors
 /// When the database cannot be reached, a migration fails, or the database is too new.
-pub async fn migrate(config: &DatabaseConfig, schema: &Schema) -> Outcome {
+pub async fn migrate(config: &DatabaseConfig, schema: &Schema) -> Result<String, BoxError> {
     let options = config.options().ok_or("DATABASE_URL is not usable")?;
     let mut session = timeout(CONNECT_TIMEOUT, options.connect()).await??;
     let difference = compare(session.connection(), schema).await?;

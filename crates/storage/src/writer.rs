@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use std::{fmt, mem, thread};
 
-use common::Kit;
+use common::ServiceContext;
 use futures_util::future::BoxFuture;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::sleep;
@@ -54,11 +54,11 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Writer<I, O> {
     #[must_use]
     pub fn start(
         database: &Database,
-        kit: &Kit,
+        context: &ServiceContext,
         operation: &'static str,
         batch: Batch<I, O>,
     ) -> Self {
-        Self::start_by(database, kit, operation, (Transaction::Begun, Leader::Request), batch)
+        Self::start_by(database, context, operation, (Transaction::Begun, Leader::Request), batch)
     }
 
     /// As [`start`](Self::start), for a batch of many statements: it is written on the runtime of the service. On
@@ -66,11 +66,11 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Writer<I, O> {
     #[must_use]
     pub fn start_aside(
         database: &Database,
-        kit: &Kit,
+        context: &ServiceContext,
         operation: &'static str,
         batch: Batch<I, O>,
     ) -> Self {
-        Self::start_by(database, kit, operation, (Transaction::Begun, Leader::Runtime), batch)
+        Self::start_by(database, context, operation, (Transaction::Begun, Leader::Runtime), batch)
     }
 
     /// As [`start`](Self::start), for a batch that on SQLite is one text of statements, of which the first is
@@ -79,16 +79,16 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Writer<I, O> {
     #[must_use]
     pub fn start_in_one_step(
         database: &Database,
-        kit: &Kit,
+        context: &ServiceContext,
         operation: &'static str,
         batch: Batch<I, O>,
     ) -> Self {
-        Self::start_by(database, kit, operation, (Transaction::Own, Leader::Request), batch)
+        Self::start_by(database, context, operation, (Transaction::Own, Leader::Request), batch)
     }
 
     fn start_by(
         database: &Database,
-        kit: &Kit,
+        context: &ServiceContext,
         operation: &'static str,
         (transaction, leader): (Transaction, Leader),
         batch: Batch<I, O>,
@@ -105,7 +105,7 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Writer<I, O> {
             turn: tokio::sync::Mutex::default(),
         });
         let (writers, task) = (&database.writers, Arc::clone(&writing));
-        kit.tasks.spawn_until(|stop| writers.track_future(task.write_later(background, stop)));
+        context.tasks.spawn_until(|stop| writers.track_future(task.write_later(background, stop)));
         Self { writing, later }
     }
 

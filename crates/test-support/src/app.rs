@@ -2,11 +2,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use common::Service;
 use common::config::{Loader, LogFilter};
 use common::telemetry::{Captured, subscriber};
-use common::{Running, Service, StartError, Stop, StopHandle};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::Value;
+use server::{Running, StartError, Stop, StopHandle};
 
 use crate::{RawConnection, wait_until};
 

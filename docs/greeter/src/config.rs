@@ -1,13 +1,15 @@
 //! What the service is configured by.
 
 use common::Loader;
+use derive_more::AsRef;
 use serde::{Deserialize, Serialize};
 
 /// The configuration.
-#[derive(Clone, Debug)]
+#[derive(AsRef, Clone, Debug)]
 pub struct Config {
     /// What all services share.
-    pub common: common::Config,
+    #[as_ref]
+    pub common: server::Config,
     /// How guests are greeted.
     pub greeting: GreetingConfig,
 }
@@ -26,15 +28,9 @@ impl Default for GreetingConfig {
     }
 }
 
-impl AsRef<common::Config> for Config {
-    fn as_ref(&self) -> &common::Config {
-        &self.common
-    }
-}
-
 impl Config {
     /// Reads the variables.
     pub fn load(loader: &mut Loader) -> Self {
-        Self { common: common::Config::load(&crate::SERVICE, loader), greeting: loader.section() }
+        Self { common: server::Config::load(&crate::SERVICE, loader), greeting: loader.section() }
     }
 }

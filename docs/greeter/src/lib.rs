@@ -5,7 +5,8 @@ mod greeting;
 mod routes;
 
 use actix_web::web::Data;
-use common::{Kit, Running, Service, StartError};
+use common::Service;
+use server::{Application, Running, StartError};
 
 pub use config::Config;
 
@@ -17,13 +18,13 @@ pub const SERVICE: Service = common::service!(port: 8010);
 /// # Errors
 /// When its address cannot be listened on.
 pub fn build(config: &Config) -> Result<Running, StartError> {
-    let kit = Kit::new(SERVICE, &config.common);
-    let greeter = Data::new(greeting::Greeter::new(&config.greeting, &kit.metrics));
-    kit.serve(move |config| routes::configure(config.app_data(greeter.clone())))
+    let application = Application::new(SERVICE, &config.common);
+    let greeter = Data::new(greeting::Greeter::new(&config.greeting, &application.context.metrics));
+    application.serve(move |config| routes::configure(config.app_data(greeter.clone())))
 }
 
 /// The OpenAPI document.
 #[must_use]
 pub fn document() -> utoipa::openapi::OpenApi {
-    common::docs::document(&SERVICE, routes::configure)
+    server::document(&SERVICE, routes::configure)
 }

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use common::cli::Program;
 use greeter::{Config, SERVICE, build, document};
+use server::cli::Program;
 
 fn main() -> ExitCode {
     Program { service: SERVICE, load: Config::load, document, build }.run()

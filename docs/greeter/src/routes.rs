@@ -1,7 +1,8 @@
 //! The service's own endpoints.
 
 use actix_web::{post, web};
-use common::{extract::Json, problem::ProblemDetails};
+use common::problem::ProblemDetails;
+use server::extract::Json;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::greeting::{Greeter, Guest};

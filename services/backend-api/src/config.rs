@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use common::Loader;
 use common::config::Secret;
+use derive_more::AsRef;
 use reqwest::Url;
 use reqwest::header::HeaderValue;
 use serde::de::Error as _;
@@ -12,26 +13,21 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::SERVICE;
 
 /// The configuration.
-#[derive(Clone, Debug)]
+#[derive(AsRef, Clone, Debug)]
 pub struct Config {
     /// What all services share.
-    pub common: common::Config,
+    #[as_ref]
+    pub common: server::Config,
     /// The operation of `/api_1`.
     pub operation: OperationConfig,
     /// The external service.
     pub external: ExternalConfig,
 }
 
-impl AsRef<common::Config> for Config {
-    fn as_ref(&self) -> &common::Config {
-        &self.common
-    }
-}
-
 impl Config {
     /// Reads the variables.
     pub fn load(loader: &mut Loader) -> Self {
-        let common = common::Config::load(&SERVICE, loader);
+        let common = server::Config::load(&SERVICE, loader);
         let operation = loader.section();
         let external: ExternalConfig = loader.section();
         let key = external.external_integration_key.as_ref();

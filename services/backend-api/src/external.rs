@@ -6,11 +6,11 @@ mod retry;
 
 use std::time::Duration;
 
-use common::StartError;
 use common::context::RequestContext;
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode, Url};
+use server::StartError;
 use tokio::time::{Instant, sleep, timeout_at};
 
 pub(crate) use answer::Answer;

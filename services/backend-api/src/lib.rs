@@ -7,7 +7,8 @@ mod operation;
 mod routes;
 
 use actix_web::web::Data;
-use common::{Kit, Running, Service, StartError};
+use common::Service;
+use server::{Application, Running, StartError};
 use utoipa::openapi::OpenApi;
 
 pub use config::{Config, ExternalConfig, ExternalUrl, IntegrationKey, OperationConfig};
@@ -22,10 +23,10 @@ pub const SERVICE: Service = common::service!(port: 5000);
 /// # Errors
 /// When its address cannot be listened on, or there are no CA certificates for an `https` URL.
 pub fn build(config: &Config) -> Result<Running, StartError> {
-    let kit = Kit::new(SERVICE, &config.common);
-    let external = Data::new(External::new(&config.external, &kit.metrics)?);
+    let application = Application::new(SERVICE, &config.common);
+    let external = Data::new(External::new(&config.external, &application.context.metrics)?);
     let operation = Data::new(config.operation.clone());
-    kit.serve(move |routes| {
+    application.serve(move |routes| {
         routes.app_data(external.clone()).app_data(operation.clone()).configure(routes::configure);
     })
 }
@@ -33,5 +34,5 @@ pub fn build(config: &Config) -> Result<Running, StartError> {
 /// The OpenAPI document.
 #[must_use]
 pub fn document() -> OpenApi {
-    common::docs::document(&SERVICE, routes::configure)
+    server::document(&SERVICE, routes::configure)
 }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use backend_api::{Config, SERVICE, build, document};
-use common::cli::Program;
+use server::cli::Program;
 
 fn main() -> ExitCode {
     Program { service: SERVICE, load: Config::load, document, build }.run()

@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use common::Loader;
 use common::config::Secret;
+use derive_more::AsRef;
 use serde::{Deserialize, Serialize};
 
 use crate::SERVICE;
 
 /// The configuration.
-#[derive(Clone, Debug)]
+#[derive(AsRef, Clone, Debug)]
 pub struct Config {
     /// What all services share.
-    pub common: common::Config,
+    #[as_ref]
+    pub common: server::Config,
     /// The work that a request stands for.
     pub processing: ProcessingConfig,
     /// The log files.
@@ -59,16 +61,10 @@ impl Default for LogFilesConfig {
     }
 }
 
-impl AsRef<common::Config> for Config {
-    fn as_ref(&self) -> &common::Config {
-        &self.common
-    }
-}
-
 impl Config {
     /// Reads the variables.
     pub fn load(loader: &mut Loader) -> Self {
-        let common = common::Config::load(&SERVICE, loader);
+        let common = server::Config::load(&SERVICE, loader);
         let (processing, log_files) = (loader.section(), loader.section::<LogFilesConfig>());
         let key = log_files.logs_api_key.as_ref().map_or("", Secret::expose);
         if !key.bytes().all(|byte| byte.is_ascii_graphic()) {

@@ -6,7 +6,8 @@ mod log_files;
 mod routes;
 
 use actix_web::web::Data;
-use common::{Kit, Running, Service, StartError};
+use common::Service;
+use server::{Application, Running, StartError};
 use utoipa::openapi::OpenApi;
 
 pub use config::{Config, LogFilesConfig, ProcessingConfig};
@@ -21,10 +22,10 @@ pub const SERVICE: Service = common::service!(port: 5000);
 /// # Errors
 /// When its address cannot be listened on.
 pub fn build(config: &Config) -> Result<Running, StartError> {
-    let kit = Kit::new(SERVICE, &config.common);
-    let files = Data::new(LogFiles::start(&config.log_files, &kit));
+    let application = Application::new(SERVICE, &config.common);
+    let files = Data::new(LogFiles::start(&config.log_files, &application.context));
     let config = Data::new(config.clone());
-    kit.serve(move |routes| {
+    application.serve(move |routes| {
         routes.app_data(files.clone()).app_data(config.clone()).configure(routes::configure);
     })
 }
@@ -32,5 +33,5 @@ pub fn build(config: &Config) -> Result<Running, StartError> {
 /// The OpenAPI document.
 #[must_use]
 pub fn document() -> OpenApi {
-    common::docs::document(&SERVICE, routes::configure)
+    server::document(&SERVICE, routes::configure)
 }

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use common::Kit;
+use common::ServiceContext;
 use common::probes::CheckError;
 use futures_util::{Stream, StreamExt as _, future, stream};
 use rustix::io::Errno;
@@ -71,19 +71,19 @@ pub(crate) type Page = (Vec<LogFile>, Option<Range<Stamp>>);
 
 impl LogFiles {
     /// Begins to read the directory, and to write, remove and check in the background.
-    pub(crate) fn start(config: &LogFilesConfig, kit: &Kit) -> Self {
+    pub(crate) fn start(config: &LogFilesConfig, context: &ServiceContext) -> Self {
         let shared = Arc::new(Shared {
             path: config.log_files_dir.clone(),
             retention: config.log_retention_files.get(),
             index: Mutex::default(),
             wake: Notify::new(),
-            metrics: LogFilesMetrics::register(&kit.metrics),
+            metrics: LogFilesMetrics::register(&context.metrics),
         });
         let (jobs, queue) = mpsc::channel(MAX_BATCH);
-        kit.tasks.spawn(writer::run(Arc::clone(&shared), queue));
-        kit.tasks.spawn(tend(Arc::clone(&shared)));
+        context.tasks.spawn(writer::run(Arc::clone(&shared), queue));
+        context.tasks.spawn(tend(Arc::clone(&shared)));
         let (checked, turn) = (Arc::clone(&shared), Arc::new(Semaphore::new(1)));
-        kit.readiness.check(&kit.tasks, "log-volume", move || {
+        context.readiness.check(&context.tasks, "log-volume", move || {
             check(Arc::clone(&checked), Arc::clone(&turn))
         });
         Self { jobs, shared }

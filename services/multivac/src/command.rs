@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use clap::Subcommand;
-use common::Kit;
-use common::cli::{Outcome, Program, Work};
+use server::Application;
+use server::cli::{Outcome, Program, Work};
 use tokio::time::{sleep, timeout};
 
 use crate::{Config, SERVICE, WORKER, build_worker, open};
@@ -71,10 +71,10 @@ impl Command {
 
 impl DeadLetters {
     async fn run(self, config: Config) -> Outcome {
-        let kit = Kit::new(SERVICE, &config.common);
-        let store = open(&config, &kit)?;
+        let application = Application::new(SERVICE, &config.common);
+        let store = open(&config, &application.context)?;
         let ready = async {
-            while !kit.readiness.is_ready() {
+            while !application.context.readiness.is_ready() {
                 sleep(LOOK).await;
             }
         };

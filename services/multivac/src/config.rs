@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use common::Loader;
 use common::config::{ByteSize, Secret};
+use derive_more::AsRef;
 use serde::{Deserialize, Serialize};
 
 use crate::{SERVICE, WORKER, store};
@@ -13,10 +14,11 @@ use crate::{SERVICE, WORKER, store};
 const MAX_BODY: ByteSize = ByteSize(15 * 1024 * 1024);
 
 /// The configuration.
-#[derive(Clone, Debug)]
+#[derive(AsRef, Clone, Debug)]
 pub struct Config {
     /// What all services share.
-    pub common: common::Config,
+    #[as_ref]
+    pub common: server::Config,
     /// Where jobs and data are.
     pub stores: StoresConfig,
     /// How jobs are treated.
@@ -88,29 +90,23 @@ pub struct AuthConfig {
     pub auth_password: Option<Secret>,
 }
 
-impl AsRef<common::Config> for Config {
-    fn as_ref(&self) -> &common::Config {
-        &self.common
-    }
-}
-
 impl Config {
     /// Reads the variables of the server.
     pub fn load(loader: &mut Loader) -> Self {
-        let common = common::Config::load(&SERVICE, loader);
+        let common = server::Config::load(&SERVICE, loader);
         Self::load_own(common, loader)
     }
 
     /// Reads the variables of the worker, which has nothing to do without Redis and MongoDB.
     pub fn load_worker(loader: &mut Loader) -> Self {
-        let common = common::Config::load(&WORKER, loader);
+        let common = server::Config::load(&WORKER, loader);
         let config = Self::load_own(common, loader);
         loader.require("REDIS_URL", config.stores.redis_url.as_ref());
         loader.require("MONGO_URL", config.stores.mongo_url.as_ref());
         config
     }
 
-    fn load_own(common: common::Config, loader: &mut Loader) -> Self {
+    fn load_own(common: server::Config, loader: &mut Loader) -> Self {
         let config = Self {
             common,
             stores: loader.section(),

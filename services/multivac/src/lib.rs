@@ -11,7 +11,8 @@ mod worker;
 use std::sync::Arc;
 
 use actix_web::web::Data;
-use common::{Kit, Running, Service, StartError};
+use common::{Service, ServiceContext};
+use server::{Application, Running, StartError};
 use utoipa::openapi::OpenApi;
 
 pub use command::Command;
@@ -31,16 +32,15 @@ pub const WORKER: Service = Service { log_name: "worker", default_port: 5004, ..
 /// # Errors
 /// When its address cannot be listened on.
 pub fn build(config: &Config) -> Result<Running, StartError> {
-    let kit = Kit::new(SERVICE, &config.common);
-    let store = open(config, &kit)?;
+    let application = Application::new(SERVICE, &config.common);
+    let store = open(config, &application.context)?;
     if config.stores.redis_url.is_none() {
         // With the embedded store the worker is part of the server.
         let store = Arc::clone(&store);
-        kit.tasks.spawn_until(|stop| worker::work(store, stop));
+        application.context.tasks.spawn_until(|stop| worker::work(store, stop));
     }
-    let store = Data::from(store);
-    let config = Data::new(config.clone());
-    kit.serve(move |routes| {
+    let (store, config) = (Data::from(store), Data::new(config.clone()));
+    application.serve(move |routes| {
         routes.app_data(store.clone()).app_data(config.clone()).configure(routes::configure);
     })
 }
@@ -50,22 +50,22 @@ pub fn build(config: &Config) -> Result<Running, StartError> {
 /// # Errors
 /// When its address cannot be listened on.
 pub fn build_worker(config: &Config) -> Result<Running, StartError> {
-    let kit = Kit::new(WORKER, &config.common);
-    let store = open(config, &kit)?;
-    kit.tasks.spawn_until(|stop| worker::work(store, stop));
-    kit.serve(|_| {})
+    let application = Application::new(WORKER, &config.common);
+    let store = open(config, &application.context)?;
+    application.context.tasks.spawn_until(|stop| worker::work(store, stop));
+    application.serve(|_| {})
 }
 
 /// The stores, with their checks and gauges.
-fn open(config: &Config, kit: &Kit) -> Result<Arc<dyn Store>, StartError> {
-    let metrics = kit.metrics.register(JobMetrics::register);
-    let store = store::open(config, kit, metrics.clone())?;
-    kit.tasks.spawn(worker::observe(Arc::clone(&store), metrics));
+fn open(config: &Config, context: &ServiceContext) -> Result<Arc<dyn Store>, StartError> {
+    let metrics = context.metrics.register(JobMetrics::register);
+    let store = store::open(config, context, metrics.clone())?;
+    context.tasks.spawn(worker::observe(Arc::clone(&store), metrics));
     Ok(store)
 }
 
 /// The OpenAPI document of the server.
 #[must_use]
 pub fn document() -> OpenApi {
-    common::docs::document(&SERVICE, routes::configure)
+    server::document(&SERVICE, routes::configure)
 }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use common::{Kit, StartError};
+use common::ServiceContext;
+use server::StartError;
 
 use crate::config::Config;
 use crate::error::Error;
@@ -30,14 +31,14 @@ const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
 /// When a URL cannot be used.
 pub(crate) fn open(
     config: &Config,
-    kit: &Kit,
+    context: &ServiceContext,
     metrics: JobMetrics,
 ) -> Result<Arc<dyn Store>, StartError> {
     match (&config.stores.redis_url, &config.stores.mongo_url) {
         (Some(redis), Some(mongo)) => {
-            Ok(Distributed::open(redis.expose(), mongo.expose(), config, kit, metrics)?)
+            Ok(Distributed::open(redis.expose(), mongo.expose(), config, context, metrics)?)
         }
-        _ => Ok(Embedded::open(config, kit, metrics)?),
+        _ => Ok(Embedded::open(config, context, metrics)?),
     }
 }
 

@@ -6,7 +6,7 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, FromRequest as _, HttpMessage as _, ResponseError as _, web};
 use common::context::RequestContext;
-use common::extract::Body;
+use server::extract::Body;
 
 use crate::store::{Audited, Store, Time};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use common::cli::{Program, Work};
+use server::cli::{Program, Work};
 use storage::migrate;
 
 use crate::token::Tokens;

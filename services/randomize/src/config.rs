@@ -5,6 +5,7 @@ use std::time::Duration;
 use actix_web::http::Uri;
 use common::Loader;
 use common::config::Secret;
+use derive_more::AsRef;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use storage::DatabaseConfig;
 
@@ -12,10 +13,11 @@ use crate::SERVICE;
 use crate::token::MIN_SECRET;
 
 /// The configuration.
-#[derive(Clone, Debug)]
+#[derive(AsRef, Clone, Debug)]
 pub struct Config {
     /// What all services share.
-    pub common: common::Config,
+    #[as_ref]
+    pub common: server::Config,
     /// The database.
     pub database: DatabaseConfig,
     /// The API.
@@ -44,16 +46,10 @@ pub struct AuditConfig {
     pub audit_retention: Option<Duration>,
 }
 
-impl AsRef<common::Config> for Config {
-    fn as_ref(&self) -> &common::Config {
-        &self.common
-    }
-}
-
 impl Config {
     /// Reads the variables.
     pub fn load(loader: &mut Loader) -> Self {
-        let common = common::Config::load(&SERVICE, loader);
+        let common = server::Config::load(&SERVICE, loader);
         let database = DatabaseConfig::load("sqlite://data/randomize.db", loader);
         let (api, audit) = (loader.section::<ApiConfig>(), loader.section());
         if api.jwt_secret.as_ref().is_some_and(|secret| secret.expose().len() < MIN_SECRET) {

@@ -10,7 +10,8 @@ mod store;
 mod token;
 
 use actix_web::web::Data;
-use common::{Kit, Running, Service, StartError};
+use common::Service;
+use server::{Application, Running, StartError};
 use storage::Schema;
 use utoipa::openapi::OpenApi;
 
@@ -35,11 +36,11 @@ pub static SCHEMA: Schema = Schema {
 /// # Errors
 /// When its address cannot be listened on.
 pub fn build(config: &Config) -> Result<Running, StartError> {
-    let kit = Kit::new(SERVICE, &config.common);
-    let store = Data::new(Store::start(config, &kit)?);
+    let application = Application::new(SERVICE, &config.common);
+    let store = Data::new(Store::start(config, &application.context)?);
     let tokens = config.api.jwt_secret.as_ref().map(Tokens::new).map(Data::new);
     let origins = config.api.cors_allowed_origins.clone();
-    kit.serve(move |routes| {
+    application.serve(move |routes| {
         if let Some(tokens) = &tokens {
             routes.app_data(tokens.clone());
         }
@@ -51,7 +52,7 @@ pub fn build(config: &Config) -> Result<Running, StartError> {
 /// The OpenAPI document.
 #[must_use]
 pub fn document() -> OpenApi {
-    common::docs::document(&SERVICE, |routes| routes::configure(routes, &Origins::default()))
+    server::document(&SERVICE, |routes| routes::configure(routes, &Origins::default()))
 }
 
 /// What is asked of the database, by name: for tests of how it answers.

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use chrono::{DateTime, SecondsFormat, SubsecRound as _, TimeDelta, Utc};
-use common::{Kit, StartError};
+use common::ServiceContext;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 use serde::{Serialize, Serializer};
+use server::StartError;
 use sqlx::FromRow;
 use storage::{Connection, Database, Error, Operation, Writer, either};
 use utoipa::ToSchema;
@@ -145,20 +146,20 @@ impl Store {
     ///
     /// # Errors
     /// When the database's URL is not usable.
-    pub(crate) fn start(config: &Config, kit: &Kit) -> Result<Self, StartError> {
-        let database = Database::start(&config.database, &SCHEMA, kit)?;
+    pub(crate) fn start(config: &Config, context: &ServiceContext) -> Result<Self, StartError> {
+        let database = Database::start(&config.database, &SCHEMA, context)?;
         let store = Self {
-            writer: Writer::start_in_one_step(&database, kit, "insert_randomizes", insert),
+            writer: Writer::start_in_one_step(&database, context, "insert_randomizes", insert),
             find: database.operation("find_randomize"),
             list: database.operation("list_randomizes"),
             audit: database.operation("list_histories"),
-            metrics: kit.metrics.register(StoreMetrics::register),
+            metrics: context.metrics.register(StoreMetrics::register),
             database,
         };
         if let Some(retention) = config.audit.audit_retention {
             let retention = TimeDelta::from_std(retention).unwrap_or(TimeDelta::MAX);
             let expired = store.metrics.expired.clone();
-            kit.tasks.spawn(expire(store.database.clone(), retention, expired));
+            context.tasks.spawn(expire(store.database.clone(), retention, expired));
         }
         Ok(store)
     }

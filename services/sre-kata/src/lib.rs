@@ -5,7 +5,8 @@ mod error;
 pub mod repeats;
 mod routes;
 
-use common::{Kit, Running, Service, StartError};
+use common::Service;
+use server::{Application, Running, StartError};
 use utoipa::openapi::OpenApi;
 
 pub use config::Config;
@@ -18,11 +19,11 @@ pub const SERVICE: Service = common::service!(port: 8003);
 /// # Errors
 /// When its address cannot be listened on.
 pub fn build(config: &Config) -> Result<Running, StartError> {
-    Kit::new(SERVICE, &config.common).serve(routes::configure)
+    Application::new(SERVICE, &config.common).serve(routes::configure)
 }
 
 /// The OpenAPI document.
 #[must_use]
 pub fn document() -> OpenApi {
-    common::docs::document(&SERVICE, routes::configure)
+    server::document(&SERVICE, routes::configure)
 }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use common::cli::Program;
+use server::cli::Program;
 use sre_kata::{Config, SERVICE, build, document};
 
 fn main() -> ExitCode {

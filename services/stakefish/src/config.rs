@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use common::Loader;
 use common::config::{RateLimit, Secret};
+use derive_more::AsRef;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use storage::DatabaseConfig;
@@ -16,10 +17,11 @@ use crate::SERVICE;
 const EMBEDDED: &str = "sqlite://data/stakefish.db";
 
 /// The configuration.
-#[derive(Clone, Debug)]
+#[derive(AsRef, Clone, Debug)]
 pub struct Config {
     /// What all services share.
-    pub common: common::Config,
+    #[as_ref]
+    pub common: server::Config,
     /// Where lookups are saved.
     pub database: DatabaseConfig,
     /// The lookups.
@@ -28,16 +30,10 @@ pub struct Config {
     pub kubernetes: bool,
 }
 
-impl AsRef<common::Config> for Config {
-    fn as_ref(&self) -> &common::Config {
-        &self.common
-    }
-}
-
 impl Config {
     /// Reads the variables.
     pub fn load(loader: &mut Loader) -> Self {
-        let common = common::Config::load(&SERVICE, loader);
+        let common = server::Config::load(&SERVICE, loader);
         let lookups: LookupConfig = loader.section();
         // More than a client waits for would also overflow the clock.
         let sensible = Duration::from_millis(1)..=Duration::from_mins(1);

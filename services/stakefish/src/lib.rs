@@ -9,8 +9,9 @@ mod routes;
 mod store;
 
 use actix_web::web::Data;
-use common::cli::Outcome;
-use common::{Kit, Running, Service, StartError};
+use common::Service;
+use server::cli::Outcome;
+use server::{Application, Running, StartError};
 use utoipa::openapi::OpenApi;
 
 pub use config::{Config, DnsServers, LookupConfig};
@@ -26,11 +27,11 @@ pub const SERVICE: Service = common::service!(port: 3000);
 /// # Errors
 /// When its address cannot be listened on.
 pub fn build(config: &Config) -> Result<Running, StartError> {
-    let kit = Kit::new(SERVICE, &config.common);
-    let store = Store::start(config, &kit)?;
-    let lookups = Data::new(Lookups::new(&config.lookups, store.clone(), &kit)?);
+    let application = Application::new(SERVICE, &config.common);
+    let store = Store::start(config, &application.context)?;
+    let lookups = Data::new(Lookups::new(&config.lookups, store.clone(), &application.context)?);
     let (store, config) = (Data::new(store), Data::new(config.clone()));
-    kit.serve(move |routes| {
+    application.serve(move |routes| {
         routes.app_data(lookups.clone()).app_data(store.clone()).app_data(config.clone());
         routes.configure(routes::configure);
     })
@@ -47,5 +48,5 @@ pub async fn migrate(config: Config) -> Outcome {
 /// The OpenAPI document.
 #[must_use]
 pub fn document() -> OpenApi {
-    common::docs::document(&SERVICE, routes::configure)
+    server::document(&SERVICE, routes::configure)
 }

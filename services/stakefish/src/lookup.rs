@@ -4,10 +4,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::SystemTime;
 
 use chrono::{DateTime, SubsecRound as _, Utc};
+use common::ServiceContext;
 use common::context::RequestContext;
-use common::{Kit, RateLimiter, StartError};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use server::{RateLimiter, StartError};
 
 use crate::config::LookupConfig;
 use crate::domain::Domain;
@@ -45,16 +46,20 @@ pub(crate) struct Lookups {
 impl Lookups {
     /// # Errors
     /// When no resolver can be made of the configuration.
-    pub(crate) fn new(config: &LookupConfig, store: Store, kit: &Kit) -> Result<Self, StartError> {
+    pub(crate) fn new(
+        config: &LookupConfig,
+        store: Store,
+        context: &ServiceContext,
+    ) -> Result<Self, StartError> {
         let outcomes = Family::default();
         // A series that begins at 0 shows its first event.
         for outcome in OUTCOMES {
             drop::<Counter>(outcomes.get_or_create_owned(&[("outcome", outcome)]));
         }
         let help = "Lookups by how they ended";
-        kit.metrics.register(|all| all.register("stakefish_lookups", help, outcomes.clone()));
+        context.metrics.register(|all| all.register("stakefish_lookups", help, outcomes.clone()));
         let limiter = RateLimiter::new(config.lookup_rate_limit);
-        Ok(Self { resolver: Resolver::new(config, kit)?, store, limiter, outcomes })
+        Ok(Self { resolver: Resolver::new(config, context)?, store, limiter, outcomes })
     }
 
     /// Looks a name up for the client of the request at hand. What is returned is saved.

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use common::cli::{Program, Work};
+use server::cli::{Program, Work};
 use stakefish::{Config, SERVICE, build, document, migrate};
 
 #[derive(Debug, Subcommand)]

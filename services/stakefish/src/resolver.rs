@@ -11,7 +11,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::{Kit, StartError};
+use common::ServiceContext;
 use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig};
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::rr::{Name, RData};
@@ -21,6 +21,7 @@ use moka::future::Cache;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Unit;
+use server::StartError;
 use tokio::time::timeout;
 use udp::Network;
 
@@ -71,7 +72,7 @@ impl Resolver {
     ///
     /// # Errors
     /// When no resolver can be made of the configuration.
-    pub(crate) fn new(config: &LookupConfig, kit: &Kit) -> Result<Self, StartError> {
+    pub(crate) fn new(config: &LookupConfig, context: &ServiceContext) -> Result<Self, StartError> {
         let servers = ResolverConfig::from_parts(None, vec![], name_servers(&config.dns_servers));
         let mut dns = hickory_resolver::Resolver::builder_with_config(servers, Network::default());
         let options = dns.options_mut();
@@ -80,7 +81,7 @@ impl Resolver {
         options.use_hosts_file = ResolveHosts::Never;
         options.cache_size = 0;
         let (hits, duration) = (Counter::default(), Histogram::new(BUCKETS));
-        kit.metrics.register(|registry| {
+        context.metrics.register(|registry| {
             let help = "Lookups that were answered from the cache, or together with another one";
             registry.register("stakefish_dns_cache_hits", help, hits.clone());
             let (name, help) =

@@ -5,10 +5,11 @@ mod counts;
 use std::net::Ipv4Addr;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use common::{Kit, StartError};
+use common::ServiceContext;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use serde_json::json;
+use server::StartError;
 use sqlx::types::Json;
 use storage::{Connection, Database, Operation, Schema, Writer, either};
 
@@ -36,11 +37,11 @@ impl Store {
     ///
     /// # Errors
     /// When the database's URL is of no use.
-    pub(crate) fn start(config: &Config, kit: &Kit) -> Result<Self, StartError> {
-        let database = Database::start(&config.database, &SCHEMA, kit)?;
-        counts::keep(&database, config.lookups.metrics_top_domains, kit);
+    pub(crate) fn start(config: &Config, context: &ServiceContext) -> Result<Self, StartError> {
+        let database = Database::start(&config.database, &SCHEMA, context)?;
+        counts::keep(&database, config.lookups.metrics_top_domains, context);
         Ok(Self {
-            writer: Writer::start(&database, kit, "save_queries", save),
+            writer: Writer::start(&database, context, "save_queries", save),
             reading: database.operation("read_history"),
             database,
         })

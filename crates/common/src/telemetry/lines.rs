@@ -14,7 +14,8 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-use super::Sink;
+use super::sink::Sink;
+use super::targets::ACCESS_LOG;
 use crate::Service;
 use crate::config::LogFormat;
 use crate::context::RequestContext;
@@ -90,7 +91,7 @@ fn write_json(service: &str, event: &Event<'_>, line: &mut String) {
         members.string("service", service);
     }
     // The access log says where it comes from by its shape, and has the ids among its fields.
-    if metadata.target() != super::ACCESS_LOG {
+    if metadata.target() != ACCESS_LOG {
         members.string("target", metadata.target());
         RequestContext::with_current(|context| {
             members.string("request_id", context.request_id());
@@ -307,7 +308,7 @@ fn write_pretty(colour: bool, event: &Event<'_>, line: &mut String) {
         let _ = write!(line, "{time} {:>5}", metadata.level().as_str());
     }
     event.record(&mut Words { line, colour });
-    if metadata.target() != super::ACCESS_LOG {
+    if metadata.target() != ACCESS_LOG {
         RequestContext::with_current(|context| {
             let _ = write!(line, " request_id={}", context.request_id());
         });

@@ -10,10 +10,8 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::registry::LookupSpan;
 
+use super::targets::SPANS;
 use crate::Service;
-
-/// The target of the spans that are exported; the exporter's own HTTP client must not be among them.
-pub(crate) const SPANS: &str = "spans";
 
 /// A provider that exports in batches from a thread of its own; it drops spans while the collector is away.
 /// The SDK reads sampler, batch sizes, headers and resource attributes from the standard variables.

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::sink::Write;
+use super::target::Write;
 
 /// From this size on a file is put aside: 16 MiB.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;

@@ -3,7 +3,6 @@
 //! Whoever logs appends to a buffer under a short lock; a thread swaps the buffer and writes it out in one
 //! call. A place that does not keep up fills the buffer; lines are then dropped and counted, and nobody waits.
 
-use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,8 +10,9 @@ use std::{fmt, mem, thread};
 
 use prometheus_client::metrics::counter::Counter;
 
-use super::TelemetryError;
+use super::error::TelemetryError;
 use super::rotation::RotatingFile;
+use super::target::{Stdout, Write};
 
 /// The most bytes that wait for one place: some 10 000 lines.
 const BUFFER_LIMIT: usize = 4 * 1024 * 1024;
@@ -24,9 +24,6 @@ const WORTH_WRITING: usize = 128 * 1024;
 /// in which a line is to be on its way.
 const GATHER: Duration = Duration::from_millis(20);
 
-/// How long to wait before trying a place again that is not ready: a pipe that somebody set non-blocking.
-const RETRY: Duration = Duration::from_millis(5);
-
 /// How much buffer to keep when there is little to write.
 const KEPT_CAPACITY: usize = 64 * 1024;
 
@@ -35,15 +32,6 @@ static DROPPED: LazyLock<Counter> = LazyLock::new(Counter::default);
 /// The process's count of lines that no place took.
 pub(crate) fn dropped_lines() -> Counter {
     DROPPED.clone()
-}
-
-/// Where whole lines are written.
-pub trait Write: Send + 'static {
-    /// Writes all of `lines`, one or more complete ones.
-    ///
-    /// # Errors
-    /// What the system says; the lines then count as dropped.
-    fn write(&mut self, lines: &[u8]) -> io::Result<()>;
 }
 
 /// A place for lines; clones share it.
@@ -212,26 +200,5 @@ fn write_batches(buffer: &Buffer, mut target: impl Write) {
             batch.shrink_to(KEPT_CAPACITY);
         }
         buffer.batch_done();
-    }
-}
-
-struct Stdout;
-
-impl Write for Stdout {
-    fn write(&mut self, mut lines: &[u8]) -> io::Result<()> {
-        let mut stdout = io::stdout().lock();
-        while !lines.is_empty() {
-            match stdout.write(lines) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => lines = &lines[written..],
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    #[expect(clippy::disallowed_methods, reason = "this thread does nothing else")]
-                    thread::sleep(RETRY);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        stdout.flush()
     }
 }

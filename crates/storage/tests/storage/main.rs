@@ -8,9 +8,10 @@ mod tls;
 
 use std::time::Duration;
 
-use common::{Kit, Loader, Running, Service, Stop};
+use common::{Loader, Service};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use server::{Application, Running, Stop};
 use sqlx::migrate::Migrator;
 use storage::{Connection, Database, DatabaseConfig, Error, Operation, Schema, Writer, either};
 use test_support::{SqlDatabase, wait_until};
@@ -48,15 +49,15 @@ impl Words {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let given = [("HOST", "127.0.0.1"), ("PORT", "0"), ("WORKERS", "1")];
         let mut loader = Loader::new(given.iter().chain(variables).copied());
-        let common = common::Config::load(&SERVICE, &mut loader);
+        let common = server::Config::load(&SERVICE, &mut loader);
         let config = DatabaseConfig::load("sqlite://unused.db", &mut loader);
         let ((common, config), _) = loader.finish((common, config)).unwrap();
-        let kit = Kit::new(SERVICE, &common);
-        let database = Database::start(&config, schema, &kit).unwrap();
-        let writer = Writer::start(&database, &kit, "insert_words", insert);
+        let application = Application::new(SERVICE, &common);
+        let database = Database::start(&config, schema, &application.context).unwrap();
+        let writer = Writer::start(&database, &application.context, "insert_words", insert);
         let counting = database.operation("count_words");
-        let readiness = kit.readiness.clone();
-        let running = kit.serve(|_| {}).unwrap();
+        let readiness = application.context.readiness.clone();
+        let running = application.serve(|_| {}).unwrap();
         let client = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
         Self { database, writer, counting, readiness, running, client }
     }

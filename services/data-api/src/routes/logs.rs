@@ -7,11 +7,11 @@ use std::io;
 use actix_web::http::header::LINK;
 use actix_web::{HttpResponse, get, mime, web};
 use bytes::Bytes;
-use common::extract::Query;
 use common::problem::ProblemDetails;
 use common::{Problem, causes};
 use futures_util::{TryStreamExt as _, future};
 use serde::Serialize;
+use server::extract::Query;
 use utoipa::ToSchema;
 
 use input::{Authorized, Parameters};

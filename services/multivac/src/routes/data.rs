@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpResponse, delete, get, post, put, web};
-use common::Problem;
-use common::problem::ProblemDetails;
+use common::{Problem, problem::ProblemDetails};
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 use utoipa::ToSchema;

@@ -1,8 +1,7 @@
 //! What became of a datum.
 
 use actix_web::{get, web};
-use common::Problem;
-use common::problem::ProblemDetails;
+use common::{Problem, problem::ProblemDetails};
 use serde::Serialize;
 use utoipa::ToSchema;
 

@@ -1,8 +1,7 @@
 //! How the queue is.
 
 use actix_web::{get, web};
-use common::Problem;
-use common::problem::ProblemDetails;
+use common::{Problem, problem::ProblemDetails};
 use serde::Serialize;
 use utoipa::ToSchema;
 

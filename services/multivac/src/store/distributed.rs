@@ -7,7 +7,8 @@ mod queue;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use common::{Kit, StartError};
+use common::ServiceContext;
+use server::StartError;
 use tokio::sync::Mutex;
 
 use super::{DeadLetter, Job, Queue, Store};
@@ -37,26 +38,26 @@ impl Distributed {
         redis_url: &str,
         mongo_url: &str,
         config: &Config,
-        kit: &Kit,
+        context: &ServiceContext,
         metrics: JobMetrics,
     ) -> Result<Arc<Self>, StartError> {
         let queue = JobQueue::open(redis_url, &config.jobs)
             .map_err(|error| StartError::Other(error.into()))?;
         let (longest, accepted) = (config.jobs.queue_max_length, metrics.accepted.clone());
         let store = Arc::new(Self {
-            adder: Adder::start(queue.shared(), kit, longest, accepted),
+            adder: Adder::start(queue.shared(), context, longest, accepted),
             queue,
             entropy: Entropy::open(mongo_url, config),
             in_hand: Mutex::default(),
             metrics,
         });
         let queue = store.queue.clone();
-        kit.readiness.check(&kit.tasks, "redis", move || {
+        context.readiness.check(&context.tasks, "redis", move || {
             let queue = queue.clone();
             async move { Ok(queue.check().await?) }
         });
         let entropy = store.entropy.clone();
-        kit.readiness.check(&kit.tasks, "mongodb", move || {
+        context.readiness.check(&context.tasks, "mongodb", move || {
             let entropy = entropy.clone();
             async move { Ok(entropy.check().await?) }
         });

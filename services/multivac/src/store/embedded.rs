@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use common::ServiceContext;
 use common::config::Secret;
-use common::{Kit, StartError};
+use server::StartError;
 use sqlx::SqliteConnection;
 use storage::{Connection, Database, DatabaseConfig, Operation, Schema, Writer};
 use tokio::sync::Notify;
@@ -53,13 +54,14 @@ impl Embedded {
     /// When the URL is none of a file.
     pub(super) fn open(
         config: &Config,
-        kit: &Kit,
+        context: &ServiceContext,
         metrics: JobMetrics,
     ) -> Result<Arc<Self>, StartError> {
-        let database = Database::start(&database_config(&config.stores.multivac_db), &SCHEMA, kit)?;
+        let database =
+            Database::start(&database_config(&config.stores.multivac_db), &SCHEMA, context)?;
         Ok(Arc::new(Self {
             read: database.operation("read"),
-            writer: Writer::start_aside(&database, kit, "write", |connection, writes| {
+            writer: Writer::start_aside(&database, context, "write", |connection, writes| {
                 Box::pin(async move { writes::all(sqlite(connection)?, writes).await })
             }),
             database,

@@ -5,9 +5,9 @@ use std::future::{Ready, ready};
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest, HttpResponse, get, web};
 use common::Problem;
-use common::extract::bearer_token;
 use common::problem::ProblemDetails;
-use storage::Page;
+use server::extract::Page;
+use server::extract::bearer_token;
 
 use crate::error::Error;
 use crate::store::{History, Store};

@@ -6,7 +6,7 @@ use actix_web::http::header::LOCATION;
 use actix_web::{HttpResponse, get, post, web};
 use common::Problem;
 use common::problem::ProblemDetails;
-use storage::Page;
+use server::extract::Page;
 
 use input::{NewRandomize, NewWord};
 

@@ -1,4 +1,4 @@
-//! The program: its command line, its log, its signals, its exit codes. All services share them with the kit;
+//! The program: its command line, its log, its signals, its exit codes. All services share them;
 //! here they are asked of a real process.
 
 use std::net::TcpListener;

@@ -4,7 +4,7 @@ use actix_web::{HttpResponse, get, web};
 use common::Problem;
 use common::problem::ProblemDetails;
 use serde::Serialize;
-use storage::Page;
+use server::extract::Page;
 
 use super::tools::SavedQuery;
 use crate::lookup;

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use actix_web::{post, web};
 use chrono::SecondsFormat;
 use common::Problem;
-use common::extract::Json;
 use common::problem::ProblemDetails;
 use serde::{Deserialize, Serialize};
+use server::extract::Json;
 use utoipa::ToSchema;
 
 use super::Address;

@@ -7,7 +7,8 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
-use common::{Kit, causes};
+use common::ServiceContext;
+use common::causes;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::MetricType;
@@ -31,12 +32,12 @@ type Count = (String, i64, i64);
 struct Counts(watch::Receiver<Vec<Count>>);
 
 /// Folds and reads in the background, and shows the names with the most queries, and the sum of the others.
-pub(super) fn keep(database: &Database, top: NonZeroUsize, kit: &Kit) {
+pub(super) fn keep(database: &Database, top: NonZeroUsize, context: &ServiceContext) {
     let (counts, shown) = watch::channel(Vec::new());
-    kit.metrics.register(|registry| registry.register_collector(Box::new(Counts(shown))));
+    context.metrics.register(|registry| registry.register_collector(Box::new(Counts(shown))));
     let (folding, reading) = (database.operation("fold_counts"), database.operation("read_counts"));
     let (database, top) = (database.clone(), i64::try_from(top.get()).unwrap_or(i64::MAX));
-    kit.tasks.spawn(async move {
+    context.tasks.spawn(async move {
         let mut failing = false;
         loop {
             let read = refresh(&database, &folding, &reading, top).await;

@@ -323,7 +323,7 @@ async fn the_access_log_has_the_shape_of_the_original() {
 
     let id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
     let line = service.app.logs_of(&id).await.pop().unwrap();
-    // Of the original's README, but for what is new in the kit's lines.
+    // Of the original's README, but for what is new in the lines of all services.
     let original = r#"{"message": "Incoming request", "req": {"method": "GET", "url": "http://localhost:3000/history", "client": "127.0.0.1", "user-agent": "curl/8.2.1"}, "res": {"status_code": 200}}"#;
     let original: Value = serde_json::from_str(original).unwrap();
     for (member, value) in original.as_object().unwrap() {

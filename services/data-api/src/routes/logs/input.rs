@@ -6,8 +6,8 @@ use std::ops::Range;
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest, web};
 use common::Problem;
-use common::extract::bearer_token;
 use serde::Deserialize;
+use server::extract::bearer_token;
 use subtle::ConstantTimeEq as _;
 
 use crate::Config;

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use common::Kit;
+use common::ServiceContext;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use prometheus_client::metrics::counter::Counter;
@@ -46,13 +46,13 @@ struct Waiting {
 impl Adder {
     pub(super) fn start(
         redis: ConnectionManager,
-        kit: &Kit,
+        context: &ServiceContext,
         max_length: u64,
         accepted: Counter,
     ) -> Self {
         let (sender, waiting) = mpsc::channel(WAITING);
         let adding = Adding { redis, max_length, accepted, waiting };
-        kit.tasks.spawn_until(|stop| adding.run(stop));
+        context.tasks.spawn_until(|stop| adding.run(stop));
         Self(sender)
     }
 

@@ -5,9 +5,9 @@ use std::future::{Ready, ready};
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest};
 use common::Problem;
-use common::extract::{Body, Json};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use server::extract::{Body, Json};
 use utoipa::ToSchema;
 
 use crate::error::Error;

@@ -1,9 +1,0 @@
-//! Extractors: what a handler takes is right, or the request ends here as a problem.
-
-mod bearer;
-mod body;
-mod query;
-
-pub use bearer::bearer_token;
-pub use body::{Body, BodyLimits, Json, MediaType};
-pub use query::Query;

@@ -1,0 +1,124 @@
+//! A service's application: what surrounds its handlers, from start to stop.
+
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use common::{Service, ServiceContext};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio_util::sync::CancellationToken;
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use crate::config::{Config, ServerConfig};
+use crate::endpoints::Endpoints;
+use crate::error::StartError;
+use crate::listener::{self, Shared};
+use crate::metrics::HttpMetrics;
+use crate::rate_limit::RateLimiter;
+use crate::running::{self, Running};
+use crate::tls;
+
+/// The builder of a service: its context first, for the service's own parts, then the server.
+#[derive(Debug)]
+pub struct Application {
+    service: Service,
+    config: ServerConfig,
+    exports_spans: bool,
+    /// What the parts of the service share.
+    pub context: ServiceContext,
+}
+
+impl Application {
+    /// An application with the configuration that all services share.
+    #[must_use]
+    pub fn new(service: Service, config: &Config) -> Self {
+        Self {
+            service,
+            config: config.server.clone(),
+            exports_spans: config.otlp.otel_exporter_otlp_endpoint.is_some(),
+            context: ServiceContext::new(&service),
+        }
+    }
+
+    /// Binds, starts the workers and answers. Must be called inside a tokio runtime.
+    ///
+    /// `routes` is called once for each worker and once for the OpenAPI document.
+    ///
+    /// # Errors
+    /// When an address cannot be bound, the certificate is of no use, or the workers cannot be started.
+    pub fn serve<F>(self, routes: F) -> Result<Running, StartError>
+    where
+        F: Fn(&mut ServiceConfig<'_>) + Clone + Send + Sync + 'static,
+    {
+        raise_open_files_limit();
+        let config = &self.config;
+        let (listener, address) = bind(config.host, config.port)?;
+        let admin = config.admin_port.map(|port| bind(config.host, port)).transpose()?;
+        let tls = config
+            .tls_files()
+            .map(|files| tls::server_config(files, &self.context.tasks))
+            .transpose()
+            .map_err(StartError::Tls)?;
+
+        let shared = Shared {
+            service: self.service,
+            config: config.clone(),
+            exports_spans: self.exports_spans,
+            http: self.context.metrics.register(HttpMetrics::register),
+            context: self.context.clone(),
+            rate_limiter: RateLimiter::new(config.rate_limit).map(Arc::new),
+            draining: Arc::default(),
+            end_idle: CancellationToken::new(),
+        };
+        let endpoints = if admin.is_some() { Endpoints::Public } else { Endpoints::All };
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let server = listener::listen(&shared, routes.clone(), listener, endpoints, tls)?;
+        let admin = admin
+            .map(|(listener, address)| {
+                // Plain HTTP: it is for the cluster's own probes and scrapes.
+                let server = listener::listen(&shared, routes, listener, Endpoints::Admin, None)?;
+                Ok::<_, StartError>((server, address))
+            })
+            .transpose()?;
+        let (admin, admin_address) = admin.unzip();
+        tracing::info!(
+            server.address = %address,
+            server.scheme = scheme,
+            server.admin_address = admin_address.map(tracing::field::display),
+            server.workers = config.workers.get(),
+            build.version = self.service.version,
+            build.revision = Service::revision(),
+            "Listening"
+        );
+        let parts = running::Parts {
+            address,
+            admin_address,
+            context: self.context,
+            draining: shared.draining,
+            end_idle: shared.end_idle,
+            active: shared.http.active,
+            drain_delay: self.config.drain_delay,
+            grace_period: self.config.shutdown_grace_period,
+        };
+        Ok(Running::start(server, admin, parts))
+    }
+}
+
+fn bind(host: IpAddr, port: u16) -> Result<(TcpListener, SocketAddr), StartError> {
+    let address = SocketAddr::new(host, port);
+    let bind = || {
+        let listener = TcpListener::bind(address)?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    };
+    bind().map_err(|source| StartError::Bind { address, source })
+}
+
+/// Every connection is a file; the soft limit of 1 024 is for programs that use `select`.
+fn raise_open_files_limit() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
+    {
+        tracing::warn!(error = %error, "The limit of open files stays low");
+    }
+}

@@ -1,0 +1,11 @@
+//! Extractors: what a handler takes is right, or the request ends here as a problem.
+
+mod bearer;
+mod body;
+mod page;
+mod query;
+
+pub use bearer::bearer_token;
+pub use body::{Body, BodyLimits, Json, MediaType};
+pub use page::Page;
+pub use query::Query;

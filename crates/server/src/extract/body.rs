@@ -1,0 +1,229 @@
+//! The request's body.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use actix_web::dev::Payload;
+use actix_web::http::StatusCode;
+use actix_web::http::header::CONTENT_TYPE;
+use actix_web::{FromRequest, HttpMessage as _, HttpRequest, web};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt as _;
+use futures_util::future::LocalBoxFuture;
+use mime::Mime;
+use serde::de::DeserializeOwned;
+use tokio::time::{Instant, timeout_at};
+
+use common::Problem;
+
+/// How much of a body has to arrive within `REQUEST_TIMEOUT`, unless it is complete by then.
+const MIN_PROGRESS: usize = 64 * 1024;
+
+/// How long the rest of a refused body stays wanted; the server then reads and discards it.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// How large a body may be, and how slow.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyLimits {
+    /// The largest body, in bytes.
+    pub bytes: usize,
+    /// The time for each 64 KiB of it, and for its end.
+    pub timeout: Duration,
+}
+
+/// The whole body, at most `BODY_LIMIT` bytes.
+///
+/// 413 for a larger one, 408 for one that is too slow, 400 for one that breaks off or is encoded wrongly; the
+/// connection then ends, since nobody knows where the next request begins.
+#[derive(Clone, Debug)]
+pub struct Body(pub Bytes);
+
+impl FromRequest for Body {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let limits = request.app_data::<web::Data<BodyLimits>>().map(|limits| ***limits);
+        let announced = announced_length(request);
+        let mut payload = payload.take();
+        Box::pin(async move {
+            let limits = limits.ok_or_else(|| Problem::internal("no body limits are set"))?;
+            let body = read(&mut payload, limits, announced).await;
+            if body.is_err() {
+                linger(payload);
+            }
+            body.map(Self)
+        })
+    }
+}
+
+fn announced_length(request: &HttpRequest) -> Option<u64> {
+    let length = request.headers().get(actix_web::http::header::CONTENT_LENGTH)?;
+    length.to_str().ok()?.parse().ok()
+}
+
+async fn read(
+    payload: &mut Payload,
+    limits: BodyLimits,
+    announced: Option<u64>,
+) -> Result<Bytes, Problem> {
+    let too_large = || {
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE)
+            .detail(format!("the body is larger than {} bytes", limits.bytes))
+            .close()
+    };
+    if announced.is_some_and(|length| length > limits.bytes as u64) {
+        return Err(too_large());
+    }
+    let mut chunks = Chunks::default();
+    let mut deadline = Instant::now() + limits.timeout;
+    let mut expected = MIN_PROGRESS;
+    loop {
+        let chunk = timeout_at(deadline, payload.next()).await.map_err(|elapsed| {
+            Problem::new(StatusCode::REQUEST_TIMEOUT)
+                .detail("the body did not arrive in time")
+                .close()
+                .caused_by(elapsed)
+        })?;
+        let Some(chunk) = chunk else {
+            return Ok(chunks.join());
+        };
+        let chunk = chunk.map_err(|error| {
+            Problem::new(StatusCode::BAD_REQUEST)
+                .detail("the body is incomplete or wrongly encoded")
+                .close()
+                .caused_by(error.to_string())
+        })?;
+        if chunks.len() + chunk.len() > limits.bytes {
+            return Err(too_large());
+        }
+        chunks.push(chunk);
+        if chunks.len() >= expected {
+            expected = chunks.len() + MIN_PROGRESS;
+            deadline = Instant::now() + limits.timeout;
+        }
+    }
+}
+
+/// The parts of a body; most bodies are one, which is then not copied.
+#[derive(Debug, Default)]
+struct Chunks {
+    first: Bytes,
+    rest: BytesMut,
+}
+
+impl Chunks {
+    fn len(&self) -> usize {
+        self.first.len() + self.rest.len()
+    }
+
+    fn push(&mut self, chunk: Bytes) {
+        if self.first.is_empty() && self.rest.is_empty() {
+            self.first = chunk;
+        } else {
+            if self.rest.is_empty() {
+                self.rest.extend_from_slice(&std::mem::take(&mut self.first));
+            }
+            self.rest.extend_from_slice(&chunk);
+        }
+    }
+
+    fn join(self) -> Bytes {
+        if self.rest.is_empty() { self.first } else { self.rest.freeze() }
+    }
+}
+
+/// Keeps the payload for a while: actix-web reads a dropped chunked body to its end, however long, but
+/// closes the connection of one that is still wanted.
+fn linger(payload: Payload) {
+    actix_web::rt::spawn(async move {
+        tokio::time::sleep(LINGER).await;
+        drop(payload);
+    });
+}
+
+/// The media types that handlers know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MediaType {
+    /// `application/json` or a `+json` type.
+    Json,
+    /// `text/plain` in UTF-8.
+    Text,
+    /// The header is missing.
+    None,
+}
+
+impl MediaType {
+    /// The body's media type.
+    ///
+    /// # Errors
+    /// 415 for any other.
+    pub fn of(request: &HttpRequest) -> Result<Self, Problem> {
+        let unsupported = || unsupported("expected application/json or text/plain in UTF-8");
+        if !request.headers().contains_key(CONTENT_TYPE) {
+            return Ok(Self::None);
+        }
+        let mime: Mime = request.mime_type().ok().flatten().ok_or_else(unsupported)?;
+        let is_utf8 = mime.get_param(mime::CHARSET).is_none_or(|charset| {
+            charset == mime::UTF_8 || charset.as_str().eq_ignore_ascii_case("us-ascii")
+        });
+        if mime.subtype() == mime::JSON || mime.suffix() == Some(mime::JSON) {
+            Ok(Self::Json)
+        } else if mime.essence_str() == mime::TEXT_PLAIN.essence_str() && is_utf8 {
+            Ok(Self::Text)
+        } else {
+            Err(unsupported())
+        }
+    }
+}
+
+fn unsupported(detail: &str) -> Problem {
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE).detail(detail)
+}
+
+/// A JSON body of type `T`, with or without a `Content-Type`.
+///
+/// 415 for another media type, 400 for what is no JSON, 422 for JSON that is no `T`, and the errors of [`Body`].
+#[derive(Clone, Debug)]
+pub struct Json<T>(pub T);
+
+impl<T: DeserializeOwned> Json<T> {
+    /// Whether the body says that it is JSON, or nothing.
+    ///
+    /// # Errors
+    /// 415 for another media type.
+    pub fn accepts(request: &HttpRequest) -> Result<(), Problem> {
+        match MediaType::of(request)? {
+            MediaType::Text => Err(unsupported("expected application/json")),
+            MediaType::Json | MediaType::None => Ok(()),
+        }
+    }
+
+    /// The value of a body.
+    ///
+    /// # Errors
+    /// 400 for what is no JSON, 422 for JSON that is no `T`.
+    pub fn parse(body: &[u8]) -> Result<Self, Problem> {
+        serde_json::from_slice(body).map(Self).map_err(|error| {
+            let status = match error.classify() {
+                serde_json::error::Category::Data => StatusCode::UNPROCESSABLE_ENTITY,
+                _ => StatusCode::BAD_REQUEST,
+            };
+            Problem::new(status).detail(error.to_string())
+        })
+    }
+}
+
+impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let accepted = Self::accepts(request);
+        let body = Body::from_request(request, payload);
+        Box::pin(async move {
+            accepted?;
+            Self::parse(&body.await?.0)
+        })
+    }
+}

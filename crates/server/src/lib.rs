@@ -1,0 +1,29 @@
+#![doc = include_str!("../README.md")]
+
+mod application;
+pub mod cli;
+mod config;
+mod connection;
+mod docs;
+mod endpoints;
+mod error;
+pub mod extract;
+mod lifecycle;
+mod listener;
+mod metrics;
+mod openapi;
+mod operations;
+mod proxies;
+mod rate_limit;
+mod routes;
+mod running;
+mod signals;
+mod tls;
+
+pub use application::Application;
+pub use config::{Config, ServerConfig};
+pub use endpoints::document;
+pub use error::StartError;
+pub use rate_limit::RateLimiter;
+pub use running::{Running, Stop, StopHandle};
+pub use tls::TlsError;

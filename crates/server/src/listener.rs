@@ -1,0 +1,143 @@
+//! A listener: the application behind it, and how its connections are served.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use actix_http::error::DispatchError;
+use actix_http::{HttpService, KeepAlive};
+use actix_server::Server;
+use actix_service::{ServiceFactoryExt as _, boxed, fn_service, map_config};
+use actix_web::dev::AppConfig;
+use actix_web::rt::net::TcpStream;
+use actix_web::{App, web};
+use common::{Service, ServiceContext};
+use tokio_util::sync::CancellationToken;
+use utoipa_actix_web::AppExt as _;
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use crate::config::ServerConfig;
+use crate::connection::{Connection, Connections};
+use crate::docs;
+use crate::endpoints::{self, Endpoints};
+use crate::error::StartError;
+use crate::extract::BodyLimits;
+use crate::lifecycle::{Lifecycle, Worker};
+use crate::metrics::HttpMetrics;
+use crate::openapi;
+use crate::rate_limit::RateLimiter;
+use crate::routes::{RouteTable, answer_unmatched};
+
+/// How long an idle connection is kept for the next request: longer than the 60 s of common load
+/// balancers, so that the balancer and not the server ends it.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// How long the rest of a refused body is read and thrown away, so that the client reads the answer
+/// instead of a reset.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// What the ports of a service have in common.
+pub(crate) struct Shared {
+    pub(crate) service: Service,
+    pub(crate) config: ServerConfig,
+    pub(crate) exports_spans: bool,
+    pub(crate) context: ServiceContext,
+    pub(crate) http: HttpMetrics,
+    pub(crate) rate_limiter: Option<Arc<RateLimiter>>,
+    /// Connections are to end with the next answer.
+    pub(crate) draining: Arc<AtomicBool>,
+    /// Connections between two requests are to end.
+    pub(crate) end_idle: CancellationToken,
+}
+
+/// Serves these endpoints on a listener, over TLS or not.
+pub(crate) fn listen<F>(
+    shared: &Shared,
+    routes: F,
+    listener: TcpListener,
+    endpoints: Endpoints,
+    tls: Option<Arc<rustls::ServerConfig>>,
+) -> Result<Server, StartError>
+where
+    F: Fn(&mut ServiceConfig<'_>) + Clone + Send + 'static,
+{
+    let configure =
+        move |config: &mut ServiceConfig<'_>| endpoints::configure(config, &routes, endpoints);
+    let document = openapi::document(&shared.service, &configure);
+    let table = Arc::new(RouteTable::new(&document));
+    let document = web::Data::new(docs::Document::new(&document));
+    let limits = web::Data::new(BodyLimits {
+        bytes: shared.config.body_limit.as_usize(),
+        timeout: shared.config.request_timeout,
+    });
+    let authority = listener.local_addr().map_err(StartError::Server)?.to_string();
+    let is_admin = endpoints == Endpoints::Admin;
+    let force_https = shared.config.force_https && !is_admin;
+    let rate_limiter = shared.rate_limiter.clone().filter(|_| !is_admin);
+    let trusted_proxies = shared.config.trusted_proxies.clone();
+    let exports_spans = shared.exports_spans;
+    let (context, http) = (shared.context.clone(), shared.http.clone());
+    let draining = Arc::clone(&shared.draining);
+
+    let app = move || {
+        let lifecycle = Lifecycle::new(Worker {
+            metrics: http.for_worker(),
+            routes: Arc::clone(&table),
+            draining: Arc::clone(&draining),
+            authority: authority.clone(),
+            trusted_proxies: trusted_proxies.clone(),
+            force_https,
+            rate_limiter: rate_limiter.clone(),
+            exports_spans,
+        });
+        App::new()
+            .app_data(web::Data::new(context.metrics.clone()))
+            .app_data(web::Data::new(context.readiness.clone()))
+            .app_data(web::Data::from(Arc::clone(&table)))
+            .app_data(document.clone())
+            .app_data(limits.clone())
+            .into_utoipa_app()
+            .configure(&configure)
+            .into_app()
+            .default_service(web::to(answer_unmatched))
+            .wrap(lifecycle)
+    };
+
+    let open = shared.http.connections.clone();
+    let head_timeout = shared.config.request_timeout;
+    let end_idle = shared.end_idle.clone();
+    let workers = if is_admin { 1 } else { shared.config.workers.get() };
+    let server = Server::build()
+        .workers(workers)
+        // Ours comes first; this one ends what outlives it.
+        .shutdown_timeout(shared.config.shutdown_grace_period.as_secs() + 1)
+        .disable_signals()
+        .listen("http", listener, move || {
+            let end_idle = end_idle.clone();
+            let connections = Connections::new(open.clone(), head_timeout, tls.clone());
+            let http = HttpService::build()
+                .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
+                // `Connection` bounds every head, not only the first.
+                .client_request_timeout(Duration::ZERO)
+                .client_disconnect_timeout(LINGER)
+                .graceful_shutdown_signal(move || end_idle.clone().cancelled_owned())
+                // A client that closes its side is taken to be gone, and its request ends.
+                .h1_allow_half_closed(false)
+                .on_connect_ext(|connection: &Connection, data| {
+                    data.insert(connection.state());
+                })
+                .h1(map_config(app(), |()| AppConfig::default()));
+            let accept = fn_service(move |stream: TcpStream| {
+                let connections = connections.clone();
+                async move {
+                    let (connection, peer) = connections.accept(stream).await?;
+                    Ok((connection, Some(peer)))
+                }
+            });
+            // Boxed, because actix-server's task keeps two copies of a connection's future.
+            boxed::factory(accept.map_err(DispatchError::Io).and_then(http))
+        })
+        .map_err(StartError::Server)?;
+    Ok(server.run())
+}

@@ -1,0 +1,130 @@
+//! The metrics of the HTTP server, by OpenTelemetry's names.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::time::Duration;
+
+use actix_web::http::Method;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::{Family, MetricConstructor};
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::routes::RouteId;
+
+/// The bucket boundaries that OpenTelemetry's semantic conventions advise, in seconds
+/// (<https://opentelemetry.io/docs/specs/semconv/http/http-metrics/#metric-httpserverrequestduration>).
+const BUCKETS: [f64; 14] =
+    [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+
+/// A method that is one of HTTP's own; any other word counts as `_OTHER`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct MethodLabel(&'static str);
+
+impl From<&Method> for MethodLabel {
+    fn from(method: &Method) -> Self {
+        const KNOWN: [&str; 9] =
+            ["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT"];
+        let method = method.as_str();
+        Self(KNOWN.into_iter().find(|known| *known == method).unwrap_or("_OTHER"))
+    }
+}
+
+impl EncodeLabelValue for MethodLabel {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        self.0.encode(encoder)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[expect(clippy::struct_field_names, reason = "these are the labels' names")]
+struct Labels {
+    http_request_method: MethodLabel,
+    http_route: String,
+    http_response_status_code: u16,
+}
+
+#[derive(Clone, Debug)]
+struct Durations;
+
+impl MetricConstructor<Histogram> for Durations {
+    fn new_metric(&self) -> Histogram {
+        Histogram::new(BUCKETS)
+    }
+}
+
+/// What the server counts, for all workers.
+#[derive(Clone, Debug)]
+pub(crate) struct HttpMetrics {
+    durations: Family<Labels, Histogram, Durations>,
+    /// Requests whose answer is not complete.
+    pub(crate) active: Gauge,
+    /// Panics in handlers.
+    pub(crate) panics: Counter,
+    /// Connections that a client has open.
+    pub(crate) connections: Gauge,
+}
+
+impl HttpMetrics {
+    pub(crate) fn register(registry: &mut Registry) -> Self {
+        let http = Self {
+            durations: Family::new_with_constructor(Durations),
+            active: Gauge::default(),
+            panics: Counter::default(),
+            connections: Gauge::default(),
+        };
+        registry.register_with_unit(
+            "http_server_request_duration",
+            "Time from a request's head to the end of its answer",
+            Unit::Seconds,
+            http.durations.clone(),
+        );
+        registry.register(
+            "http_server_active_requests",
+            "Requests whose answer is not complete",
+            http.active.clone(),
+        );
+        registry.register("http_server_panics", "Panics in handlers", http.panics.clone());
+        registry.register(
+            "http_server_open_connections",
+            "Connections that clients have open",
+            http.connections.clone(),
+        );
+        http
+    }
+
+    /// A worker's own view, which remembers the histograms it has used.
+    pub(crate) fn for_worker(&self) -> WorkerMetrics {
+        WorkerMetrics { shared: self.clone(), known: RefCell::default() }
+    }
+}
+
+/// The metrics as one worker uses them: a histogram is looked up by its labels once.
+#[derive(Debug)]
+pub(crate) struct WorkerMetrics {
+    pub(crate) shared: HttpMetrics,
+    known: RefCell<HashMap<(RouteId, MethodLabel, u16), Histogram>>,
+}
+
+impl WorkerMetrics {
+    pub(crate) fn observe(
+        &self,
+        route: (RouteId, &str),
+        method: MethodLabel,
+        status: u16,
+        duration: Duration,
+    ) {
+        let mut known = self.known.borrow_mut();
+        let histogram = known.entry((route.0, method, status)).or_insert_with(|| {
+            let labels = Labels {
+                http_request_method: method,
+                http_route: route.1.to_owned(),
+                http_response_status_code: status,
+            };
+            self.shared.durations.get_or_create(&labels).clone()
+        });
+        histogram.observe(duration.as_secs_f64());
+    }
+}

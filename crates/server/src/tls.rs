@@ -1,0 +1,143 @@
+//! HTTPS, with certificates that may be replaced while the service runs.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use std::{fs, io};
+
+use arc_swap::ArcSwap;
+use common::{Tasks, causes};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{ServerConfig, crypto};
+
+/// How often the files are read again.
+const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Why a certificate and its key are of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file holds no PEM of the kind that is wanted.
+    #[error("no certificate or no key in PEM form")]
+    Pem(#[from] rustls::pki_types::pem::Error),
+    /// The key does not belong to the certificate, or is of a kind that is not known.
+    #[error("certificate and key do not go together")]
+    Pair(#[from] rustls::Error),
+    /// The file of certificates holds none.
+    #[error("no certificate in the file")]
+    Empty,
+}
+
+/// The files of a certificate chain and its key, in PEM form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Files {
+    pub(crate) certificates: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
+/// What the files hold, to tell whether they have changed.
+#[derive(PartialEq, Eq)]
+struct Contents {
+    certificates: Vec<u8>,
+    key: Vec<u8>,
+}
+
+impl Files {
+    /// Whether a server could use them.
+    pub(crate) fn check(&self) -> Result<(), TlsError> {
+        self.read()?.parse().map(drop)
+    }
+
+    fn read(&self) -> Result<Contents, TlsError> {
+        let read = |path: &Path| {
+            fs::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), source })
+        };
+        Ok(Contents { certificates: read(&self.certificates)?, key: read(&self.key)? })
+    }
+}
+
+impl Contents {
+    fn parse(&self) -> Result<CertifiedKey, TlsError> {
+        let chain =
+            CertificateDer::pem_slice_iter(&self.certificates).collect::<Result<Vec<_>, _>>()?;
+        if chain.is_empty() {
+            return Err(TlsError::Empty);
+        }
+        let key = PrivateKeyDer::from_pem_slice(&self.key)?;
+        Ok(CertifiedKey::from_der(chain, key, &crypto::ring::default_provider())?)
+    }
+}
+
+/// Hands out the pair that was last read and found good.
+#[derive(Debug)]
+struct Current(ArcSwap<CertifiedKey>);
+
+impl ResolvesServerCert for Current {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.load_full())
+    }
+}
+
+/// A server's side of TLS 1.2 and 1.3, which reads its files again when they change.
+pub(crate) fn server_config(files: Files, tasks: &Tasks) -> Result<Arc<ServerConfig>, TlsError> {
+    let contents = files.read()?;
+    let current = Arc::new(Current(ArcSwap::from_pointee(contents.parse()?)));
+    let provider = Arc::new(crypto::ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::clone(&current) as Arc<dyn ResolvesServerCert>);
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    tasks.spawn(reload(files, contents, current));
+    Ok(Arc::new(config))
+}
+
+async fn reload(files: Files, mut last: Contents, current: Arc<Current>) {
+    let files = Arc::new(files);
+    let mut unreadable = false;
+    loop {
+        tokio::time::sleep(RELOAD_INTERVAL).await;
+        let here = Arc::clone(&files);
+        let Ok(read) = tokio::task::spawn_blocking(move || here.read()).await else {
+            return;
+        };
+        let parsed = match read {
+            Ok(contents) if contents == last => {
+                unreadable = false;
+                continue;
+            }
+            Ok(contents) => {
+                let parsed = contents.parse();
+                last = contents;
+                parsed
+            }
+            // Said once, not every ten seconds.
+            Err(_) if unreadable => continue,
+            Err(error) => {
+                unreadable = true;
+                Err(error)
+            }
+        };
+        match parsed {
+            Ok(pair) => {
+                unreadable = false;
+                current.0.store(Arc::new(pair));
+                tracing::info!("The certificate was replaced");
+            }
+            Err(error) => tracing::error!(
+                error = causes(&error),
+                "The new certificate is of no use; the old one stays"
+            ),
+        }
+    }
+}

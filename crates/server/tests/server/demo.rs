@@ -1,0 +1,144 @@
+//! A service that has one endpoint for each thing that can happen.
+
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, get, post, web};
+use bytes::Bytes;
+use common::{Loader, Problem, Service, ServiceContext};
+use futures_util::{StreamExt as _, stream};
+use serde::Deserialize;
+use server::extract::{Body, Json, Query};
+use server::{Application, Config};
+use test_support::App;
+use tokio::sync::Semaphore;
+use utoipa_actix_web::service_config::ServiceConfig;
+
+pub(crate) const SERVICE: Service = Service {
+    name: "demo",
+    version: "1.2.3",
+    description: "A demonstration",
+    log_name: "demo",
+    default_port: 8080,
+};
+
+/// Starts it with these variables.
+pub(crate) fn start(variables: &[(&str, &str)]) -> App {
+    start_with(variables, |_| {})
+}
+
+/// Starts it, with a say in its parts.
+pub(crate) fn start_with(variables: &[(&str, &str)], with: impl FnOnce(&ServiceContext)) -> App {
+    let load = |loader: &mut Loader| Config::load(&SERVICE, loader);
+    App::start(variables, load, |config| {
+        let application = Application::new(SERVICE, config);
+        with(&application.context);
+        application.serve(routes)
+    })
+}
+
+pub(crate) fn routes(config: &mut ServiceConfig<'_>) {
+    let gate = web::Data::new(Semaphore::new(0));
+    config
+        .app_data(gate)
+        .service(get_hello)
+        .service(get_item)
+        .service(post_echo)
+        .service(post_json)
+        .service(get_query)
+        .service(get_panic)
+        .service(get_failure)
+        .service(get_stream)
+        .service(get_broken_stream)
+        .service(get_gate)
+        .service(post_gate);
+}
+
+#[utoipa::path(responses((status = 200)))]
+#[get("/hello")]
+async fn get_hello() -> &'static str {
+    "hello"
+}
+
+#[utoipa::path(responses((status = 200)))]
+#[get("/items/{id}")]
+async fn get_item(id: web::Path<u32>) -> String {
+    id.to_string()
+}
+
+#[utoipa::path(responses((status = 200)))]
+#[post("/echo")]
+async fn post_echo(Body(body): Body) -> Bytes {
+    body
+}
+
+#[derive(Deserialize, utoipa::ToSchema)]
+struct Word {
+    word: String,
+}
+
+#[utoipa::path(responses((status = 200)))]
+#[post("/json")]
+async fn post_json(Json(Word { word }): Json<Word>) -> String {
+    word
+}
+
+#[utoipa::path(responses((status = 200)))]
+#[get("/query")]
+async fn get_query(Query(Word { word }): Query<Word>) -> String {
+    word
+}
+
+#[utoipa::path(responses((status = 200)))]
+#[get("/panic")]
+#[expect(unreachable_code, reason = "a handler's type, for one that has no answer")]
+async fn get_panic() -> &'static str {
+    panic!("the reason is for the log alone");
+    ""
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("outer cause")]
+struct Outer(#[source] std::io::Error);
+
+#[utoipa::path(responses((status = 200)))]
+#[get("/failure")]
+async fn get_failure() -> Result<&'static str, Problem> {
+    let cause = Outer(std::io::Error::other("inner cause"));
+    Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE)
+        .member("code", 503)
+        .retry_after(Duration::from_millis(1500))
+        .caused_by(cause))
+}
+
+/// A stream that never ends.
+#[utoipa::path(responses((status = 200)))]
+#[get("/stream")]
+async fn get_stream() -> HttpResponse {
+    let endless = stream::repeat(Bytes::from_static(&[b'x'; 1024]));
+    HttpResponse::Ok().streaming(endless.map(Ok::<_, std::io::Error>))
+}
+
+/// A stream that breaks off.
+#[utoipa::path(responses((status = 200)))]
+#[get("/broken-stream")]
+async fn get_broken_stream() -> HttpResponse {
+    let parts =
+        [Ok(Bytes::from_static(b"a part")), Err(Outer(std::io::Error::other("inner cause")))];
+    HttpResponse::Ok().streaming(stream::iter(parts))
+}
+
+/// Answers once somebody has posted to it.
+#[utoipa::path(responses((status = 200)))]
+#[get("/gate")]
+async fn get_gate(gate: web::Data<Semaphore>) -> Result<&'static str, Problem> {
+    gate.acquire().await.map_err(Problem::internal)?.forget();
+    Ok("open")
+}
+
+#[utoipa::path(responses((status = 200)))]
+#[post("/gate")]
+async fn post_gate(_: Body, gate: web::Data<Semaphore>) -> &'static str {
+    gate.add_permits(1);
+    "opened"
+}

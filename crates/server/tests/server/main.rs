@@ -1,0 +1,17 @@
+//! The server as the clients of a small service see it.
+#![expect(clippy::panic, clippy::unwrap_used, reason = "in a test, what cannot go on is a failure")]
+
+mod bodies;
+mod configuration;
+mod demo;
+mod documents;
+mod edge;
+mod fuzz;
+mod life;
+mod logs;
+mod metrics;
+mod probes;
+mod requests;
+mod slow_clients;
+mod telemetry;
+mod tls;
