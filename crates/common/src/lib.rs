@@ -3,6 +3,7 @@
 mod causes;
 pub mod config;
 pub mod context;
+pub mod memory;
 pub mod metrics;
 pub mod probes;
 pub mod problem;

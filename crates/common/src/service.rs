@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use crate::memory::{MemoryBudget, MemoryLimit};
 use crate::{Metrics, Readiness, Tasks};
 
 /// A service's identity, the same in its logs, metrics, documents and command line.
@@ -43,14 +44,21 @@ pub struct ServiceContext {
     pub readiness: Readiness,
     /// Where a part starts background work.
     pub tasks: Tasks,
+    /// Where a part takes memory that clients make it hold.
+    pub memory: MemoryBudget,
 }
 
 impl ServiceContext {
-    /// The context of a service that is about to start.
+    /// The context of a service that is about to start, under this limit of memory.
     #[must_use]
-    pub fn new(service: &Service) -> Self {
+    pub fn new(service: &Service, limit: MemoryLimit) -> Self {
         let metrics = Metrics::new(service);
-        Self { readiness: Readiness::new(&metrics), metrics, tasks: Tasks::default() }
+        Self {
+            readiness: Readiness::new(&metrics),
+            memory: MemoryBudget::new(limit, &metrics),
+            metrics,
+            tasks: Tasks::default(),
+        }
     }
 }
 

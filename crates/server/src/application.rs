@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use common::{Service, ServiceContext};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio_util::sync::CancellationToken;
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use crate::clients::Clients;
 use crate::config::{Config, ServerConfig};
 use crate::endpoints::Endpoints;
 use crate::error::StartError;
@@ -35,7 +35,7 @@ impl Application {
             service,
             config: config.server.clone(),
             exports_spans: config.otlp.otel_exporter_otlp_endpoint.is_some(),
-            context: ServiceContext::new(&service),
+            context: ServiceContext::new(&service, config.server.memory),
         }
     }
 
@@ -67,7 +67,7 @@ impl Application {
             context: self.context.clone(),
             rate_limiter: RateLimiter::new(config.rate_limit).map(Arc::new),
             draining: Arc::default(),
-            end_idle: CancellationToken::new(),
+            clients: Arc::new(Clients::new(self.context.memory.clone(), config.client_share.0)),
         };
         let endpoints = if admin.is_some() { Endpoints::Public } else { Endpoints::All };
         let scheme = if tls.is_some() { "https" } else { "http" };
@@ -94,7 +94,6 @@ impl Application {
             admin_address,
             context: self.context,
             draining: shared.draining,
-            end_idle: shared.end_idle,
             active: shared.http.active,
             drain_delay: self.config.drain_delay,
             grace_period: self.config.shutdown_grace_period,

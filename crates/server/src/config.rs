@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use common::config::{ByteSize, LogConfig, Networks, OtlpConfig, RateLimit};
+use common::memory::MemoryLimit;
 use common::{Loader, Service, causes};
 use serde::{Deserialize, Serialize};
 
@@ -30,7 +31,9 @@ impl Config {
         if loader.is_set("KUBERNETES_SERVICE_HOST") {
             loader.default_value("DRAIN_DELAY", "3s");
         }
-        let server: ServerConfig = loader.section();
+        let mut server: ServerConfig = loader.section();
+        server.memory = MemoryLimit::detect(server.memory_limit.map(|limit| limit.0));
+        loader.note(format!("{} bytes of memory: {}", server.memory.bytes, server.memory.source));
         server.check(loader);
         Self { server, log: loader.section(), otlp: OtlpConfig::load(loader) }
     }
@@ -71,6 +74,15 @@ pub struct ServerConfig {
     /// `FORCE_HTTPS`: whether clients that a trusted proxy reports as speaking plain HTTP are sent to
     /// HTTPS, and the others told to stay there; `false`.
     pub force_https: bool,
+    /// `MEMORY_LIMIT`: how much memory the process may use, as `128MiB`; by default, and at most, what its
+    /// cgroup allows, else the machine's memory.
+    pub memory_limit: Option<ByteSize>,
+    /// `CLIENT_SHARE`: the part of the memory budget that one client address may hold while others want
+    /// some, `0.25`.
+    pub client_share: Share,
+    /// What limits the memory of the process.
+    #[serde(skip)]
+    pub memory: MemoryLimit,
     /// `RATE_LIMIT`: how many requests an address may make of this process, `none`.
     pub rate_limit: RateLimit,
 }
@@ -124,7 +136,29 @@ impl Default for ServerConfig {
             tls_key_file: None,
             trusted_proxies: Networks::default(),
             force_https: false,
+            memory_limit: None,
+            client_share: Share::default(),
+            memory: MemoryLimit::detect(None),
             rate_limit: RateLimit::default(),
         }
+    }
+}
+
+/// A part of a whole: more than 0, at most 1.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(try_from = "f64")]
+pub struct Share(pub(crate) f64);
+
+impl Default for Share {
+    fn default() -> Self {
+        Self(0.25)
+    }
+}
+
+impl TryFrom<f64> for Share {
+    type Error = &'static str;
+
+    fn try_from(share: f64) -> Result<Self, Self::Error> {
+        (share > 0.0 && share <= 1.0).then_some(Self(share)).ok_or("expected a part such as 0.25")
     }
 }

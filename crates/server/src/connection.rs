@@ -1,24 +1,50 @@
-//! A client's connection, with the time limits that actix-web lacks.
+//! A client's connection: its time limits, and what is read of it when.
 //!
-//! actix-web bounds the time of the first head on a connection only. Here every head has to be complete in
-//! time, and a client that takes no more of its answer is left.
+//! actix-http reads as much as a client sends, decodes up to sixteen requests ahead, and bounds the time of the first
+//! head alone. Here a connection costs little until a head is complete, every head has to be complete in time, and
+//! while a request is in progress nothing is read but its body: a client that sends ahead fills its own buffers.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use actix_web::http::StatusCode;
 use actix_web::rt::net::TcpStream;
-use prometheus_client::metrics::gauge::Gauge;
+use common::Problem;
+use common::memory::MemoryUse;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+
+use crate::clients::ClientPermit;
+use crate::head::{self, HeadEnd};
+
+/// What a connection takes of the memory budget from its acceptance on: its task, its socket, the beginning of a head.
+pub(crate) const CONNECTION_BYTES: usize = 3 * 1024;
+
+/// What a TLS session takes beside that.
+const TLS_BYTES: usize = 20 * 1024;
+
+/// What a connection takes beside that once a head is complete: actix-http's buffers, a request in progress.
+const REQUEST_BYTES: usize = 6 * 1024;
+
+/// How many bytes of a head a connection holds without taking more.
+const HEAD_BYTES: usize = 512;
+
+/// From this size on a head is actix-http's to judge, which refuses it at 128 KiB.
+const MAX_HEAD_BYTES: usize = 8 * 1024;
+
+/// When a client may try again for whose request there is no memory.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// How long a client may take nothing of its answer.
 const WRITE_TIMEOUT: Duration = Duration::from_mins(1);
@@ -27,10 +53,13 @@ const WRITE_TIMEOUT: Duration = Duration::from_mins(1);
 const REQUEST_TIMEOUT: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
+/// What a client gets for whose connection or request there is no memory.
+pub(crate) const UNAVAILABLE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n\
+    content-length: 0\r\nconnection: close\r\n\r\n";
+
 /// The connections of one worker.
 #[derive(Clone)]
 pub(crate) struct Connections {
-    open: Gauge,
     tls: Option<TlsAcceptor>,
     /// A handshake has as much time as a head.
     handshake_timeout: Duration,
@@ -38,31 +67,46 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    /// Starts to watch over connections. Must be called on the worker's thread.
-    pub(crate) fn new(open: Gauge, head_timeout: Duration, tls: Option<Arc<ServerConfig>>) -> Self {
+    /// Starts to watch over connections; idle ones end with `end_idle`. Must be called on the worker's thread.
+    pub(crate) fn new(
+        head_timeout: Duration,
+        tls: Option<Arc<ServerConfig>>,
+        end_idle: CancellationToken,
+    ) -> Self {
         let known = Rc::<RefCell<Vec<Weak<ConnectionState>>>>::default();
         let watched = Rc::clone(&known);
         // One timer for all: a timer for each request would cost more than the request.
         let tick = (head_timeout / 8).clamp(Duration::from_millis(10), Duration::from_secs(1));
         actix_web::rt::spawn(async move {
             loop {
-                tokio::time::sleep(tick).await;
+                let ended = timeout(tick, end_idle.cancelled()).await.is_ok();
                 watched.borrow_mut().retain(|state| {
-                    state.upgrade().inspect(|state| state.expire(head_timeout)).is_some()
+                    state.upgrade().inspect(|state| state.expire(head_timeout, ended)).is_some()
                 });
+                if ended {
+                    tokio::time::sleep(tick).await;
+                }
             }
         });
-        Self { open, tls: tls.map(TlsAcceptor::from), handshake_timeout: head_timeout, known }
+        Self { tls: tls.map(TlsAcceptor::from), handshake_timeout: head_timeout, known }
     }
 
-    /// Takes a connection over, once the two sides have agreed how to speak.
-    pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<(Connection, SocketAddr)> {
+    /// Takes a connection over: the two sides agree how to speak, and the first head is read.
+    ///
+    /// None if there is nothing to serve: the client left, was too slow, or there is no memory for its request.
+    pub(crate) async fn accept(
+        &self,
+        stream: TcpStream,
+        mut permit: ClientPermit,
+    ) -> io::Result<Option<Connection>> {
         stream.set_nodelay(true)?;
-        let peer = stream.peer_addr()?;
-        let open = Open::new(&self.open);
         let stream = match &self.tls {
             None => Stream::Plain(stream),
             Some(tls) => {
+                if permit.grow(TLS_BYTES).is_err() {
+                    permit.clients().count_refusal(MemoryUse::Connections);
+                    return Ok(None);
+                }
                 let handshake = timeout(self.handshake_timeout, tls.accept(stream)).await;
                 Stream::Tls(Box::new(
                     handshake.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))?,
@@ -72,27 +116,23 @@ impl Connections {
         let state = Rc::new(ConnectionState {
             tls: self.tls.is_some(),
             waiting_since: Cell::new(Some(Instant::now())),
-            ..ConnectionState::default()
+            permit: RefCell::new(permit),
+            request_permits: RefCell::default(),
+            busy: Cell::default(),
+            head_begun: Cell::default(),
+            blocked_since: Cell::default(),
+            incoming: Cell::new(Incoming::Head),
+            more_to_read: Cell::default(),
+            body_read: Cell::default(),
+            too_slow: Cell::default(),
+            ended: Cell::default(),
+            reader: RefCell::default(),
+            writer: RefCell::default(),
         });
         self.known.borrow_mut().push(Rc::downgrade(&state));
-        Ok((Connection { stream, state, _open: open }, peer))
-    }
-}
-
-/// Counts a connection for as long as it lives.
-#[derive(Debug)]
-struct Open(Gauge);
-
-impl Open {
-    fn new(gauge: &Gauge) -> Self {
-        gauge.inc();
-        Self(gauge.clone())
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.dec();
+        let mut connection =
+            Connection { stream, state, ahead: Vec::new(), head_end: HeadEnd::default() };
+        Ok(connection.read_head().await?.then_some(connection))
     }
 }
 
@@ -101,7 +141,9 @@ impl Drop for Open {
 pub(crate) struct Connection {
     stream: Stream,
     state: Rc<ConnectionState>,
-    _open: Open,
+    /// What was read and is not passed on yet.
+    ahead: Vec<u8>,
+    head_end: HeadEnd,
 }
 
 #[derive(Debug)]
@@ -151,8 +193,34 @@ impl AsyncWrite for Stream {
     }
 }
 
-/// How far a client is.
-#[derive(Debug, Default)]
+/// What is read next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Incoming {
+    /// A head.
+    Head,
+    /// Nothing, until it is known whether the request has a body.
+    Undecided,
+    /// So many bytes of a body.
+    Body(u64),
+    /// A body whose end only its decoder sees.
+    Stream,
+    /// Nothing, until the request has ended.
+    Nothing,
+}
+
+/// The body of a request, as its head announces it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Announced {
+    /// None.
+    Nothing,
+    /// So many bytes.
+    Length(u64),
+    /// One of unknown length.
+    Unknown,
+}
+
+/// How far a client is, and what is held for it.
+#[derive(Debug)]
 pub(crate) struct ConnectionState {
     /// The client speaks HTTPS.
     tls: bool,
@@ -164,9 +232,20 @@ pub(crate) struct ConnectionState {
     head_begun: Cell<bool>,
     /// Since when the client takes nothing.
     blocked_since: Cell<Option<Instant>>,
+    incoming: Cell<Incoming>,
+    /// There is something to read that is not wanted yet.
+    more_to_read: Cell<bool>,
+    /// How much of a body was passed on together with its head.
+    body_read: Cell<u64>,
     too_slow: Cell<bool>,
+    /// The connection is to end as soon as it is idle.
+    ended: Cell<bool>,
     reader: RefCell<Option<Waker>>,
     writer: RefCell<Option<Waker>>,
+    /// What the connection takes of the memory budget.
+    permit: RefCell<ClientPermit>,
+    /// What its request takes beside that.
+    request_permits: RefCell<Vec<ClientPermit>>,
 }
 
 impl ConnectionState {
@@ -175,22 +254,76 @@ impl ConnectionState {
     }
 
     /// A head is complete: until its answer is, time limits are the handler's.
-    pub(crate) fn request_begins(&self) {
+    pub(crate) fn request_begins(&self, body: Announced) {
         self.busy.set(self.busy.get() + 1);
         self.waiting_since.set(None);
         self.head_begun.set(false);
+        let read = self.body_read.take();
+        self.incoming.set(match body {
+            Announced::Length(length) if length > read => Incoming::Body(length - read),
+            Announced::Unknown => Incoming::Stream,
+            Announced::Length(_) | Announced::Nothing => Incoming::Nothing,
+        });
+        if self.incoming.get() != Incoming::Nothing {
+            self.read_on();
+        }
     }
 
     pub(crate) fn request_ends(&self) {
         self.busy.set(self.busy.get().saturating_sub(1));
+        if self.busy.get() == 0 {
+            // What a request has taken often takes a lock to give back.
+            if !self.request_permits.borrow().is_empty() {
+                self.request_permits.borrow_mut().clear();
+            }
+            // Else the rest of its body comes first, which nobody wants.
+            if self.incoming.get() == Incoming::Nothing {
+                self.incoming.set(Incoming::Head);
+                self.read_on();
+            }
+        }
     }
 
-    fn expire(&self, head_timeout: Duration) {
+    /// Takes memory for a request of this client until the request ends.
+    ///
+    /// # Errors
+    /// 503 when there is none; the refusal is counted.
+    pub(crate) fn take(&self, client: IpAddr, of: MemoryUse, bytes: usize) -> Result<(), Problem> {
+        let clients = Arc::clone(self.permit.borrow().clients());
+        let permit = clients.take(client, of, bytes).map_err(|exhausted| {
+            clients.count_refusal(of);
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE)
+                .detail("the memory that requests of this client or of all may take is in use")
+                .retry_after(RETRY_AFTER)
+                .caused_by(exhausted)
+        })?;
+        self.request_permits.borrow_mut().push(permit);
+        Ok(())
+    }
+
+    /// Wakes the reader if there is something that it was told not to want.
+    fn read_on(&self) {
+        if self.more_to_read.replace(false)
+            && let Some(waker) = self.reader.borrow_mut().take()
+        {
+            waker.wake();
+        }
+    }
+
+    /// Between two requests, or before the first.
+    fn is_idle(&self) -> bool {
+        self.busy.get() == 0 && !self.head_begun.get()
+    }
+
+    fn expire(&self, head_timeout: Duration, ended: bool) {
         let over = |since: &Cell<Option<Instant>>, limit| {
             since.get().is_some_and(|since| since.elapsed() >= limit)
         };
         if over(&self.waiting_since, head_timeout) || over(&self.blocked_since, WRITE_TIMEOUT) {
             self.too_slow.set(true);
+        }
+        self.ended.set(ended);
+        if self.too_slow.get() || ended {
             for waker in [&self.reader, &self.writer] {
                 if let Some(waker) = waker.borrow_mut().take() {
                     waker.wake();
@@ -204,6 +337,227 @@ impl Connection {
     pub(crate) fn state(&self) -> Rc<ConnectionState> {
         Rc::clone(&self.state)
     }
+
+    /// Reads until a head is complete, or is one for actix-http to refuse. Returns whether there is one.
+    async fn read_head(&mut self) -> io::Result<bool> {
+        let mut charged = 0;
+        loop {
+            // The least that may be read at once.
+            if self.ahead.capacity() == self.ahead.len() {
+                let more = self.ahead.len().max(HEAD_BYTES);
+                if self.ahead.len() >= HEAD_BYTES {
+                    if self.state.permit.borrow_mut().grow(more).is_err() {
+                        self.refuse().await;
+                        return Ok(false);
+                    }
+                    charged += more;
+                }
+                self.ahead.reserve_exact(more);
+            }
+            if poll_fn(|cx| self.poll_ahead(cx)).await? == 0 {
+                return Ok(false);
+            }
+            if self.ahead.len() >= MAX_HEAD_BYTES || head::is_decided(&self.ahead) {
+                break;
+            }
+        }
+        let fits = {
+            let mut permit = self.state.permit.borrow_mut();
+            permit.shrink(charged);
+            if head::is_probe(&self.ahead) {
+                permit.grow_into_reserve(REQUEST_BYTES)
+            } else {
+                permit.grow(REQUEST_BYTES)
+            }
+        };
+        if fits.is_err() {
+            self.refuse().await;
+            return Ok(false);
+        }
+        self.state.more_to_read.set(false);
+        Ok(true)
+    }
+
+    async fn refuse(&mut self) {
+        self.state.permit.borrow().clients().count_refusal(MemoryUse::Connections);
+        // The answer is a courtesy: whoever does not take it at once does not see it.
+        poll_fn(|cx| {
+            let stream = Pin::new(&mut self.stream);
+            let _ = stream.poll_write(cx, UNAVAILABLE);
+            let _ = Pin::new(&mut self.stream).poll_flush(cx);
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    /// Reads more into `ahead`, whose spare capacity is the most that is read. Returns how much, 0 at the end.
+    fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.has_ended(cx) {
+            return Poll::Ready(Ok(0));
+        }
+        let Self { stream, ahead, .. } = self;
+        let before = ahead.len();
+        let room = ahead.capacity() - before;
+        ahead.resize(before + room, 0);
+        let mut buffer = ReadBuf::new(&mut ahead[before..]);
+        let read = Pin::new(stream).poll_read(cx, &mut buffer);
+        let length = buffer.filled().len();
+        ahead.truncate(before + length);
+        match read {
+            Poll::Ready(read) => {
+                self.note_read(length);
+                Poll::Ready(read.map(|()| length))
+            }
+            Poll::Pending => self.wait(cx),
+        }
+    }
+
+    /// Notes that the client has sent something.
+    fn note_read(&self, length: usize) {
+        if length > 0 && self.state.busy.get() == 0 {
+            if self.state.waiting_since.get().is_none() {
+                self.state.waiting_since.set(Some(Instant::now()));
+            }
+            self.state.head_begun.set(true);
+        }
+    }
+
+    /// Whether nothing more is read of this client; one whose head did not come in time is told so.
+    fn has_ended(&mut self, cx: &mut Context<'_>) -> bool {
+        let Self { stream, state, .. } = self;
+        if !state.too_slow.get() {
+            return state.ended.get() && state.is_idle();
+        }
+        if state.head_begun.replace(false) {
+            // The answer is a courtesy: whoever reads this slowly may not see it.
+            let _ = Pin::new(&mut *stream).poll_write(cx, REQUEST_TIMEOUT);
+            let _ = Pin::new(stream).poll_flush(cx);
+        }
+        true
+    }
+
+    fn wait<T>(&self, cx: &Context<'_>) -> Poll<T> {
+        let mut reader = self.state.reader.borrow_mut();
+        if reader.as_ref().is_none_or(|reader| !reader.will_wake(cx.waker())) {
+            *reader = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Passes on what was read ahead, else what the client sends.
+    fn poll_some(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.ahead.is_empty() {
+            let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+            return if read.is_pending() { self.wait(cx) } else { read };
+        }
+        let length = self.ahead.len().min(buffer.remaining());
+        buffer.put_slice(&self.ahead[..length]);
+        self.ahead.drain(..length);
+        if self.ahead.is_empty() {
+            self.ahead = Vec::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Passes on a head and no more: what the client has sent behind it waits until it is wanted.
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = self.poll_some(cx, buffer);
+        let length = buffer.filled().len() - before;
+        if !matches!(read, Poll::Ready(Ok(()))) || length == 0 {
+            return read;
+        }
+        self.note_read(length);
+        let is_whole = self.head_end.is_at_start();
+        let bytes = &buffer.filled()[before..];
+        let Some(end) = self.head_end.find(bytes) else {
+            return read;
+        };
+        self.head_end = HeadEnd::default();
+        self.state.incoming.set(Incoming::Undecided);
+        if end == length {
+            return read;
+        }
+        // A body often comes with its head; it is passed on with it, so that nobody is woken for it.
+        let (wanted, behind) = (&bytes[..end], &bytes[end..]);
+        let body = if is_whole { head::body_length(wanted) } else { Some(0) };
+        let body = body.map_or(behind.len(), |body| {
+            usize::try_from(body).unwrap_or(usize::MAX).min(behind.len())
+        });
+        self.state.body_read.set(body as u64);
+        let later = &behind[body..];
+        if !later.is_empty() {
+            self.ahead.splice(..0, later.iter().copied());
+            self.state.more_to_read.set(true);
+            let filled = buffer.filled().len() - later.len();
+            buffer.set_filled(filled);
+        }
+        read
+    }
+
+    fn poll_body(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+        left: u64,
+    ) -> Poll<io::Result<()>> {
+        let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.remaining());
+        let mut part = ReadBuf::new(buffer.initialize_unfilled_to(most));
+        let read = self.poll_some(cx, &mut part);
+        let length = part.filled().len();
+        buffer.advance(length);
+        if length > 0 {
+            self.note_read(length);
+            self.state.incoming.set(match left - length as u64 {
+                0 if self.state.busy.get() > 0 => Incoming::Nothing,
+                0 => Incoming::Head,
+                left => Incoming::Body(left),
+            });
+        }
+        read
+    }
+
+    /// Reads nothing, and notices when the client goes away.
+    fn poll_nothing(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.ahead.is_empty() {
+            match &mut self.stream {
+                Stream::Plain(stream) => {
+                    let mut byte = [0];
+                    match stream.poll_peek(cx, &mut ReadBuf::new(&mut byte)) {
+                        Poll::Ready(Ok(0)) => return Poll::Ready(Ok(())),
+                        Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                        Poll::Ready(Ok(_)) => self.state.more_to_read.set(true),
+                        Poll::Pending => {}
+                    }
+                }
+                // Below TLS there may be bytes that are no data.
+                Stream::Tls(stream) => {
+                    let mut bytes = [0; HEAD_BYTES];
+                    let mut buffer = ReadBuf::new(&mut bytes);
+                    match Pin::new(stream).poll_read(cx, &mut buffer) {
+                        Poll::Ready(Ok(())) if buffer.filled().is_empty() => {
+                            return Poll::Ready(Ok(()));
+                        }
+                        Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                        Poll::Ready(Ok(())) => self.ahead.extend_from_slice(buffer.filled()),
+                        Poll::Pending => {}
+                    }
+                }
+            }
+        }
+        if !self.ahead.is_empty() {
+            self.state.more_to_read.set(true);
+        }
+        self.wait(cx)
+    }
 }
 
 impl AsyncRead for Connection {
@@ -212,31 +566,22 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let Self { stream, state, .. } = self.get_mut();
-        if state.too_slow.get() {
-            if state.head_begun.replace(false) {
-                // The answer is a courtesy: whoever reads this slowly may not see it.
-                let _ = Pin::new(&mut *stream).poll_write(cx, REQUEST_TIMEOUT);
-                let _ = Pin::new(stream).poll_flush(cx);
-            }
+        let this = self.get_mut();
+        if this.has_ended(cx) {
             // The end of the stream, as if the client had closed it.
             return Poll::Ready(Ok(()));
         }
-        let before = buffer.filled().len();
-        let read = Pin::new(stream).poll_read(cx, buffer);
-        match &read {
-            Poll::Ready(Ok(())) if state.busy.get() == 0 && buffer.filled().len() > before => {
-                if state.waiting_since.get().is_none() {
-                    state.waiting_since.set(Some(Instant::now()));
-                }
-                state.head_begun.set(true);
+        match this.state.incoming.get() {
+            Incoming::Head => this.poll_head(cx, buffer),
+            Incoming::Body(left) => this.poll_body(cx, buffer, left),
+            Incoming::Stream => {
+                let before = buffer.filled().len();
+                let read = this.poll_some(cx, buffer);
+                this.note_read(buffer.filled().len() - before);
+                read
             }
-            Poll::Pending if state.waiting_since.get().is_some() => {
-                state.reader.replace(Some(cx.waker().clone()));
-            }
-            _ => {}
+            Incoming::Undecided | Incoming::Nothing => this.poll_nothing(cx),
         }
-        read
     }
 }
 

@@ -61,7 +61,10 @@ pub(crate) async fn get_docs_file(file: web::Path<String>) -> Result<HttpRespons
             if found.gzpipped {
                 response.insert_header(ContentEncoding::Gzip);
             }
-            Ok(response.content_type(found.content_type).body(found.bytes.into_owned()))
+            Ok(response.content_type(found.content_type).body(match found.bytes {
+                std::borrow::Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+                std::borrow::Cow::Owned(bytes) => bytes.into(),
+            }))
         }
         _ => Err(no_such_route()),
     }

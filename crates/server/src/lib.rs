@@ -1,13 +1,16 @@
 #![doc = include_str!("../README.md")]
 
+mod acceptor;
 mod application;
 pub mod cli;
+mod clients;
 mod config;
 mod connection;
 mod docs;
 mod endpoints;
 mod error;
 pub mod extract;
+mod head;
 mod lifecycle;
 mod listener;
 mod metrics;
@@ -19,6 +22,7 @@ mod routes;
 mod running;
 mod signals;
 mod tls;
+mod worker;
 
 pub use application::Application;
 pub use config::{Config, ServerConfig};

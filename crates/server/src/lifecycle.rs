@@ -20,8 +20,8 @@ use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform};
 use actix_web::error::InternalError;
 use actix_web::http::header::{
-    CONTENT_SECURITY_POLICY, HOST, HeaderValue, LOCATION, STRICT_TRANSPORT_SECURITY, USER_AGENT,
-    X_CONTENT_TYPE_OPTIONS,
+    CONTENT_LENGTH, CONTENT_SECURITY_POLICY, HOST, HeaderValue, LOCATION,
+    STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING, USER_AGENT, X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::http::uri::{Authority, PathAndQuery, Uri};
 use actix_web::http::{Method, StatusCode};
@@ -29,6 +29,7 @@ use actix_web::{Error, HttpResponse, ResponseError as _};
 use bytes::Bytes;
 use common::config::Networks;
 use common::context::{REQUEST_ID, RequestContext, TraceParent};
+use common::memory::MemoryUse;
 use common::telemetry::{ACCESS_LOG, SPANS};
 use common::{Problem, causes};
 use futures_util::FutureExt as _;
@@ -40,7 +41,7 @@ use opentelemetry::trace::{
 use tracing::{Instrument as _, Level, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-use crate::connection::ConnectionState;
+use crate::connection::{Announced, ConnectionState};
 use crate::metrics::{MethodLabel, WorkerMetrics};
 use crate::proxies;
 use crate::rate_limit::RateLimiter;
@@ -49,6 +50,16 @@ use crate::routes::{RouteId, RouteTable};
 /// The status that the log and the metrics show for a request whose client did not wait for the answer,
 /// as nginx has it; it is never sent.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// An answer up to this size is part of what a request takes of the memory budget.
+const SMALL_BODY: usize = 4 * 1024;
+
+/// The most that an answer takes beside that: buffers of the connection and of where it is read from, one part on its
+/// way from one to the other.
+const STREAM_BYTES: usize = 128 * 1024;
+
+/// The parts of a large answer.
+const SLICE_BYTES: usize = 16 * 1024;
 
 /// Answers show nothing, load nothing and are framed by nobody, unless a page says otherwise.
 const ALLOW_NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
@@ -159,7 +170,7 @@ impl RequestLifecycle {
         let started = Instant::now();
         let connection = request.conn_data::<Rc<ConnectionState>>().cloned();
         if let Some(connection) = &connection {
-            connection.request_begins();
+            connection.request_begins(announced_body(request));
         }
         worker.metrics.shared.active.inc();
 
@@ -218,6 +229,10 @@ impl RequestLifecycle {
 
     /// Gives the answer what all answers have, and ends now or with its last byte.
     fn answer(self, response: ServiceResponse) -> ServiceResponse {
+        let response = match self.take_memory(response.response().body().size()) {
+            Ok(()) => response,
+            Err(problem) => response.error_response(problem),
+        };
         let problem = response.response().error().map(|error| match error.as_error::<Problem>() {
             Some(problem) => (problem.causes(), None),
             // Of actix-web's own errors only the status is fit for clients.
@@ -232,9 +247,13 @@ impl RequestLifecycle {
         let status = response.status().as_u16();
         self.status.set(Some(status));
         response.map_body(|_, body| match body.try_into_bytes() {
-            Ok(bytes) => {
+            Ok(bytes) if bytes.len() <= SMALL_BODY || *self.context.method() == Method::HEAD => {
                 self.end(status, cause.as_deref());
                 BoxBody::new(bytes)
+            }
+            Ok(bytes) => {
+                let body = BoxBody::new(SlicedBody(bytes));
+                BoxBody::new(LifecycleBody { body, lifecycle: self })
             }
             Err(body) if *self.context.method() == Method::HEAD => {
                 self.end(status, cause.as_deref());
@@ -242,6 +261,23 @@ impl RequestLifecycle {
             }
             Err(body) => BoxBody::new(LifecycleBody { body, lifecycle: self }),
         })
+    }
+
+    /// Takes the memory that an answer holds until the client has taken it.
+    fn take_memory(&self, size: BodySize) -> Result<(), Problem> {
+        let bytes = match size {
+            BodySize::None => return Ok(()),
+            BodySize::Sized(bytes) => usize::try_from(bytes).unwrap_or(usize::MAX),
+            BodySize::Stream => STREAM_BYTES,
+        };
+        let connection = self.connection.as_ref();
+        let Some(connection) = connection.filter(|_| bytes > SMALL_BODY && !self.is_probe()) else {
+            return Ok(());
+        };
+        if *self.context.method() == Method::HEAD {
+            return Ok(());
+        }
+        connection.take(self.context.client(), MemoryUse::Responses, bytes.min(STREAM_BYTES))
     }
 
     /// An error that no handler turned into an answer.
@@ -363,6 +399,20 @@ impl Drop for RequestLifecycle {
     }
 }
 
+/// The body that a request's head announces.
+fn announced_body(request: &ServiceRequest) -> Announced {
+    let headers = request.headers();
+    if headers.contains_key(TRANSFER_ENCODING) || request.head().upgrade() {
+        return Announced::Unknown;
+    }
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    match length.map(|length| length.trim().parse()) {
+        None => Announced::Nothing,
+        Some(Ok(length)) => Announced::Length(length),
+        Some(Err(_)) => Announced::Unknown,
+    }
+}
+
 /// A header as text; bytes that are no UTF-8 are replaced.
 fn text(value: Option<&HeaderValue>) -> Option<std::borrow::Cow<'_, str>> {
     value.map(|value| String::from_utf8_lossy(value.as_bytes()))
@@ -449,6 +499,27 @@ impl MessageBody for LifecycleBody {
             _ => {}
         }
         next
+    }
+}
+
+/// A large body in parts: actix-http copies each part into the connection's buffer, which it keeps until the client
+/// has taken it.
+struct SlicedBody(Bytes);
+
+impl MessageBody for SlicedBody {
+    type Error = std::convert::Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(self.0.len() as u64)
+    }
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        let Self(bytes) = self.get_mut();
+        let slice = bytes.split_to(bytes.len().min(SLICE_BYTES));
+        Poll::Ready((!slice.is_empty()).then_some(Ok(slice)))
     }
 }
 

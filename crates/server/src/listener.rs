@@ -2,21 +2,22 @@
 
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 
-use actix_http::error::DispatchError;
 use actix_http::{HttpService, KeepAlive};
-use actix_server::Server;
-use actix_service::{ServiceFactoryExt as _, boxed, fn_service, map_config};
+use actix_service::map_config;
 use actix_web::dev::AppConfig;
-use actix_web::rt::net::TcpStream;
 use actix_web::{App, web};
 use common::{Service, ServiceContext};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use utoipa_actix_web::AppExt as _;
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use crate::acceptor::Acceptor;
+use crate::clients::Clients;
 use crate::config::ServerConfig;
 use crate::connection::{Connection, Connections};
 use crate::docs;
@@ -28,6 +29,7 @@ use crate::metrics::HttpMetrics;
 use crate::openapi;
 use crate::rate_limit::RateLimiter;
 use crate::routes::{RouteTable, answer_unmatched};
+use crate::worker::{self, Workers};
 
 /// How long an idle connection is kept for the next request: longer than the 60 s of common load
 /// balancers, so that the balancer and not the server ends it.
@@ -47,8 +49,8 @@ pub(crate) struct Shared {
     pub(crate) rate_limiter: Option<Arc<RateLimiter>>,
     /// Connections are to end with the next answer.
     pub(crate) draining: Arc<AtomicBool>,
-    /// Connections between two requests are to end.
-    pub(crate) end_idle: CancellationToken,
+    /// What clients hold of the memory budget.
+    pub(crate) clients: Arc<Clients>,
 }
 
 /// Serves these endpoints on a listener, over TLS or not.
@@ -58,7 +60,7 @@ pub(crate) fn listen<F>(
     listener: TcpListener,
     endpoints: Endpoints,
     tls: Option<Arc<rustls::ServerConfig>>,
-) -> Result<Server, StartError>
+) -> Result<Listener, StartError>
 where
     F: Fn(&mut ServiceConfig<'_>) + Clone + Send + 'static,
 {
@@ -104,40 +106,87 @@ where
             .wrap(lifecycle)
     };
 
-    let open = shared.http.connections.clone();
-    let head_timeout = shared.config.request_timeout;
-    let end_idle = shared.end_idle.clone();
-    let workers = if is_admin { 1 } else { shared.config.workers.get() };
-    let server = Server::build()
-        .workers(workers)
-        // Ours comes first; this one ends what outlives it.
-        .shutdown_timeout(shared.config.shutdown_grace_period.as_secs() + 1)
-        .disable_signals()
-        .listen("http", listener, move || {
-            let end_idle = end_idle.clone();
-            let connections = Connections::new(open.clone(), head_timeout, tls.clone());
-            let http = HttpService::build()
-                .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
-                // `Connection` bounds every head, not only the first.
-                .client_request_timeout(Duration::ZERO)
-                .client_disconnect_timeout(LINGER)
-                .graceful_shutdown_signal(move || end_idle.clone().cancelled_owned())
-                // A client that closes its side is taken to be gone, and its request ends.
-                .h1_allow_half_closed(false)
-                .on_connect_ext(|connection: &Connection, data| {
-                    data.insert(connection.state());
-                })
-                .h1(map_config(app(), |()| AppConfig::default()));
-            let accept = fn_service(move |stream: TcpStream| {
-                let connections = connections.clone();
-                async move {
-                    let (connection, peer) = connections.accept(stream).await?;
-                    Ok((connection, Some(peer)))
-                }
-            });
-            // Boxed, because actix-server's task keeps two copies of a connection's future.
-            boxed::factory(accept.map_err(DispatchError::Io).and_then(http))
-        })
-        .map_err(StartError::Server)?;
-    Ok(server.run())
+    let number = if is_admin { 1 } else { shared.config.workers.get() };
+    let shutdown = Shutdown::default();
+    let workers = worker::Shared {
+        open: shared.http.connections.clone(),
+        fresh: Arc::clone(&shutdown.fresh),
+        abort: shutdown.abort.clone(),
+        ended: shutdown.ended.subscribe(),
+    };
+    let plain = tls.is_none();
+    let (head_timeout, end_idle) = (shared.config.request_timeout, shutdown.end_idle.clone());
+    let build = move || {
+        let connections = Connections::new(head_timeout, tls.clone(), end_idle.clone());
+        let end_idle = end_idle.clone();
+        let http = HttpService::build()
+            .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
+            // `Connection` bounds every head, not only the first.
+            .client_request_timeout(Duration::ZERO)
+            .client_disconnect_timeout(LINGER)
+            .graceful_shutdown_signal(move || end_idle.clone().cancelled_owned())
+            // A client that closes its side is taken to be gone, and its request ends.
+            .h1_allow_half_closed(false)
+            .on_connect_ext(|connection: &Connection, data| {
+                data.insert(connection.state());
+            })
+            .h1(map_config(app(), |()| AppConfig::default()));
+        (connections, http)
+    };
+    let acceptor = Acceptor {
+        listener,
+        workers: Workers::start(number, &workers, build).map_err(StartError::Server)?,
+        clients: Arc::clone(&shared.clients),
+        refused: shared.http.refused.clone(),
+        plain,
+    };
+    let stop = shutdown.close.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(StartError::Server)?;
+    let accept = move || {
+        if let Err(error) = runtime.block_on(acceptor.run(stop)) {
+            tracing::error!(error = %error, "Connections are not accepted");
+        }
+    };
+    thread::Builder::new().name("acceptor".into()).spawn(accept).map_err(StartError::Server)?;
+    Ok(Listener(shutdown))
+}
+
+/// What ends a listener, step by step.
+#[derive(Debug, Default)]
+struct Shutdown {
+    close: CancellationToken,
+    end_idle: CancellationToken,
+    abort: CancellationToken,
+    fresh: Arc<AtomicUsize>,
+    ended: watch::Sender<()>,
+}
+
+/// A port that is served; dropped, it is closed and its connections end.
+#[derive(Debug)]
+pub(crate) struct Listener(Shutdown);
+
+impl Listener {
+    /// Accepts what is in the backlog and closes the socket.
+    pub(crate) fn close(&self) {
+        self.0.close.cancel();
+    }
+
+    /// How many connections have not sent a whole head yet.
+    pub(crate) fn fresh(&self) -> usize {
+        self.0.fresh.load(Ordering::Relaxed)
+    }
+
+    /// Waits until all connections have ended; idle ones end now.
+    pub(crate) async fn ended(&self) {
+        self.0.end_idle.cancel();
+        self.0.ended.closed().await;
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.0.close.cancel();
+        self.0.abort.cancel();
+    }
 }

@@ -65,6 +65,8 @@ pub(crate) struct HttpMetrics {
     pub(crate) panics: Counter,
     /// Connections that a client has open.
     pub(crate) connections: Gauge,
+    /// Connections that were refused for want of memory.
+    pub(crate) refused: Counter,
 }
 
 impl HttpMetrics {
@@ -74,6 +76,7 @@ impl HttpMetrics {
             active: Gauge::default(),
             panics: Counter::default(),
             connections: Gauge::default(),
+            refused: Counter::default(),
         };
         registry.register_with_unit(
             "http_server_request_duration",
@@ -91,6 +94,11 @@ impl HttpMetrics {
             "http_server_open_connections",
             "Connections that clients have open",
             http.connections.clone(),
+        );
+        registry.register(
+            "http_server_refused_connections",
+            "Connections that were refused because their address or all hold too much memory",
+            http.refused.clone(),
         );
         http
     }

@@ -5,21 +5,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use actix_server::{Server, ServerHandle};
+use common::ServiceContext;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-use tokio_util::sync::CancellationToken;
 
-use common::ServiceContext;
+use crate::listener::Listener;
 
 /// How long no request may be in progress before connections are ended: a client that was answered just
 /// before `Connection: close` was sent with every answer may have its next request on the way.
-const QUIET: Duration = Duration::from_millis(100);
+const IDLE_GRACE: Duration = Duration::from_millis(100);
 
-/// How often to look whether requests are in progress.
-const LOOK: Duration = Duration::from_millis(10);
+/// How long a connection that was accepted last may take to send its first request.
+const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
+
+/// How often to check whether requests are in progress.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// How long background work may take to end.
 const BACKGROUND_LIMIT: Duration = Duration::from_secs(10);
@@ -39,8 +41,6 @@ pub(crate) struct Parts {
     pub(crate) admin_address: Option<SocketAddr>,
     pub(crate) context: ServiceContext,
     pub(crate) draining: Arc<AtomicBool>,
-    /// Ends connections that are between two requests.
-    pub(crate) end_idle: CancellationToken,
     pub(crate) active: Gauge,
     pub(crate) drain_delay: Duration,
     pub(crate) grace_period: Duration,
@@ -73,11 +73,11 @@ impl StopHandle {
 }
 
 impl Running {
-    pub(crate) fn start(server: Server, admin: Option<Server>, parts: Parts) -> Self {
+    pub(crate) fn start(listener: Listener, admin: Option<Listener>, parts: Parts) -> Self {
         let (sender, receiver) = watch::channel(None);
         let (address, admin_address) = (parts.address, parts.admin_address);
         #[expect(clippy::disallowed_methods, reason = "this task is what ends all others")]
-        let life = tokio::spawn(live(server, admin, parts, receiver));
+        let life = tokio::spawn(live(listener, admin, parts, receiver));
         Self { address, admin_address, stop: StopHandle(Arc::new(sender)), life }
     }
 
@@ -108,19 +108,12 @@ impl Running {
 }
 
 async fn live(
-    server: Server,
-    admin: Option<Server>,
+    listener: Listener,
+    // Answers until the very end, when dropping it ends it.
+    admin: Option<Listener>,
     parts: Parts,
     mut wanted: watch::Receiver<Option<Stop>>,
 ) -> bool {
-    let handle = server.handle();
-    // Answers until the very end, when dropping its set ends it.
-    let mut until_the_end = JoinSet::new();
-    if let Some(admin) = admin {
-        until_the_end.spawn(admin);
-    }
-    #[expect(clippy::disallowed_methods, reason = "ends by its handle or is aborted, below")]
-    let server = tokio::spawn(server);
     // An error means that nobody can ask for a stop any more: whoever built the service has dropped it.
     let stop = wanted.wait_for(Option::is_some).await.map_or(Some(Stop::Now), |stop| *stop);
 
@@ -130,36 +123,37 @@ async fn live(
     if stop == Some(Stop::AfterDrainDelay) {
         sleep(parts.drain_delay).await;
     }
-    let answered = answer_the_rest(&handle, &parts).await;
+    let answered = answer_the_rest(&listener, &parts).await;
     if !answered {
         tracing::error!(
             requests = parts.active.get(),
             "The grace period ended before all requests were answered"
         );
-        server.abort();
     }
+    drop(listener);
     let ended = timeout(BACKGROUND_LIMIT, parts.context.tasks.stop()).await.is_ok();
     if !ended {
         tracing::error!("Background work did not end in time");
     }
+    drop(admin);
     tracing::info!("Stopped");
     answered && ended
 }
 
-/// Takes no new connection, waits for the answers, and ends what connections are left.
-async fn answer_the_rest(handle: &ServerHandle, parts: &Parts) -> bool {
-    let deadline = Instant::now() + parts.grace_period;
-    handle.pause().await;
-    let answered = timeout_at(deadline, async {
-        let mut quiet_since = Instant::now();
-        while quiet_since.elapsed() < QUIET {
-            sleep(LOOK).await;
-            if parts.active.get() > 0 {
-                quiet_since = Instant::now();
+/// Lets in whom the kernel has let in and nobody else, waits for the answers, and ends what connections are left.
+async fn answer_the_rest(listener: &Listener, parts: &Parts) -> bool {
+    let closed_at = Instant::now();
+    listener.close();
+    let answered = timeout_at(closed_at + parts.grace_period, async {
+        let mut idle_since = Instant::now();
+        while idle_since.elapsed() < IDLE_GRACE {
+            sleep(POLL_INTERVAL).await;
+            let fresh = listener.fresh() > 0 && closed_at.elapsed() < FIRST_REQUEST_GRACE;
+            if parts.active.get() > 0 || fresh {
+                idle_since = Instant::now();
             }
         }
-        parts.end_idle.cancel();
-        handle.stop(true).await;
+        listener.ended().await;
     });
     answered.await.is_ok()
 }

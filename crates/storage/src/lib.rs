@@ -14,4 +14,4 @@ pub use connection::Connection;
 pub use database::{Database, Operation};
 pub use error::{BoxError, Error};
 pub use migrations::{Schema, migrate};
-pub use writer::{Batch, Writer};
+pub use writer::{Batch, Item, Writer};

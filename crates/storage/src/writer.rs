@@ -7,6 +7,7 @@ use std::time::Duration;
 use std::{fmt, mem, thread};
 
 use common::ServiceContext;
+use common::memory::{MemoryBudget, MemoryPermit, MemoryUse};
 use futures_util::future::BoxFuture;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::sleep;
@@ -16,8 +17,11 @@ use crate::connection::Connection;
 use crate::database::{Database, Operation, Transaction};
 use crate::error::Error;
 
-/// Items that wait at most; more are refused.
+/// Items that wait at most, however small they are; more are refused.
 const QUEUE: usize = 4096;
+
+/// What an item takes of the memory budget beside its own bytes: its place in the batch, who waits for it.
+const ITEM_BYTES: usize = 256;
 
 /// Items in one transaction at most.
 const MAX_BATCH: usize = 256;
@@ -28,13 +32,25 @@ const LATER: Duration = Duration::from_millis(500);
 /// Writes a batch within a transaction, and returns something for each of its items, in their order.
 pub type Batch<I, O> = for<'a> fn(Connection<'a>, &'a [I]) -> BoxFuture<'a, sqlx::Result<Vec<O>>>;
 
+/// What a [`Writer`] writes.
+pub trait Item: Send + Sync + 'static {
+    /// About how many bytes it holds beside itself.
+    fn heap_bytes(&self) -> usize;
+}
+
+impl Item for String {
+    fn heap_bytes(&self) -> usize {
+        self.len()
+    }
+}
+
 /// Writes items of many requests with one commit; clones share it.
 ///
 /// While one batch is written, the items that come make up the next. The first request of a batch writes it for all of
 /// them, unless said otherwise: a task of its own for that would be two more changes of thread for each batch.
 pub struct Writer<I, O> {
     writing: Arc<Writing<I, O>>,
-    later: mpsc::Sender<I>,
+    later: mpsc::Sender<(I, MemoryPermit)>,
 }
 
 impl<I, O> Clone for Writer<I, O> {
@@ -49,7 +65,7 @@ impl<I, O> fmt::Debug for Writer<I, O> {
     }
 }
 
-impl<I: Send + Sync + 'static, O: Send + 'static> Writer<I, O> {
+impl<I: Item, O: Send + 'static> Writer<I, O> {
     /// A writer by `batch`; `operation` names that in metrics.
     #[must_use]
     pub fn start(
@@ -100,7 +116,8 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Writer<I, O> {
             transaction,
             leader,
             batch,
-            room: Semaphore::new(QUEUE),
+            places: Semaphore::new(QUEUE),
+            memory: context.memory.clone(),
             next: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
         });
@@ -115,8 +132,9 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Writer<I, O> {
     /// When the database is away, silent, full or slower than the items come, or refuses this item.
     pub async fn write(&self, item: I) -> Result<O, Error> {
         self.writing.database.check()?;
-        let _room = self.writing.room.try_acquire().map_err(|_| Error::Overloaded)?;
-        let (outcome, lead) = self.writing.join(item);
+        let _place = self.writing.places.try_acquire().map_err(|_| Error::Overloaded)?;
+        let memory = self.writing.take_memory(&item)?;
+        let (outcome, lead) = self.writing.join(item, memory);
         match (self.writing.leader, lead) {
             (Leader::Request, Some(lead)) => lead.await,
             // Dropped, it goes to the runtime.
@@ -130,14 +148,15 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Writer<I, O> {
     /// Writes an item soon, while nobody waits for it: at the latest with the stop of the service. If the
     /// database does not take it, it is lost and counted.
     pub fn write_later(&self, item: I) {
-        if self.later.try_send(item).is_err() {
+        let memory = self.writing.take_memory(&item);
+        if !memory.is_ok_and(|memory| self.later.try_send((item, memory)).is_ok()) {
             self.writing.database.metrics.lost.inc();
         }
     }
 }
 
-/// An item, and who waits for it.
-type Entry<I, O> = (I, oneshot::Sender<Result<O, Error>>);
+/// An item, and who waits for it and what it takes of the memory budget.
+type Entry<I, O> = (I, (oneshot::Sender<Result<O, Error>>, MemoryPermit));
 
 /// Who writes a batch.
 #[derive(Clone, Copy)]
@@ -156,19 +175,29 @@ struct Writing<I, O> {
     leader: Leader,
     batch: Batch<I, O>,
     /// For items that wait.
-    room: Semaphore,
+    places: Semaphore,
+    memory: MemoryBudget,
     /// The batch that items join.
     next: Mutex<Vec<Entry<I, O>>>,
     /// Batches are written one after the other.
     turn: tokio::sync::Mutex<()>,
 }
 
-impl<I: Send + Sync + 'static, O: Send + 'static> Writing<I, O> {
+impl<I: Item, O: Send + 'static> Writing<I, O> {
+    fn take_memory(&self, item: &I) -> Result<MemoryPermit, Error> {
+        let bytes = ITEM_BYTES + size_of::<I>() + item.heap_bytes();
+        self.memory.take(MemoryUse::Queues, bytes).map_err(|_| Error::Overloaded)
+    }
+
     /// Puts an item into the next batch; its first one comes back with the task of writing that.
-    fn join(self: &Arc<Self>, item: I) -> (oneshot::Receiver<Result<O, Error>>, Option<Lead>) {
+    fn join(
+        self: &Arc<Self>,
+        item: I,
+        memory: MemoryPermit,
+    ) -> (oneshot::Receiver<Result<O, Error>>, Option<Lead>) {
         let (done, outcome) = oneshot::channel();
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        next.push((item, done));
+        next.push((item, (done, memory)));
         let leads = next.len() % MAX_BATCH == 1;
         let lead = leads.then(|| Lead {
             database: self.database.clone(),
@@ -186,33 +215,37 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Writing<I, O> {
             let rest = next.split_off(size);
             mem::replace(&mut *next, rest).into_iter().unzip()
         };
-        for (done, outcome) in waiting.into_iter().zip(self.write(&items).await) {
+        for ((done, _memory), outcome) in waiting.into_iter().zip(self.write(&items).await) {
             // A client that has gone does not wait for it.
             let _ = done.send(outcome);
         }
     }
 
     /// Writes what nobody waits for, until the stop of the service.
-    async fn write_later(self: Arc<Self>, mut later: mpsc::Receiver<I>, stop: CancellationToken) {
-        let mut items = Vec::new();
+    async fn write_later(
+        self: Arc<Self>,
+        mut later: mpsc::Receiver<(I, MemoryPermit)>,
+        stop: CancellationToken,
+    ) {
+        let mut received = Vec::new();
         while !later.is_closed() {
             let gather = async {
-                later.recv_many(&mut items, 1).await;
+                later.recv_many(&mut received, 1).await;
                 sleep(LATER).await;
             };
             if stop.run_until_cancelled(gather).await.is_none() {
                 // What is in there is still received.
                 later.close();
             }
-            while !items.is_empty() || !later.is_empty() {
-                while items.len() < MAX_BATCH
+            while !received.is_empty() || !later.is_empty() {
+                while received.len() < MAX_BATCH
                     && let Ok(item) = later.try_recv()
                 {
-                    items.push(item);
+                    received.push(item);
                 }
+                let (items, _memory): (Vec<_>, Vec<_>) = received.drain(..).unzip();
                 let _turn = self.turn.lock().await;
                 let outcomes = self.write(&items).await;
-                items.clear();
                 self.lose(&outcomes);
             }
         }

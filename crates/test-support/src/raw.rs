@@ -1,8 +1,9 @@
-use std::net::SocketAddr;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 /// How long an answer may take.
@@ -34,6 +35,18 @@ impl RawConnection {
         Self(BufReader::new(stream))
     }
 
+    /// Connects from this address of the loopback, as another client.
+    ///
+    /// # Errors
+    /// When nobody listens.
+    pub async fn try_open_from(client: Ipv4Addr, addr: SocketAddr) -> io::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((client, 0).into())?;
+        let stream = socket.connect(addr).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self(BufReader::new(stream)))
+    }
+
     /// Sends bytes.
     ///
     /// # Panics
@@ -46,7 +59,7 @@ impl RawConnection {
     ///
     /// # Errors
     /// When the connection is closed.
-    pub async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
+    pub async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         self.0.write_all(bytes.as_ref()).await
     }
 
@@ -54,7 +67,7 @@ impl RawConnection {
     ///
     /// # Errors
     /// When the connection is closed.
-    pub async fn try_finish(&mut self) -> std::io::Result<()> {
+    pub async fn try_finish(&mut self) -> io::Result<()> {
         self.0.shutdown().await
     }
 

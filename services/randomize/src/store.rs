@@ -12,7 +12,7 @@ use prometheus_client::registry::Registry;
 use serde::{Serialize, Serializer};
 use server::StartError;
 use sqlx::FromRow;
-use storage::{Connection, Database, Error, Operation, Writer, either};
+use storage::{Connection, Database, Error, Item, Operation, Writer, either};
 use utoipa::ToSchema;
 
 use crate::{Config, SCHEMA};
@@ -103,6 +103,14 @@ struct Entry {
     status: StatusCode,
     /// Original and jumbled.
     word: Option<(String, String)>,
+}
+
+impl Item for Entry {
+    fn heap_bytes(&self) -> usize {
+        let Self { request, word, .. } = self;
+        let word = word.as_ref().map_or(0, |(original, jumbled)| original.len() + jumbled.len());
+        request.method.len() + request.route.len() + request.data.len() + word
+    }
 }
 
 /// The service's rows.

@@ -11,12 +11,18 @@ use futures_util::future::BoxFuture;
 use serde_json::json;
 use server::StartError;
 use sqlx::types::Json;
-use storage::{Connection, Database, Operation, Schema, Writer, either};
+use storage::{Connection, Database, Item, Operation, Schema, Writer, either};
 
 use crate::config::Config;
 use crate::domain::Domain;
 use crate::error::Error;
 use crate::lookup::{Lookup, Query};
+
+impl Item for Lookup {
+    fn heap_bytes(&self) -> usize {
+        self.domain.as_str().len() + size_of_val(&*self.addresses)
+    }
+}
 
 /// The tables.
 pub(crate) static SCHEMA: Schema = Schema {

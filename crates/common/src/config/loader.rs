@@ -22,6 +22,7 @@ pub struct Loader {
     known: BTreeSet<String>,
     problems: Vec<(String, String)>,
     effective: Vec<(String, String)>,
+    notes: Vec<String>,
 }
 
 impl Loader {
@@ -41,6 +42,7 @@ impl Loader {
             known: BTreeSet::new(),
             problems: Vec::new(),
             effective: Vec::new(),
+            notes: Vec::new(),
         }
     }
 
@@ -99,6 +101,11 @@ impl Loader {
     /// Notes a problem with a variable. The reason must not contain the variable's value.
     pub fn problem(&mut self, name: &str, reason: impl Into<String>) {
         self.problems.push((name.into(), reason.into()));
+    }
+
+    /// Adds a line to what is printed of the configuration in effect: what it follows from.
+    pub fn note(&mut self, note: String) {
+        self.notes.push(note);
     }
 
     /// Notes a problem where a value that has no default is missing.
@@ -184,7 +191,10 @@ impl Loader {
     pub fn finish<T>(self, value: T) -> Result<(T, Effective), Invalid> {
         let near_misses = self.near_misses();
         if self.problems.is_empty() {
-            return Ok((value, Effective { variables: self.effective, near_misses }));
+            return Ok((
+                value,
+                Effective { variables: self.effective, notes: self.notes, near_misses },
+            ));
         }
         let mut lines: Vec<String> =
             self.problems.iter().map(|(name, reason)| format!("{name}: {reason}")).collect();
@@ -238,6 +248,7 @@ fn reason(message: &str, value: &str) -> String {
 #[derive(Clone, Debug)]
 pub struct Effective {
     variables: Vec<(String, String)>,
+    notes: Vec<String>,
     /// Variables that nothing reads and that look like a slip of the pen, a sentence each.
     pub near_misses: Vec<String>,
 }
@@ -247,7 +258,7 @@ impl fmt::Display for Effective {
         for (name, value) in &self.variables {
             writeln!(f, "{name}={value}")?;
         }
-        Ok(())
+        self.notes.iter().try_for_each(|note| writeln!(f, "# {note}"))
     }
 }
 

@@ -1,6 +1,8 @@
 //! The request's body.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::time::Duration;
 
 use actix_web::dev::Payload;
@@ -14,10 +16,20 @@ use mime::Mime;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
+use crate::connection::ConnectionState;
+
 use common::Problem;
+use common::context::RequestContext;
+use common::memory::MemoryUse;
 
 /// How much of a body has to arrive within `REQUEST_TIMEOUT`, unless it is complete by then.
 const MIN_PROGRESS: usize = 64 * 1024;
+
+/// A body up to this size is part of what a request takes of the memory budget.
+const SMALL_BODY: usize = 2 * 1024;
+
+/// Larger ones take it in such steps.
+const STEP: usize = 4 * 1024;
 
 /// How long the rest of a refused body stays wanted; the server then reads and discards it.
 const LINGER: Duration = Duration::from_secs(1);
@@ -45,10 +57,11 @@ impl FromRequest for Body {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let limits = request.app_data::<web::Data<BodyLimits>>().map(|limits| ***limits);
         let announced = announced_length(request);
+        let memory = Memory::of(request);
         let mut payload = payload.take();
         Box::pin(async move {
             let limits = limits.ok_or_else(|| Problem::internal("no body limits are set"))?;
-            let body = read(&mut payload, limits, announced).await;
+            let body = read(&mut payload, limits, announced, memory).await;
             if body.is_err() {
                 linger(payload);
             }
@@ -66,6 +79,7 @@ async fn read(
     payload: &mut Payload,
     limits: BodyLimits,
     announced: Option<u64>,
+    mut memory: Memory,
 ) -> Result<Bytes, Problem> {
     let too_large = || {
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE)
@@ -75,7 +89,9 @@ async fn read(
     if announced.is_some_and(|length| length > limits.bytes as u64) {
         return Err(too_large());
     }
-    let mut chunks = Chunks::default();
+    let announced = announced.and_then(|length| usize::try_from(length).ok());
+    memory.take(announced.unwrap_or_default())?;
+    let mut chunks = Chunks { announced, ..Chunks::default() };
     let mut deadline = Instant::now() + limits.timeout;
     let mut expected = MIN_PROGRESS;
     loop {
@@ -97,6 +113,7 @@ async fn read(
         if chunks.len() + chunk.len() > limits.bytes {
             return Err(too_large());
         }
+        memory.take(chunks.len() + chunk.len())?;
         chunks.push(chunk);
         if chunks.len() >= expected {
             expected = chunks.len() + MIN_PROGRESS;
@@ -105,11 +122,42 @@ async fn read(
     }
 }
 
+/// What a body takes of the memory budget, until the request ends.
+struct Memory {
+    connection: Option<Rc<ConnectionState>>,
+    client: IpAddr,
+    taken: usize,
+}
+
+impl Memory {
+    fn of(request: &HttpRequest) -> Self {
+        let client = RequestContext::with_current(RequestContext::client);
+        Self {
+            connection: request.conn_data::<Rc<ConnectionState>>().cloned(),
+            client: client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            taken: SMALL_BODY,
+        }
+    }
+
+    /// Takes what a body of so many bytes needs, and another copy of it in the handler.
+    fn take(&mut self, length: usize) -> Result<(), Problem> {
+        let needed = (length * 2).saturating_sub(self.taken);
+        let Some(connection) = self.connection.as_ref().filter(|_| needed > 0) else {
+            return Ok(());
+        };
+        let step = needed.next_multiple_of(STEP);
+        self.taken += step;
+        connection.take(self.client, MemoryUse::Bodies, step).map_err(Problem::close)
+    }
+}
+
 /// The parts of a body; most bodies are one, which is then not copied.
 #[derive(Debug, Default)]
 struct Chunks {
     first: Bytes,
     rest: BytesMut,
+    /// How large they will be together, if that is known.
+    announced: Option<usize>,
 }
 
 impl Chunks {
@@ -122,6 +170,7 @@ impl Chunks {
             self.first = chunk;
         } else {
             if self.rest.is_empty() {
+                self.rest.reserve(self.announced.unwrap_or_default());
                 self.rest.extend_from_slice(&std::mem::take(&mut self.first));
             }
             self.rest.extend_from_slice(&chunk);

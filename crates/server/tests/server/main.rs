@@ -2,6 +2,7 @@
 #![expect(clippy::panic, clippy::unwrap_used, reason = "in a test, what cannot go on is a failure")]
 
 mod bodies;
+mod bounds;
 mod configuration;
 mod demo;
 mod documents;

@@ -6,7 +6,7 @@ use storage::Error;
 use test_support::{on_both_databases, wait_until};
 use tokio::time::timeout;
 
-use crate::{PATIENCE, Words};
+use crate::{PATIENCE, SCHEMA, Words};
 
 on_both_databases! {
     async fn items_of_many_requests_share_commits(sql: Sql) {
@@ -23,6 +23,23 @@ on_both_databases! {
         assert_eq!(words.count().await.unwrap(), 500);
         assert!(words.metric("db_client_batch_size_count").await <= 5);
         assert_eq!(words.metric("db_client_batch_size_sum").await, 500);
+    }
+
+    async fn items_that_wait_take_from_the_memory_budget(sql: Sql) {
+        let Some(database) = sql.database().await else { return };
+        // A budget of 1 MiB, whatever is in it.
+        let variables = [("DATABASE_URL", database.url()), ("MEMORY_LIMIT", "4MiB")];
+        let words = Words::begin(&variables, &SCHEMA);
+        words.wait_until_ready(true).await;
+
+        let writes = (0..30).map(|n| words.writer.write(format!("{n:060000}")));
+        let outcomes = join_all(writes).await;
+
+        let stored = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+        assert_eq!(stored, 17, "{outcomes:?}");
+        assert!(outcomes.iter().all(|outcome| matches!(outcome, Ok(_) | Err(Error::Overloaded))));
+        assert_eq!(words.metric("memory_budget_used_bytes{kind=\"queues\"}").await, 0);
+        words.writer.write("again".into()).await.unwrap();
     }
 
     async fn an_item_that_is_refused_fails_alone(sql: Sql) {

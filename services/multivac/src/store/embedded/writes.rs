@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sqlx::SqliteConnection;
+use storage::Item;
 
 use super::now;
 use crate::config::JobsConfig;
@@ -49,6 +50,12 @@ pub(super) enum Write {
     Move(Limits),
     /// Queues a dead letter anew, or all.
     Retry { seq: Option<i64> },
+}
+
+impl Item for Write {
+    fn heap_bytes(&self) -> usize {
+        if let Self::Add { datum, .. } = self { datum.len() } else { 0 }
+    }
 }
 
 /// What came of it.

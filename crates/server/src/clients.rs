@@ -1,0 +1,230 @@
+//! What each client address holds of the memory budget.
+//!
+//! One address alone may hold nearly all of the budget. As soon as others want some, it gets no more above its share
+//! (`CLIENT_SHARE`); what it holds already stays until it ends. The last tenth is for addresses that hold little: a
+//! crowd from one address, or from nine, leaves room for a probe and for an ordinary client.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use common::memory::{Exhausted, MemoryBudget, MemoryPermit, MemoryUse};
+
+/// The part of the budget that only addresses use which hold little: one in ten.
+const RESERVE: u64 = 10;
+
+/// An address holds little up to this part of the reserve.
+const LITTLE: u64 = 8;
+
+/// The accounts of all client addresses.
+#[derive(Debug)]
+pub(crate) struct Clients {
+    budget: MemoryBudget,
+    /// What an address may hold while others want some, in bytes.
+    share: u64,
+    reserve: u64,
+    held: AtomicU64,
+    accounts: Mutex<HashMap<IpAddr, Arc<AtomicU64>>>,
+}
+
+impl Clients {
+    /// Accounts on this budget; `share` is the part of it that one address may hold while others want some.
+    pub(crate) fn new(budget: MemoryBudget, share: f64) -> Self {
+        let capacity = budget.capacity();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_precision_loss,
+            clippy::cast_sign_loss,
+            reason = "a part of the capacity, to the megabyte"
+        )]
+        let share = (capacity as f64 * share) as u64;
+        Self {
+            share,
+            reserve: capacity / RESERVE,
+            budget,
+            held: AtomicU64::new(0),
+            accounts: Mutex::default(),
+        }
+    }
+
+    /// Takes bytes for a use by this address.
+    ///
+    /// # Errors
+    /// When the address holds its share, or the budget is exhausted; the refusal is not counted yet.
+    pub(crate) fn take(
+        self: &Arc<Self>,
+        address: IpAddr,
+        of: MemoryUse,
+        bytes: usize,
+    ) -> Result<ClientPermit, Exhausted> {
+        let account = self.account(address);
+        let permit = self.budget.take_below(of, 0, u64::MAX)?;
+        let mut permit = ClientPermit { clients: Arc::clone(self), address, account, permit };
+        permit.grow(bytes)?;
+        Ok(permit)
+    }
+
+    /// Waits until somebody gives memory back after this call.
+    pub(crate) fn released(&self) -> impl Future<Output = ()> + '_ {
+        self.budget.released()
+    }
+
+    /// Whether not even an address that holds nothing would get this much.
+    pub(crate) fn is_full(&self, bytes: usize) -> bool {
+        self.budget.used() + bytes as u64 > self.budget.capacity()
+    }
+
+    /// Counts a use that was refused.
+    pub(crate) fn count_refusal(&self, of: MemoryUse) {
+        self.budget.count_refusal(of);
+    }
+
+    fn account(&self, address: IpAddr) -> Arc<AtomicU64> {
+        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(accounts.entry(network(address)).or_default())
+    }
+
+    /// Up to where the budget may be used if an address that held `held` bytes takes `bytes` more; none where
+    /// it may not take them.
+    fn ceiling(&self, held: u64, bytes: u64) -> Option<u64> {
+        let wanted = held + bytes;
+        if wanted <= self.reserve / LITTLE {
+            return Some(self.budget.capacity());
+        }
+        let others = self.held.load(Ordering::Relaxed).saturating_sub(held);
+        let contended = others > self.reserve / 2;
+        (!contended || wanted <= self.share).then(|| self.budget.capacity() - self.reserve)
+    }
+}
+
+/// One subscriber has a whole /64 of IPv6 addresses.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)))
+        }
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
+/// Memory that a client makes the process hold; dropped, it is given back.
+#[derive(Debug)]
+pub(crate) struct ClientPermit {
+    clients: Arc<Clients>,
+    address: IpAddr,
+    account: Arc<AtomicU64>,
+    permit: MemoryPermit,
+}
+
+impl ClientPermit {
+    /// The accounts that it belongs to.
+    pub(crate) fn clients(&self) -> &Arc<Clients> {
+        &self.clients
+    }
+
+    /// Takes more bytes for the same use, of the reserve, too: for what is answered as long as anything is.
+    pub(crate) fn grow_into_reserve(&mut self, bytes: usize) -> Result<(), Exhausted> {
+        self.grow_below(bytes, self.clients.budget.capacity())
+    }
+
+    /// Takes more bytes for the same use.
+    pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), Exhausted> {
+        let held = self.account.load(Ordering::Relaxed);
+        let ceiling = self.clients.ceiling(held, bytes as u64).ok_or(Exhausted)?;
+        self.grow_below(bytes, ceiling)
+    }
+
+    fn grow_below(&mut self, bytes: usize, ceiling: u64) -> Result<(), Exhausted> {
+        self.permit.grow_below(bytes, ceiling)?;
+        self.account.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.clients.held.fetch_add(bytes as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Gives bytes back.
+    pub(crate) fn shrink(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.permit.bytes());
+        self.permit.shrink(bytes);
+        self.account.fetch_sub(bytes as u64, Ordering::Relaxed);
+        self.clients.held.fetch_sub(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+impl Drop for ClientPermit {
+    fn drop(&mut self) {
+        self.shrink(self.permit.bytes());
+        let mut accounts = self.clients.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        // One is the table's, one is this permit's: nobody else has the account, nor can get it meanwhile.
+        if Arc::strong_count(&self.account) == 2 {
+            accounts.remove(&network(self.address));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use common::memory::{LimitSource, MemoryLimit};
+    use common::{Metrics, Service};
+
+    use super::*;
+
+    /// A budget of 1 600 bytes: a share of 400, a reserve of 160 of which 20 are for whoever holds little.
+    fn clients() -> Arc<Clients> {
+        let service =
+            Service { name: "t", version: "0", description: "", log_name: "t", default_port: 0 };
+        let limit = MemoryLimit { bytes: 6_400, source: LimitSource::Variable };
+        let budget = MemoryBudget::new(limit, &Metrics::new(&service));
+        assert_eq!(budget.capacity(), 1_600);
+        Arc::new(Clients::new(budget, 0.25))
+    }
+
+    fn take(
+        clients: &Arc<Clients>,
+        address: &str,
+        bytes: usize,
+    ) -> Result<ClientPermit, Exhausted> {
+        clients.take(address.parse().unwrap(), MemoryUse::Connections, bytes)
+    }
+
+    #[test]
+    fn one_address_alone_may_hold_all_but_the_reserve() {
+        let clients = clients();
+        let mut permit = take(&clients, "192.0.2.1", 1_440).unwrap();
+
+        assert!(permit.grow(1).is_err());
+        assert!(take(&clients, "192.0.2.1", 20).is_err());
+        // Whoever holds little has the reserve.
+        let little = take(&clients, "192.0.2.2", 20).unwrap();
+        assert!(take(&clients, "192.0.2.2", 1).is_err());
+        drop(little);
+    }
+
+    #[test]
+    fn while_others_want_some_an_address_gets_no_more_than_its_share() {
+        let clients = clients();
+        let mut large = take(&clients, "192.0.2.1", 800).unwrap();
+        let other = take(&clients, "192.0.2.2", 81).unwrap();
+
+        assert!(large.grow(1).is_err());
+        large.shrink(401);
+        large.grow(1).unwrap();
+        assert!(large.grow(1).is_err());
+        drop(other);
+        large.grow(1).unwrap();
+    }
+
+    #[test]
+    fn the_addresses_of_a_network_share_an_account_which_ends_with_its_last_permit() {
+        let clients = clients();
+        let one = take(&clients, "2001:db8::1", 700).unwrap();
+        let two = take(&clients, "2001:db8::ffff:1", 700).unwrap();
+        assert!(take(&clients, "2001:db8::2", 100).is_err());
+
+        drop((one, two));
+
+        assert!(clients.accounts.lock().unwrap().is_empty());
+        assert_eq!(clients.held.load(Ordering::Relaxed), 0);
+        assert!(take(&clients, "::ffff:192.0.2.1", 1_440).is_ok());
+    }
+}

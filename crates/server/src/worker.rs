@@ -1,0 +1,153 @@
+//! The threads that serve connections.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use actix_web::dev::{Service, ServiceFactory};
+use actix_web::rt::net::TcpStream;
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::sync::{mpsc, watch};
+use tokio::task::LocalSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::acceptor::Accepted;
+use crate::connection::{Connection, Connections};
+
+/// Threads for blocking work, of all workers together.
+const BLOCKING_THREADS: usize = 512;
+
+/// What the workers of a listener share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    /// Connections that clients have open.
+    pub(crate) open: Gauge,
+    /// Connections whose first head is not complete.
+    pub(crate) fresh: Arc<AtomicUsize>,
+    /// Connections end at once.
+    pub(crate) abort: CancellationToken,
+    /// Held by each worker until it ends.
+    pub(crate) ended: watch::Receiver<()>,
+}
+
+/// The workers of a listener; dropped, they serve what they have and end.
+pub(crate) struct Workers {
+    threads: Vec<Worker>,
+    fresh: Arc<AtomicUsize>,
+    next: usize,
+}
+
+struct Worker {
+    connections: mpsc::UnboundedSender<Accepted>,
+    load: Arc<AtomicUsize>,
+}
+
+impl Workers {
+    /// Starts that many threads. `build` makes each one's service on its own thread.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub(crate) fn start<B, F>(number: usize, shared: &Shared, build: B) -> io::Result<Self>
+    where
+        B: Fn() -> (Connections, F) + Clone + Send + 'static,
+        F: ServiceFactory<(Connection, Option<std::net::SocketAddr>), Config = ()> + 'static,
+    {
+        let start = |number_of: usize| {
+            let (connections, receiver) = mpsc::unbounded_channel();
+            let load = Arc::new(AtomicUsize::new(0));
+            let (build, shared, served) = (build.clone(), shared.clone(), Arc::clone(&load));
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .max_blocking_threads((BLOCKING_THREADS / number).max(1))
+                .build()?;
+            thread::Builder::new().name(format!("worker-{number_of}")).spawn(move || {
+                let serve = async {
+                    shared.abort.run_until_cancelled(serve(build, receiver, &shared, served)).await;
+                };
+                LocalSet::new().block_on(&runtime, serve);
+                drop(shared.ended);
+            })?;
+            Ok(Worker { connections, load })
+        };
+        let threads = (0..number).map(start).collect::<io::Result<_>>()?;
+        Ok(Self { threads, fresh: Arc::clone(&shared.fresh), next: 0 })
+    }
+
+    /// Hands a connection to the worker that has the fewest.
+    pub(crate) fn serve(&mut self, accepted: Accepted) {
+        let number = self.threads.len();
+        self.next = (self.next + 1) % number;
+        let turns = (0..number).map(|turn| &self.threads[(self.next + turn) % number]);
+        let Some(worker) = turns.min_by_key(|worker| worker.load.load(Ordering::Relaxed)) else {
+            return;
+        };
+        worker.load.fetch_add(1, Ordering::Relaxed);
+        self.fresh.fetch_add(1, Ordering::Relaxed);
+        // A worker that has ended was aborted: the connection ends, too.
+        let _ = worker.connections.send(accepted);
+    }
+}
+
+/// Counts a connection for as long as it lives.
+struct Open {
+    gauge: Gauge,
+    load: Arc<AtomicUsize>,
+    /// Until its first head is complete.
+    fresh: Option<Arc<AtomicUsize>>,
+}
+
+impl Open {
+    fn first_head_ended(&mut self) {
+        if let Some(fresh) = self.fresh.take() {
+            fresh.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.first_head_ended();
+        self.load.fetch_sub(1, Ordering::Relaxed);
+        self.gauge.dec();
+    }
+}
+
+async fn serve<B, F>(
+    build: B,
+    mut accepted: mpsc::UnboundedReceiver<Accepted>,
+    shared: &Shared,
+    load: Arc<AtomicUsize>,
+) where
+    B: Fn() -> (Connections, F),
+    F: ServiceFactory<(Connection, Option<std::net::SocketAddr>), Config = ()> + 'static,
+{
+    let (connections, factory) = build();
+    let Ok(service) = factory.new_service(()).await else {
+        tracing::error!("A worker cannot start");
+        return;
+    };
+    let (service, served) = (Rc::new(service), TaskTracker::new());
+    while let Some((stream, peer, permit)) = accepted.recv().await {
+        shared.open.inc();
+        let mut open = Open {
+            gauge: shared.open.clone(),
+            load: Arc::clone(&load),
+            fresh: Some(Arc::clone(&shared.fresh)),
+        };
+        let (connections, service) = (connections.clone(), Rc::clone(&service));
+        served.spawn_local(async move {
+            let accepted = async { connections.accept(TcpStream::from_std(stream)?, permit).await };
+            // Boxed where it is large, so that a connection without a request is small.
+            let connection = accepted.await;
+            open.first_head_ended();
+            if let Ok(Some(connection)) = connection {
+                let _ = Box::pin(service.call((connection, Some(peer)))).await;
+            }
+        });
+    }
+    served.close();
+    served.wait().await;
+}

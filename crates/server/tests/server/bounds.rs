@@ -1,0 +1,230 @@
+//! What clients can make the process hold: crowds, and a stop in the middle of one.
+
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use server::Stop;
+use test_support::{App, RawConnection, wait_until};
+use tokio::task::JoinSet;
+
+use crate::demo;
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A quarter of it is the budget, 4 MiB.
+const SMALL: (&str, &str) = ("MEMORY_LIMIT", "16MiB");
+
+/// Another client than the one that tests ask with.
+const CROWD: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+async fn connect(app: &App) -> RawConnection {
+    RawConnection::try_open_from(CROWD, app.addr()).await.unwrap()
+}
+
+async fn crowd(app: &App, size: usize, begin: &str) -> Vec<RawConnection> {
+    let mut crowd = Vec::with_capacity(size);
+    for _ in 0..size {
+        let mut connection = connect(app).await;
+        // Refused ones may be closed already.
+        let _ = connection.try_send(begin).await;
+        crowd.push(connection);
+    }
+    crowd
+}
+
+async fn used(app: &App) -> f64 {
+    let mut sum = 0.0;
+    for kind in ["connections", "bodies", "responses", "queues"] {
+        let sample = format!("memory_budget_used_bytes{{kind=\"{kind}\"}}");
+        sum += app.metric(&sample).await.unwrap();
+    }
+    sum
+}
+
+async fn refused(app: &App, kind: &str) -> f64 {
+    let sample = format!("memory_budget_refused_total{{kind=\"{kind}\"}}");
+    app.metric(&sample).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_crowd_of_half_heads_leaves_room_for_others_and_gives_it_back() {
+    let app = demo::start(&[SMALL]);
+
+    let crowd = crowd(&app, 1_500, "GET /hello HTTP/1.1\r\nhost:").await;
+
+    wait_until("some are refused", TIMEOUT, async || refused(&app, "connections").await > 0.0)
+        .await;
+    assert_eq!(app.get("/hello").await.status(), 200);
+    assert_eq!(app.get("/healthz").await.status(), 200);
+    let limit = app.metric("memory_budget_limit_bytes").await.unwrap();
+    let held = used(&app).await;
+    assert!(held > limit * 0.8 && held <= limit, "{held} of {limit}");
+    drop(crowd);
+    wait_until("the memory is given back", TIMEOUT, async || used(&app).await < limit * 0.02).await;
+    assert!(app.metric("http_server_refused_connections_total").await.unwrap() > 0.0);
+}
+
+#[tokio::test]
+async fn a_connection_that_does_not_fit_is_told_so() {
+    let app = demo::start(&[SMALL]);
+    let _crowd = crowd(&app, 1_500, "").await;
+
+    let answer = connect(&app).await.response().await.unwrap();
+
+    assert_eq!(answer.status, 503);
+    assert!(answer.head.contains("retry-after: 1"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn half_bodies_that_do_not_fit_are_refused_at_once() {
+    let app = demo::start(&[SMALL]);
+    let half = format!(
+        "POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 60000\r\n\r\n{}",
+        "x".repeat(59_000)
+    );
+    let mut crowd = crowd(&app, 60, &half).await;
+    wait_until("some are refused", TIMEOUT, async || refused(&app, "bodies").await > 0.0).await;
+
+    let mut answer = None;
+    for connection in &mut crowd {
+        let response = tokio::time::timeout(Duration::from_millis(50), connection.response());
+        answer = response.await.ok().flatten();
+        if answer.is_some() {
+            break;
+        }
+    }
+
+    let answer = answer.unwrap();
+    assert_eq!(answer.status, 503);
+    assert!(answer.head.contains("retry-after: 1"), "{answer:?}");
+    assert!(answer.head.contains("application/problem+json"), "{answer:?}");
+    // Others have room.
+    assert_eq!(app.post("/echo", "text/plain", "y".repeat(20_000)).await.status(), 200);
+    drop(crowd);
+    wait_until("the memory is given back", TIMEOUT, async || used(&app).await < 100_000.0).await;
+}
+
+#[tokio::test]
+async fn readers_that_take_nothing_hold_a_bounded_number_of_answers() {
+    let app = demo::start(&[SMALL]);
+
+    let crowd = crowd(&app, 60, "GET /stream HTTP/1.1\r\nhost: x\r\n\r\n").await;
+
+    wait_until("some are refused", TIMEOUT, async || refused(&app, "responses").await > 0.0).await;
+    assert_eq!(app.get("/hello").await.status(), 200);
+    drop(crowd);
+    wait_until("the memory is given back", TIMEOUT, async || used(&app).await < 100_000.0).await;
+}
+
+#[tokio::test]
+async fn what_is_sent_ahead_of_an_answer_is_not_read_and_not_lost() {
+    let app = demo::start(&[]);
+    let mut connection = app.connect().await;
+    let hello = "GET /hello HTTP/1.1\r\nhost: x\r\n\r\n";
+    let echo = "POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nabc";
+    let ahead =
+        format!("GET /gate HTTP/1.1\r\nhost: x\r\n\r\n{}", [hello, echo].concat().repeat(50));
+
+    connection.send(ahead).await;
+    wait_until("the first has been read", TIMEOUT, async || {
+        app.metric("http_server_active_requests").await == Some(2.0)
+    })
+    .await;
+    app.post("/gate", "text/plain", "").await;
+
+    assert_eq!(connection.response().await.unwrap().body, "open");
+    for _ in 0..50 {
+        assert_eq!(connection.response().await.unwrap().body, "hello");
+        assert_eq!(connection.response().await.unwrap().body, "abc");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_sends_ahead_without_end_is_stopped_by_its_own_buffers() {
+    let app = demo::start(&[]);
+    let mut connection = app.connect().await;
+    connection.send("GET /gate HTTP/1.1\r\nhost: x\r\n\r\n").await;
+
+    // More than the buffers of two kernels take.
+    let flood = vec![b'x'; 64 * 1024 * 1024];
+    let sent = tokio::time::timeout(Duration::from_millis(500), connection.try_send(flood)).await;
+
+    assert!(sent.is_err(), "{sent:?}");
+}
+
+/// Asks on a new connection each time, until nobody listens. Returns how many were answered.
+async fn ask_until_refused(addr: SocketAddr) -> Result<u32, String> {
+    for answered in 0.. {
+        let mut connection = match RawConnection::try_open_from(CROWD, addr).await {
+            Ok(connection) => connection,
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => return Ok(answered),
+            Err(error) => return Err(format!("connect: {error}")),
+        };
+        let sent = connection.try_send("GET /hello HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        sent.map_err(|error| format!("send: {error}"))?;
+        let answer = connection.response().await.ok_or("let in, and not answered")?;
+        if answer.status != 200 {
+            return Err(format!("{answer:?}"));
+        }
+    }
+    Ok(0)
+}
+
+async fn stop_among_new_connections(drain_delay: &str) {
+    let app = demo::start(&[("DRAIN_DELAY", drain_delay), ("WORKERS", "2")]);
+    let addr = app.addr();
+    let mut clients = JoinSet::new();
+    for _ in 0..16 {
+        clients.spawn(ask_until_refused(addr));
+    }
+    wait_until("all clients ask", TIMEOUT, async || {
+        let count = "http_server_request_duration_seconds_count{http_request_method=\"GET\",\
+                     http_route=\"/hello\",http_response_status_code=\"200\"}";
+        app.metric(count).await > Some(200.0)
+    })
+    .await;
+
+    app.stop_handle().stop(Stop::AfterDrainDelay);
+
+    for answered in clients.join_all().await {
+        assert!(answered.as_ref().is_ok_and(|answered| *answered > 0), "{answered:?}");
+    }
+    assert!(app.stop().await);
+}
+
+#[tokio::test]
+async fn a_stop_loses_nobody_who_was_let_in() {
+    stop_among_new_connections("0s").await;
+}
+
+#[tokio::test]
+async fn nor_does_a_stop_after_a_drain_delay() {
+    stop_among_new_connections("300ms").await;
+}
+
+#[tokio::test]
+async fn behind_a_long_request_new_clients_are_refused_and_do_not_hang() {
+    let app = demo::start(&[]);
+    let addr = app.addr();
+    let mut waiting = app.connect().await;
+    waiting.send("GET /gate HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let mut opener = app.connect().await;
+    opener.send("POST /gate HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\n").await;
+    wait_until("both have been read", TIMEOUT, async || {
+        app.metric("http_server_active_requests").await == Some(3.0)
+    })
+    .await;
+
+    app.stop_handle().stop(Stop::Now);
+
+    wait_until("nobody listens", TIMEOUT, async || {
+        RawConnection::try_open_from(CROWD, addr)
+            .await
+            .is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+    })
+    .await;
+    opener.send("x").await;
+    assert_eq!(waiting.response().await.unwrap().body, "open");
+    assert!(app.stop().await);
+}
