@@ -1,0 +1,38 @@
+variable "region" {
+  description = "The AWS region."
+  type        = string
+  default     = "eu-west-1"
+
+  validation {
+    condition     = can(regex("^[a-z]{2}(-[a-z]+)+-[0-9]$", var.region))
+    error_message = "The region must be one of AWS, such as eu-west-1."
+  }
+}
+
+variable "environment" {
+  description = "Value of the tag Environment."
+  type        = string
+  default     = "production"
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]*$", var.environment))
+    error_message = "The environment must be a word in lower case."
+  }
+}
+
+variable "name" {
+  description = "Prefix of every name; the other examples must be given the same."
+  type        = string
+  default     = "sre-kata"
+}
+
+variable "github_repository" {
+  description = "The repository whose workflows deploy, as \"owner/name\"."
+  type        = string
+}
+
+variable "github_ids" {
+  description = "Ids of the owner and the repository, where GitHub's subject claims are immutable."
+  type        = object({ owner = number, repository = number })
+  default     = null
+}

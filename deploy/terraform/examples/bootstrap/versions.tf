@@ -1,0 +1,19 @@
+terraform {
+  # See modules/*/versions.tf.
+  required_version = ">= 1.10"
+
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = "6.62.0"
+    }
+  }
+}
+
+provider "aws" {
+  region = var.region
+
+  default_tags {
+    tags = { Project = "rust-service-stack", Environment = var.environment }
+  }
+}

@@ -1,0 +1,6 @@
+module "registry" {
+  source = "../../modules/registry"
+
+  name         = var.name
+  repositories = [var.name]
+}
