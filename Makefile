@@ -27,6 +27,12 @@ KUBERNETES := $(TOOLS)/kubernetes-validate-1.37.0
 CUSTOM_RESOURCES := $(TOOLS)/custom-resources-1
 CHART_TOOLS := $(HELM_4) $(HELM_3) $(HELM_UNITTEST) $(KUBECONFORM) $(PROMTOOL) $(KUBERNETES) \
 	$(CUSTOM_RESOURCES)
+# Of deploy/terraform: OpenTofu and tflint built with Go, checkov by pip.
+TOFU := $(TOOLS)/opentofu-1.12.6/bin/tofu
+TFLINT := $(TOOLS)/tflint-0.64.0/bin/tflint
+CHECKOV := $(TOOLS)/checkov-3.3.30/bin/checkov
+TERRAFORM_TOOLS := $(TOFU) $(TFLINT) $(CHECKOV)
+
 # What installs charts: yours, or the pinned one.
 HELM ?= $(or $(shell command -v helm),$(HELM_4))
 
@@ -345,6 +351,22 @@ scan: ## Look for known vulnerabilities in the images, with trivy, docker scout 
 		fi; \
 	done
 
+# Deliver ------------------------------------------------------------------------------------------
+
+# What checks deploy/terraform: the pinned OpenTofu, or with TERRAFORM=terraform yours.
+TERRAFORM ?= $(TOFU)
+terraform-check = TERRAFORM=$(TERRAFORM) TFLINT=$(TFLINT) CHECKOV=$(CHECKOV) \
+	PLUGINS=$(TOOLS)/terraform-plugins deploy/terraform/check
+
+.PHONY: delivery/terraform
+delivery/terraform: $(TERRAFORM_TOOLS) ## Check deploy/terraform: format, lint, policies, validate, tests
+	@$(terraform-check) static offline
+
+# With a real provider this makes what it says, in the account of the environment's credentials.
+.PHONY: delivery/terraform/apply
+delivery/terraform/apply: $(TERRAFORM_TOOLS) ## Apply each example, expect a second plan without changes, destroy it
+	@$(terraform-check) apply
+
 # Tools --------------------------------------------------------------------------------------------
 
 # Installs the Debian packages in $missing. Where that cannot be done it only says so: a suite
@@ -377,8 +399,8 @@ test-servers:
 	@$(MAKE) --no-print-directory $(OPENAPI_CLIENT) || echo 'could not install openapi-python-client'
 
 .PHONY: tools
-tools: ## Install the pinned tools of lint, audit and, where Go is, charts
-tools: $(CARGO_DENY) $(CARGO_MACHETE) $(if $(shell command -v go),$(CHART_TOOLS))
+tools: ## Install the pinned tools of lint, audit and, where Go is, charts and Terraform
+tools: $(CARGO_DENY) $(CARGO_MACHETE) $(if $(shell command -v go),$(CHART_TOOLS) $(TERRAFORM_TOOLS))
 
 # $(TOOLS)/<crate>-<version>/bin/<crate>, compiled in a folder that is thrown away.
 $(CARGO_DENY) $(CARGO_MACHETE) $(OHA):
@@ -424,6 +446,19 @@ $(HELM_UNITTEST):
 
 $(PROMTOOL):
 	$(call go-build,github.com/prometheus/prometheus/cmd/promtool)
+
+# The fork of hcl is what OpenTofu's own go.mod replaces the module by.
+$(TOFU):
+	$(call go-build,github.com/opentofu/opentofu/cmd/tofu,go mod edit \
+		-replace=github.com/hashicorp/hcl/v2=github.com/opentofu/hcl/v2@v2.20.2-0.20251021132045-587d123c2828;)
+
+$(TFLINT):
+	$(call go-install,github.com/terraform-linters/tflint)
+
+$(CHECKOV):
+	@missing=; python3 -c 'import ensurepip' 2>/dev/null || missing=' python3-venv'; $(install-missing)
+	python3 -m venv $(abspath $(@D)/..)
+	$(@D)/pip install --quiet --disable-pip-version-check checkov==3.3.30
 
 # The number in its name goes up with any version here.
 $(CUSTOM_RESOURCES):

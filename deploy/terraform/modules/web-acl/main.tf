@@ -12,7 +12,7 @@ locals {
 resource "aws_wafv2_web_acl" "this" {
   # checkov:skip=CKV_AWS_192:KnownBadInputs is among the managed rules; checkov does not look into dynamic blocks
   name        = var.name
-  description = "Rate limit and AWS's managed rules"
+  description = "Rate limit and managed rules"
   scope       = "REGIONAL"
   tags        = local.tags
 
