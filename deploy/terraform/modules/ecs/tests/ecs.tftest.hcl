@@ -15,8 +15,8 @@ mock_provider "aws" {
 
   mock_resource "aws_kms_key" {
     defaults = {
-      arn    = "arn:aws:kms:eu-west-1:123456789012:key/00000000-0000-0000-0000-000000000001"
-      key_id = "00000000-0000-0000-0000-000000000001"
+      arn    = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-96ef-1234567890ab"
+      key_id = "1234abcd-12ab-34cd-96ef-1234567890ab"
     }
   }
 

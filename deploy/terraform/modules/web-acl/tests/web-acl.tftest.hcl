@@ -12,7 +12,7 @@ mock_provider "aws" {
 
 variables {
   name        = "kata"
-  kms_key_arn = "arn:aws:kms:eu-west-1:123456789012:key/00000000-0000-0000-0000-000000000001"
+  kms_key_arn = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-96ef-1234567890ab"
   rate_limit  = 500
 }
 
