@@ -20,6 +20,7 @@ HERE = pathlib.Path(__file__).resolve().parent.parent
 ROOT = HERE.parent.parent
 HOOK = ROOT / "deploy/git-hooks/post-commit"
 CHECK = HERE / "app-check"
+STEP = r"make [a-z/-]+"
 
 
 def block(text, start):
@@ -58,6 +59,9 @@ class Job:
     def run(self, make):
         """As Jenkins does it: each step in a shell of its own, and the first that fails ends the build."""
         for step in self.steps:
+            # Anything else would be run for real.
+            if not re.fullmatch(STEP, step):
+                raise ValueError(f"not a make target: {step}")
             if subprocess.run(["sh", "-xe", "-c", step], env=make, capture_output=True).returncode:
                 return False
         return True
@@ -129,7 +133,7 @@ class Jobs(unittest.TestCase):
             for stage, steps in job.stages:
                 self.assertTrue(steps, f"{name}: stage {stage} does nothing")
             for step in job.steps:
-                self.assertRegex(step, r"^make [a-z/-]+$")
+                self.assertRegex(step, f"^{STEP}$")
                 made = subprocess.run(["make", "--dry-run", *step.split()[1:]], cwd=ROOT, capture_output=True, text=True)
                 self.assertEqual(made.returncode, 0, made.stderr)
 
