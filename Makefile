@@ -354,6 +354,9 @@ scan: ## Look for known vulnerabilities in the images, with trivy, docker scout 
 INVENTORY ?= inventory/dev
 ansible = cd deploy/ansible && PATH="$(dir $(ANSIBLE)):$$PATH"
 
+.PHONY: delivery/tools
+delivery/tools: $(ANSIBLE) $(HELM_3) ## Install Ansible, and the Helm that it needs
+
 # With Helm 3: Ansible's collection for Kubernetes does not know 4. CONVERGE=false leaves the host out.
 .PHONY: delivery/ansible
 delivery/ansible: $(ANSIBLE) $(HELM_3) ## Check the playbooks: lint, renders, and a host made of a container
