@@ -12,6 +12,9 @@ CARGO_MACHETE := $(TOOLS)/cargo-machete-0.9.2/bin/cargo-machete
 OHA := $(TOOLS)/oha-1.16.0/bin/oha
 GRYPE := $(TOOLS)/grype-0.110.0/bin/grype
 HADOLINT := $(TOOLS)/hadolint-2.15.1/bin/hadolint
+# ansible-lint and what stack.yml needs are beside it.
+ANSIBLE := $(TOOLS)/ansible-12.3.0/bin/ansible-playbook
+GROOVY_LINT := $(TOOLS)/npm-groovy-lint-16.1.1/bin/npm-groovy-lint
 OPENAPI_CLIENT := $(TOOLS)/openapi-python-client-0.29.1/bin/openapi-python-client
 
 # Of the charts, built with Go; and the schemas of Kubernetes, by pip.
@@ -367,6 +370,48 @@ delivery/terraform: $(TERRAFORM_TOOLS) ## Check deploy/terraform: format, lint, 
 delivery/terraform/apply: $(TERRAFORM_TOOLS) ## Apply each example, expect a second plan without changes, destroy it
 	@$(terraform-check) apply
 
+# Of deploy/ansible: what to deploy to.
+INVENTORY ?= inventory/dev
+ansible = cd deploy/ansible && PATH="$(dir $(ANSIBLE)):$$PATH"
+
+.PHONY: delivery/tools
+delivery/tools: $(ANSIBLE) $(HELM_3) ## Install Ansible, and the Helm that it needs
+
+# With Helm 3: Ansible's collection for Kubernetes does not know 4. CONVERGE=false leaves the host out.
+.PHONY: delivery/ansible
+delivery/ansible: $(ANSIBLE) $(HELM_3) ## Check the playbooks: lint, renders, and a host made of a container
+	@$(MAKE) --no-print-directory charts-deps HELM=$(HELM_3)
+	@PATH="$(dir $(ANSIBLE)):$$PATH" HELM=$(HELM_3) DOCKER=$(DOCKER) deploy/ansible/tests/check
+
+.PHONY: delivery/jenkins
+delivery/jenkins: $(GROOVY_LINT) ## Check the jobs of Jenkins: lint, their steps against a make that takes notes
+	@cd deploy/jenkins && $(GROOVY_LINT) --noserver --config .groovylintrc.json --failon info
+	@python3 -m unittest discover --start-directory deploy/jenkins/tests
+
+.PHONY: delivery/build
+delivery/build: ## Compile all programs
+	$(CARGO) build --workspace --bins
+
+# Which tag an image has says what is in it: the commit.
+.PHONY: delivery/app
+delivery/app: $(ANSIBLE) ## Start multivac's image of this commit on the hosts of INVENTORY, without downtime
+	@mkdir -p target
+	$(DOCKER) save --output target/multivac-image.tar multivac:$(REVISION)
+	$(ansible) $(ANSIBLE) --inventory $(INVENTORY) app.yml $(ARGS) \
+		--extra-vars multivac_image=localhost/multivac:$(REVISION) \
+		--extra-vars multivac_image_archive=$(CURDIR)/target/multivac-image.tar
+
+.PHONY: delivery/app-check
+delivery/app-check: ## Feed a running multivac a datum and delete one; with APP_URL, APP_USERNAME, APP_PASSWORD
+	@deploy/jenkins/app-check
+
+.PHONY: delivery/prune
+delivery/prune: ## Remove the images of multivac that are not of this commit
+	@old=$$($(DOCKER) images --filter label=org.opencontainers.image.title=multivac \
+		--format '{{.Repository}}:{{.Tag}}' multivac \
+		| grep -v -x -e 'multivac:$(REVISION)' -e 'multivac:$(VERSION)' -e 'multivac:latest'); \
+	if [ -n "$$old" ]; then $(DOCKER) rmi $$old; fi
+
 # Tools --------------------------------------------------------------------------------------------
 
 # Installs the Debian packages in $missing. Where that cannot be done it only says so: a suite
@@ -406,6 +451,16 @@ tools: $(CARGO_DENY) $(CARGO_MACHETE) $(if $(shell command -v go),$(CHART_TOOLS)
 $(CARGO_DENY) $(CARGO_MACHETE) $(OHA):
 	unset CARGO_TARGET_DIR; $(CARGO) install --locked --root $(abspath $(@D)/..) \
 		$(@F)@$(patsubst $(@F)-%,%,$(notdir $(abspath $(@D)/..)))
+
+$(ANSIBLE):
+	@missing=; python3 -c 'import ensurepip' 2>/dev/null || missing=' python3-venv'; $(install-missing)
+	python3 -m venv $(abspath $(@D)/..)
+	$(@D)/pip install --quiet --disable-pip-version-check \
+		ansible==12.3.0 ansible-lint==26.10.1 kubernetes==34.1.0
+
+$(GROOVY_LINT):
+	npm install --silent --no-save --global --prefix $(abspath $(@D)/..) \
+		npm-groovy-lint@$(lastword $(subst -, ,$(notdir $(abspath $(@D)/..))))
 
 # The generator of the client that tests use, in a Python of its own.
 $(OPENAPI_CLIENT):
