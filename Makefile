@@ -482,8 +482,11 @@ $(COSIGN):
 $(KIND):
 	$(call go-install,sigs.k8s.io/kind)
 
+# `go install` would ask for all versions of the module, which not every proxy can list.
 $(CHART_RELEASER):
-	$(call go-install,github.com/helm/chart-releaser/cr)
+	@set -e; module=$$(mktemp -d); trap 'rm -rf $$module' EXIT; cd $$module; go mod init throwaway; \
+	go mod edit -require=github.com/helm/chart-releaser@$(GO_VERSION); \
+	go build -mod=mod -o $@ github.com/helm/chart-releaser/cr
 
 $(REGISTRY_SERVER):
 	$(call go-install,github.com/distribution/distribution/v3/cmd/registry)
