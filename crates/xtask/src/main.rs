@@ -10,6 +10,7 @@ mod charts;
 mod checks;
 mod dev;
 mod dns;
+mod documents;
 mod process;
 mod services;
 mod smoke;
@@ -32,6 +33,8 @@ enum Command {
     Bench(bench::Args),
     /// Checks what every member must inherit, and the sizes that tell.
     CheckWorkspace,
+    /// Checks that `docs/documents.md` names files that exist.
+    CheckDocuments,
     /// Writes the services' OpenAPI documents below `docs/openapi`.
     Openapi(checks::OpenapiArgs),
     /// Generates what is generated of the charts, or checks them.
@@ -60,6 +63,7 @@ async fn main() -> ExitCode {
         Command::Smoke(args) => smoke::run(args).await,
         Command::Bench(args) => bench::run(args).await,
         Command::CheckWorkspace => checks::check_workspace(),
+        Command::CheckDocuments => documents::check(),
         Command::Openapi(args) => checks::write_openapi(&args),
         Command::Charts(args) => charts::run(&args),
         Command::Bare(args) => bench::bare::run(args).await,
