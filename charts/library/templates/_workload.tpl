@@ -11,10 +11,9 @@ spec:
   replicas: {{ .values.replicaCount }}
   {{- end }}
   revisionHistoryLimit: 5
-  strategy:
-    rollingUpdate:
-      maxSurge: 1
-      maxUnavailable: 0
+  {{- $strategy := .values.strategy }}
+  {{- if eq (toString $strategy.type) "Recreate" }}{{ $strategy = omit $strategy "rollingUpdate" }}{{ end }}
+  strategy: {{- toYaml $strategy | nindent 4 }}
   selector:
     matchLabels: {{- include "library.selectorLabels" . | nindent 6 }}
   template: {{- include "library.pod" . | nindent 4 }}

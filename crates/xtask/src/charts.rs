@@ -25,7 +25,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Writes the schemas and the tables in the READMEs.
+    /// Writes the values and schemas, and the tables in the READMEs.
     Document {
         /// Write nothing, and fail if a file is not what would be written.
         #[arg(long)]
@@ -78,8 +78,15 @@ fn document(root: &Path, check: bool) -> anyhow::Result<()> {
     let charts = Chart::all(root)?;
     let library = schema::Library::load(root)?;
     let mut files = Vec::new();
+    let shared = fs::read_to_string(root.join("charts/library/values.yaml"))?;
     for chart in &charts {
         let part = library.part(chart)?;
+        if !chart.groups.is_empty() {
+            let own = fs::read_to_string(chart.own_values())?;
+            let complete = values::complete(&own, &shared, &chart.groups);
+            let complete = complete.with_context(|| chart.name.clone())?;
+            files.push((chart.folder.join("values.yaml"), complete));
+        }
         files.push((chart.folder.join("values.schema.json"), library.schema(&part)?));
         let readme = chart.folder.join("README.md");
         let text = fs::read_to_string(&readme);

@@ -48,7 +48,7 @@ impl Library {
             name: chart.name.clone(),
             // Not every chart has values that the library does not know.
             schema: if own.exists() { yaml(&own)? } else { Value::Null },
-            values: Values::load(&chart.folder.join("values.yaml"))?,
+            values: Values::load(&chart.own_values())?,
             imported: Values { keys: imported.collect() },
             groups: chart.groups.clone(),
         })
