@@ -155,6 +155,12 @@ fn check(root: &Path, out: &Path, args: &CheckArgs) -> anyhow::Result<()> {
     let mut problems: Vec<_> = problems.into_iter().flatten().collect();
     println!("{} renders: linted, the same by every Helm and twice, restricted", renders.len());
 
+    let on_stores = helm::yaml(&root.join("charts/stack/values-datastores.yaml"))?;
+    let dev = helm::yaml(&root.join(ENVIRONMENTS).join("dev/values.yaml"))?;
+    if !values::includes(&dev, &on_stores) {
+        problems.push("the environment dev lacks what values-datastores.yaml says".to_owned());
+    }
+
     let stack = renders.iter().find(|render| render.name.ends_with("/dev")).context("no dev")?;
     problems.extend(names::collisions(first, stack)?);
     println!("release names: long ones, and two in one namespace");

@@ -67,7 +67,8 @@ impl Chart {
     }
 
     /// One with its defaults, where `ci/default-values.yaml` has what is mandatory, one with each
-    /// other file there, and for services one with each of the library's.
+    /// other file there, one with each that is offered beside `values.yaml`, and for services one
+    /// with each of the library's.
     ///
     /// # Errors
     /// When a folder cannot be read.
@@ -83,15 +84,19 @@ impl Chart {
         };
         let variant = |file: &Path| {
             let name = file.file_stem().unwrap_or_default().to_string_lossy();
-            name.trim_end_matches("values").trim_end_matches('-').to_owned()
+            name.trim_end_matches("values")
+                .trim_end_matches('-')
+                .trim_start_matches("values-")
+                .to_owned()
         };
         let with = |file: &PathBuf| [&*default, std::slice::from_ref(file)].concat();
         let mut renders = vec![render("default", default.clone())];
         renders.extend(own.iter().map(|file| render(&variant(file), vec![file.clone()])));
-        let local = self.folder.join("localvalues.yaml");
-        if local.exists() {
-            renders.push(render("local", with(&local)));
-        }
+        let beside = files(&self.folder)?.into_iter().filter(|file| {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            name == "localvalues.yaml" || name.starts_with("values-")
+        });
+        renders.extend(beside.map(|file| render(&variant(&file), with(&file))));
         if self.groups.iter().any(|group| group == "service") {
             let shared = files(&root.join("charts/library/ci"))?;
             let name = |file: &PathBuf| format!("library-{}", variant(file));

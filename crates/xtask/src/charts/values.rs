@@ -165,6 +165,16 @@ fn blocks(source: &str) -> Vec<(String, String)> {
     blocks.into_iter().map(|(key, lines)| (key, lines.join("\n"))).collect()
 }
 
+/// Whether some values say all that others say.
+pub(super) fn includes(values: &Value, others: &Value) -> bool {
+    match (values, others) {
+        (Value::Object(values), Value::Object(others)) => others
+            .iter()
+            .all(|(key, other)| values.get(key).is_some_and(|value| includes(value, other))),
+        (value, other) => value == other,
+    }
+}
+
 /// Rows of a table in Markdown.
 pub(super) fn table(keys: &[Key]) -> String {
     let rows = keys.iter().map(|key| {
@@ -281,6 +291,15 @@ image:
         assert_eq!(complete(own).unwrap(), expected);
         assert!(complete("labels: {a: b}\n").is_err());
         assert!(complete("image:\n  nmae: b\n").is_err());
+    }
+
+    #[test]
+    fn values_include_others_that_say_less() {
+        let values = json!({"a": {"b": 1, "c": [1]}, "d": true});
+
+        assert!(includes(&values, &json!({"a": {"c": [1]}})));
+        assert!(!includes(&values, &json!({"a": {"c": []}})));
+        assert!(!includes(&values, &json!({"a": {"e": 1}})));
     }
 
     #[test]
