@@ -5,6 +5,7 @@ mod keys;
 mod names;
 mod restricted;
 mod schema;
+mod upgrade;
 mod validate;
 mod values;
 
@@ -164,6 +165,8 @@ fn check(root: &Path, out: &Path, args: &CheckArgs) -> anyhow::Result<()> {
     let stack = renders.iter().find(|render| render.name.ends_with("/dev")).context("no dev")?;
     problems.extend(names::collisions(first, stack)?);
     println!("release names: long ones, and two in one namespace");
+
+    problems.extend(upgrade::problems(root, first, &renders)?);
 
     problems.extend(keys::unread(root, first, &charts, &renders)?);
     println!("every value is read");
