@@ -11,9 +11,9 @@ spec:
   replicas: {{ .values.replicaCount }}
   {{- end }}
   revisionHistoryLimit: 5
-  {{- $strategy := .values.strategy }}
-  {{- if eq (toString $strategy.type) "Recreate" }}{{ $strategy = omit $strategy "rollingUpdate" }}{{ end }}
-  strategy: {{- toYaml $strategy | nindent 4 }}
+  {{- with .values.strategy }}
+  strategy: {{- eq (toString .type) "Recreate" | ternary (omit . "rollingUpdate") . | toYaml | nindent 4 }}
+  {{- end }}
   selector:
     matchLabels: {{- include "library.selectorLabels" . | nindent 6 }}
   template: {{- include "library.pod" . | nindent 4 }}
