@@ -67,7 +67,7 @@ pub(super) fn problems(
         }
     }
     ensure!(upgrades > 0, "no release is kept in {RELEASES}");
-    println!("{upgrades} upgrades of earlier releases: no immutable field changes");
+    println!("{upgrades} upgrades of earlier releases: immutable fields, and what is there");
     Ok(problems)
 }
 

@@ -80,6 +80,14 @@ impl Values {
         Self { keys: below.map(|key| Key { path: path(key), ..key.clone() }).collect() }
     }
 
+    /// The keys inside of a key.
+    fn below_key<'a>(&'a self, key: &'a Key) -> impl Iterator<Item = &'a Key> {
+        let depth = key.path.len();
+        self.keys
+            .iter()
+            .filter(move |other| other.path.len() > depth && other.path.starts_with(&key.path))
+    }
+
     /// The key of that path.
     pub(super) fn get(&self, path: &[String]) -> Option<&Key> {
         self.keys.iter().find(|key| key.path == path)
@@ -107,7 +115,9 @@ pub(super) fn complete(own: &str, library: &str, groups: &[String]) -> anyhow::R
     let known = Values::parse(&shared)?;
     for (_, block) in &overrides {
         let block_lines: Vec<_> = block.lines().collect();
-        for key in Values::parse(block)?.keys.iter().filter(|key| !key.default.is_object()) {
+        let block = Values::parse(block)?;
+        // A map in one line has no keys of its own here, and is no single value.
+        for key in block.keys.iter().filter(|key| block.below_key(key).next().is_none()) {
             let path = key.path.join(".");
             let shared = known.get(&key.path).filter(|shared| is_single(&shared.default));
             let shared = shared.filter(|_| is_single(&key.default));
@@ -155,7 +165,9 @@ fn blocks(source: &str) -> Vec<(String, String)> {
         } else if line.starts_with('#') {
             comment.push(line);
         } else if line.starts_with(' ') {
-            blocks.last_mut().into_iter().for_each(|(_, lines)| lines.push(line));
+            if let Some((_, lines)) = blocks.last_mut() {
+                lines.push(line);
+            }
         } else {
             let (key, _) = line.split_once(':').unwrap_or((line, ""));
             let lines = comment.drain(..).chain([line]).collect();
