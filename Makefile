@@ -218,7 +218,7 @@ charts-deps: $(filter $(TOOLS)/%,$(HELM)) ## Put into each chart those that it i
 	done
 
 .PHONY: charts-generate
-charts-generate: $(HELM_4) ## Write the charts' schemas, README tables and renders anew
+charts-generate: $(HELM_4) ## Write the charts' values, schemas, README tables and renders anew
 	@$(XTASK) charts document
 	@$(MAKE) --no-print-directory charts-deps HELM=$(HELM_4)
 	@$(XTASK) charts render --helm $(HELM_4)

@@ -28,6 +28,7 @@ component knows:
 {{- $_ := set $scope "root" $root -}}
 {{- $templates := list
   "serviceaccount" "configmap" "files" "pvc" "service" "deployment" "statefulset" "networkpolicy" -}}
+{{- include "library.validatePod" $scope -}}
 {{- if not $scope.component.thirdParty -}}
 {{- include "library.validate" $scope -}}
 {{- $templates = concat $templates (list "hpa" "scaledobject" "pdb" "servicemonitor" "cronjob") -}}
@@ -43,6 +44,20 @@ component knows:
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- include "library.extraObjects" $root -}}
+{{- end }}
+
+{{/* What the values add to the resources of a chart. */}}
+{{- define "library.extraObjects" -}}
+{{- range .Values.extraObjects }}
+---
+{{ tpl (kindIs "string" . | ternary . (toYaml .)) $ }}
+{{- end -}}
+{{- end }}
+
+{{/* Values that are a template: (list $root .Values.sidecars) */}}
+{{- define "library.tpl" -}}
+{{- tpl (index . 1 | toYaml) (index . 0) -}}
 {{- end }}
 
 {{/* What every template gets, but for `root`. */}}
@@ -55,10 +70,7 @@ component knows:
 {{- $values = mergeOverwrite (deepCopy $root.Values) (deepCopy (index $root.Values .)) -}}
 {{- end -}}
 {{- $role := $component.role | default "server" -}}
-{{- $parts := list $root $component.name -}}
-{{- if ne $role "server" -}}
-{{- $parts = append $parts $role -}}
-{{- end -}}
+{{- $name := include "library.name" (dict "root" $root "values" $values "component" $component "role" $role) -}}
 {{- $prefix := $root.Chart.IsRoot | ternary "" (printf "%s." $root.Chart.Name) -}}
 {{- with $component.values }}{{ $prefix = printf "%s%s." $prefix . }}{{ end -}}
 {{- $scaled := or ($values.autoscaling).enabled ($values.keda).enabled -}}
@@ -71,7 +83,7 @@ component knows:
 {{- $globalImage := dict -}}
 {{- if not $component.thirdParty }}{{ $globalImage = $global.image | default dict }}{{ end -}}
 {{- dict "component" $component "values" $values "global" $global "globalImage" $globalImage
-  "role" $role "name" (include "library.fullname" $parts) "prefix" $prefix "scaled" (not (not $scaled))
+  "role" $role "name" $name "prefix" $prefix "scaled" (not (not $scaled))
   "replicas" $replicas "claims" (not (not $claims)) | toJson -}}
 {{- end }}
 
@@ -117,13 +129,24 @@ component knows:
 {{- if eq (int $values.adminPort) (int .component.port) -}}
 {{- fail (printf "\n\n%sadminPort: must not be %d, the port of the service itself\n" $prefix (int .component.port)) -}}
 {{- end -}}
+{{- end }}
+
+{{/* Names that are taken in a pod, as no schema can know them. */}}
+{{- define "library.validatePod" -}}
+{{- $values := .values -}}
+{{- $prefix := .prefix -}}
 {{- $own := include "library.env" . | fromYaml -}}
 {{- range $name, $_ := $values.env -}}
 {{- if hasKey $own $name -}}
 {{- fail (printf "\n\n%senv.%s: the chart sets this variable itself, from a value of its own: see its README\n" $prefix $name) -}}
 {{- end -}}
-{{- if hasKey ($.component.secrets | default dict) $name -}}
+{{- if or (hasKey ($.component.secrets | default dict) $name) (hasKey ($.component.secretEnv | default dict) $name) -}}
 {{- fail (printf "\n\n%senv.%s: is a secret: name the Secret instead, see the chart's README\n" $prefix $name) -}}
+{{- end -}}
+{{- end -}}
+{{- range $volume := include "library.tpl" (list .root $values.extraVolumes) | fromYamlArray -}}
+{{- if regexMatch "^(tmp|data|secrets|files|scratch-[0-9]+)$" $volume.name -}}
+{{- fail (printf "\n\n%sextraVolumes: the chart has a volume %s itself: choose another name\n" $prefix $volume.name) -}}
 {{- end -}}
 {{- end -}}
 {{- end }}

@@ -44,6 +44,7 @@ metadata:
 data:
   {{- include "library.env" . | trim | nindent 2 }}
   {{- range $name, $value := .values.env }}
+  {{- if kindIs "map" $value }}{{ continue }}{{ end }}
   {{ $name }}: {{ include "library.text" $value | quote }}
   {{- end }}
 {{- end }}

@@ -1,5 +1,6 @@
 {{/*
-The name of a component's resources: (list $ "data-api"), and a role such as "worker" as a third.
+The name of a component's resources, where no value says otherwise: (list $ "data-api"), and a role
+such as "worker" as a third.
 The component's name is fixed, because in an umbrella the chart's is an alias and no DNS label. At
 most 39 characters without the role, so that `-worker-check` makes 52, the most that the name of a
 CronJob may have. What had to be changed to fit gets a hash of what it was, so that no two releases
@@ -21,6 +22,25 @@ share a name.
 {{- end -}}
 {{- $name -}}
 {{- if gt (len .) 2 -}}-{{ index . 2 }}{{- end -}}
+{{- end }}
+
+{{/*
+The same with the chart's overrides: (dict "root" $ "values" .Values "component" (dict "name" ..)
+"role" "server"). What is one of several in a chart appends what it is.
+*/}}
+{{- define "library.name" -}}
+{{- $name := .component.name -}}
+{{- $several := .component.chart -}}
+{{- with .values.nameOverride -}}
+{{- $name = empty $several | ternary . (printf "%s-%s" . $name) -}}
+{{- end -}}
+{{- if .values.fullnameOverride -}}
+{{- .values.fullnameOverride -}}
+{{- if $several -}}-{{ .component.name }}{{- end -}}
+{{- else -}}
+{{- include "library.fullname" (list .root $name) -}}
+{{- end -}}
+{{- if ne .role "server" -}}-{{ .role }}{{- end -}}
 {{- end }}
 
 {{/* What pods are selected by. It must never change: selectors are immutable. */}}

@@ -46,17 +46,21 @@ spec:
   tls: {{- toYaml . | nindent 4 }}
   {{- end }}
   rules:
-    {{- range .values.ingress.hosts }}
-    - host: {{ . | quote }}
+    {{- range $host := .values.ingress.hosts }}
+    {{- if kindIs "string" $host }}{{ $host = dict "host" $host }}{{ end }}
+    - host: {{ $host.host | quote }}
       http:
         paths:
-          - path: /
-            pathType: Prefix
+          {{- range $path := $host.paths | default (list "/") }}
+          {{- if kindIs "string" $path }}{{ $path = dict "path" $path }}{{ end }}
+          - path: {{ $path.path }}
+            pathType: {{ $path.pathType | default "Prefix" }}
             backend:
               service:
                 name: {{ $.name }}
                 port:
                   name: http
+          {{- end }}
     {{- end }}
 {{- end }}
 {{- end }}

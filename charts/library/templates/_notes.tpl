@@ -5,6 +5,8 @@
 {{- $values := $scope.values -}}
 {{- $namespace := $root.Release.Namespace -}}
 {{- $path := first $scope.component.checks -}}
+{{- $host := first $values.ingress.hosts -}}
+{{- if kindIs "map" $host }}{{ $host = $host.host }}{{ end -}}
 {{ $scope.component.name }} is installed as {{ $scope.name }} in the namespace {{ $namespace }}.
 
 Wait until it is ready:
@@ -13,7 +15,7 @@ Wait until it is ready:
 
 Ask it:
 {{ if $values.ingress.enabled }}
-  curl '{{ $values.ingress.tls | empty | ternary "http" "https" }}://{{ first $values.ingress.hosts }}{{ $path }}'
+  curl '{{ $values.ingress.tls | empty | ternary "http" "https" }}://{{ $host }}{{ $path }}'
 {{- else if $values.httpRoute.enabled }}
   curl 'http://{{ first $values.httpRoute.hostnames | default "<gateway>" }}{{ $path }}'
 {{- else if eq $values.service.type "NodePort" }}

@@ -18,6 +18,12 @@ spec:
     - port: {{ empty .values.adminPort | ternary "http" "admin" }}
       path: /metrics
       interval: {{ .values.serviceMonitor.interval }}
+      {{- with .values.serviceMonitor.relabelings }}
+      relabelings: {{- toYaml . | nindent 8 }}
+      {{- end }}
+      {{- with .values.serviceMonitor.metricRelabelings }}
+      metricRelabelings: {{- toYaml . | nindent 8 }}
+      {{- end }}
 {{- end }}
 {{- end }}
 

@@ -49,6 +49,20 @@ containers:
   {{- end }}
 {{- end }}
 
+{{/*
+Containers that values add: (dict "scope" $ "containers" ..). Where they say nothing else, they are
+as restricted as ours.
+*/}}
+{{- define "library.containers" -}}
+{{- $scope := .scope -}}
+{{- $containers := list -}}
+{{- range include "library.tpl" (list $scope.root .containers) | fromYamlArray -}}
+{{- $defaults := dict "securityContext" (deepCopy $scope.values.securityContext) -}}
+{{- $containers = append $containers (mergeOverwrite $defaults .) -}}
+{{- end -}}
+{{- toYaml $containers -}}
+{{- end }}
+
 {{/* The template of a workload's pods. */}}
 {{- define "library.pod" -}}
 {{- $values := .values -}}
@@ -79,6 +93,18 @@ spec:
   {{- with $values.priorityClassName }}
   priorityClassName: {{ . }}
   {{- end }}
+  {{- with $values.runtimeClassName }}
+  runtimeClassName: {{ . }}
+  {{- end }}
+  {{- with $values.dnsPolicy }}
+  dnsPolicy: {{ . }}
+  {{- end }}
+  {{- with $values.dnsConfig }}
+  dnsConfig: {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with $values.hostAliases }}
+  hostAliases: {{- toYaml . | nindent 4 }}
+  {{- end }}
   {{- with $values.nodeSelector }}
   nodeSelector: {{- toYaml . | nindent 4 }}
   {{- end }}
@@ -96,6 +122,9 @@ spec:
       labelSelector:
         matchLabels: {{- include "library.selectorLabels" $ | nindent 10 }}
     {{- end }}
+  {{- with $values.initContainers }}
+  initContainers: {{- include "library.containers" (dict "scope" $ "containers" .) | nindent 4 }}
+  {{- end }}
   containers:
     - name: {{ eq .role "server" | ternary $component.name .role }}
       image: {{ include "library.image" . }}
@@ -117,17 +146,18 @@ spec:
           protocol: TCP
         {{- end }}
       envFrom:
+        {{- /* Of two that have a variable, the later wins. */}}
+        {{- with $values.extraEnvFrom }}
+        {{- include "library.tpl" (list $.root .) | nindent 8 }}
+        {{- end }}
         - configMapRef:
             name: {{ .name }}
-      {{- with $component.secretEnv }}
+      {{- with include "library.envList" . | trim }}
       env:
-        {{- range $name, $from := . }}
-        - name: {{ $name }}
-          valueFrom:
-            secretKeyRef:
-              name: {{ $from.secret }}
-              key: {{ $from.key }}
-        {{- end }}
+        {{- . | nindent 8 }}
+      {{- end }}
+      {{- with $values.lifecycle }}
+      lifecycle: {{- toYaml . | nindent 8 }}
       {{- end }}
       {{- range $kind := list "startupProbe" "livenessProbe" "readinessProbe" }}
       {{- with index $values $kind }}
@@ -156,6 +186,12 @@ spec:
         - name: data
           mountPath: {{ .mountPath }}
         {{- end }}
+        {{- with $values.extraVolumeMounts }}
+        {{- include "library.tpl" (list $.root .) | nindent 8 }}
+        {{- end }}
+    {{- with $values.sidecars }}
+    {{- include "library.containers" (dict "scope" $ "containers" .) | nindent 4 }}
+    {{- end }}
   volumes:
     - name: tmp
       emptyDir:
@@ -192,4 +228,24 @@ spec:
       emptyDir: {}
       {{- end }}
     {{- end }}
+    {{- with $values.extraVolumes }}
+    {{- include "library.tpl" (list $.root .) | nindent 4 }}
+    {{- end }}
+{{- end }}
+
+{{/* The variables that are no plain values. */}}
+{{- define "library.envList" -}}
+{{- range $name, $from := .component.secretEnv }}
+- name: {{ $name }}
+  valueFrom:
+    secretKeyRef:
+      name: {{ $from.secret }}
+      key: {{ $from.key }}
+{{- end }}
+{{- range $name, $value := .values.env }}
+{{- if kindIs "map" $value }}
+- name: {{ $name }}
+  valueFrom: {{- toYaml $value.valueFrom | nindent 4 }}
+{{- end }}
+{{- end }}
 {{- end }}

@@ -11,10 +11,9 @@ spec:
   replicas: {{ .values.replicaCount }}
   {{- end }}
   revisionHistoryLimit: 5
-  strategy:
-    rollingUpdate:
-      maxSurge: 1
-      maxUnavailable: 0
+  {{- with .values.strategy }}
+  strategy: {{- eq (toString .type) "Recreate" | ternary (omit . "rollingUpdate") . | toYaml | nindent 4 }}
+  {{- end }}
   selector:
     matchLabels: {{- include "library.selectorLabels" . | nindent 6 }}
   template: {{- include "library.pod" . | nindent 4 }}

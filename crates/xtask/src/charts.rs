@@ -5,6 +5,7 @@ mod keys;
 mod names;
 mod restricted;
 mod schema;
+mod upgrade;
 mod validate;
 mod values;
 
@@ -25,7 +26,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Writes the schemas and the tables in the READMEs.
+    /// Writes the values and schemas, and the tables in the READMEs.
     Document {
         /// Write nothing, and fail if a file is not what would be written.
         #[arg(long)]
@@ -78,8 +79,15 @@ fn document(root: &Path, check: bool) -> anyhow::Result<()> {
     let charts = Chart::all(root)?;
     let library = schema::Library::load(root)?;
     let mut files = Vec::new();
+    let shared = fs::read_to_string(root.join("charts/library/values.yaml"))?;
     for chart in &charts {
         let part = library.part(chart)?;
+        if !chart.groups.is_empty() {
+            let own = fs::read_to_string(chart.own_values())?;
+            let complete = values::complete(&own, &shared, &chart.groups);
+            let complete = complete.with_context(|| chart.name.clone())?;
+            files.push((chart.folder.join("values.yaml"), complete));
+        }
         files.push((chart.folder.join("values.schema.json"), library.schema(&part)?));
         let readme = chart.folder.join("README.md");
         let text = fs::read_to_string(&readme);
@@ -148,9 +156,17 @@ fn check(root: &Path, out: &Path, args: &CheckArgs) -> anyhow::Result<()> {
     let mut problems: Vec<_> = problems.into_iter().flatten().collect();
     println!("{} renders: linted, the same by every Helm and twice, restricted", renders.len());
 
+    let on_stores = helm::yaml(&root.join("charts/stack/values-datastores.yaml"))?;
+    let dev = helm::yaml(&root.join(ENVIRONMENTS).join("dev/values.yaml"))?;
+    if !values::includes(&dev, &on_stores) {
+        problems.push("the environment dev lacks what values-datastores.yaml says".to_owned());
+    }
+
     let stack = renders.iter().find(|render| render.name.ends_with("/dev")).context("no dev")?;
     problems.extend(names::collisions(first, stack)?);
     println!("release names: long ones, and two in one namespace");
+
+    problems.extend(upgrade::problems(root, first, &renders)?);
 
     problems.extend(keys::unread(root, first, &charts, &renders)?);
     println!("every value is read");

@@ -8,11 +8,12 @@ use std::path::Path;
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 const GREETER: &str = "docs/greeter";
 /// What tools write beside the service's own files.
-const GENERATED: [&str; 4] = [
+const GENERATED: [&str; 5] = [
     "docs/greeter/chart/Chart.lock",
     "docs/greeter/chart/README.md",
     "docs/greeter/chart/charts",
     "docs/greeter/chart/values.schema.json",
+    "docs/greeter/chart/values.yaml",
 ];
 
 /// What the guide shows, by the path that stands above it.

@@ -61,8 +61,14 @@ impl Chart {
         Ok(Self { name: text("name"), description: text("description"), folder, groups })
     }
 
+    /// The file with what is the chart's own: of one that shares values, `values.yaml` is made of it.
+    pub(super) fn own_values(&self) -> PathBuf {
+        self.folder.join(if self.groups.is_empty() { "values.yaml" } else { "own-values.yaml" })
+    }
+
     /// One with its defaults, where `ci/default-values.yaml` has what is mandatory, one with each
-    /// other file there, and for services one with each of the library's.
+    /// other file there, one with each that is offered beside `values.yaml`, and for services one
+    /// with each of the library's.
     ///
     /// # Errors
     /// When a folder cannot be read.
@@ -78,15 +84,19 @@ impl Chart {
         };
         let variant = |file: &Path| {
             let name = file.file_stem().unwrap_or_default().to_string_lossy();
-            name.trim_end_matches("values").trim_end_matches('-').to_owned()
+            name.trim_end_matches("values")
+                .trim_end_matches('-')
+                .trim_start_matches("values-")
+                .to_owned()
         };
         let with = |file: &PathBuf| [&*default, std::slice::from_ref(file)].concat();
         let mut renders = vec![render("default", default.clone())];
         renders.extend(own.iter().map(|file| render(&variant(file), vec![file.clone()])));
-        let local = self.folder.join("localvalues.yaml");
-        if local.exists() {
-            renders.push(render("local", with(&local)));
-        }
+        let beside = files(&self.folder)?.into_iter().filter(|file| {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            name == "localvalues.yaml" || name.starts_with("values-")
+        });
+        renders.extend(beside.map(|file| render(&variant(&file), with(&file))));
         if self.groups.iter().any(|group| group == "service") {
             let shared = files(&root.join("charts/library/ci"))?;
             let name = |file: &PathBuf| format!("library-{}", variant(file));
@@ -134,13 +144,16 @@ impl<'a> Helm<'a> {
     /// `helm lint --strict`.
     ///
     /// # Errors
-    /// What it finds.
+    /// What it finds or recommends.
     pub(super) fn lint(&self, render: &Render) -> anyhow::Result<()> {
         let mut command = Command::new(self.program);
-        command.args(["lint", "--strict", "--quiet"]).arg(&render.chart);
+        command.args(["lint", "--strict"]).arg(&render.chart);
         command.args(render.values.iter().flat_map(|file| ["--values".as_ref(), file.as_os_str()]));
         let output = output(&mut command)?;
-        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        let said = String::from_utf8_lossy(&output.stdout);
+        // What it only recommends ends it with success.
+        let silent = !said.lines().any(|line| line.starts_with('['));
+        ensure!(output.status.success() && silent, "{said}");
         Ok(())
     }
 }

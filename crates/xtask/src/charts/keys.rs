@@ -26,7 +26,7 @@ pub(super) fn unread(
     let baselines = baselines.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
     let mut keys = Vec::new();
     for chart in charts {
-        let mut values = vec![yaml(&chart.folder.join("values.yaml"))?];
+        let mut values = vec![yaml(&chart.own_values())?];
         if chart.name == ANY_SERVICE {
             let library = yaml(&root.join("charts/library/values.yaml"))?;
             let groups = library["exports"].as_object().into_iter().flatten();

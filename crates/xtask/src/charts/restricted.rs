@@ -34,6 +34,9 @@ const SYSCTLS: [&str; 10] = [
 const SELINUX_TYPES: [&str; 5] =
     ["", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"];
 
+/// Who a user is, which is no secret, but stands in one beside the password.
+const VARIABLES_OF_SECRETS: [&str; 1] = ["AUTH_USERNAME"];
+
 const APPARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
 
 /// What the pods of a resource violate; nothing for a resource without pods.
@@ -51,6 +54,7 @@ pub(super) fn violations(document: &Value) -> Vec<String> {
         none = false;
         found.container(pod, container);
         found.beyond(container);
+        found.secrets(pod, container);
     }
     found.unless(!none, "has no containers");
     found.0.into_iter().map(|violation| format!("{kind} {name}: {violation}")).collect()
@@ -180,6 +184,33 @@ impl Found {
             }
         }
     }
+
+    /// A Secret that is mounted as a folder changes below a running process; one that is mounted by
+    /// `subPath` or given as a variable stays what it was at the start.
+    fn secrets(&mut self, pod: &Value, container: &Value) {
+        let name = container["name"].as_str().unwrap_or_default();
+        for variable in items(&container["env"]) {
+            let variable_name = variable["name"].as_str().unwrap_or_default();
+            let plain = variable["valueFrom"]["secretKeyRef"].is_null();
+            let fits = plain || VARIABLES_OF_SECRETS.contains(&variable_name);
+            self.unless(fits, format!("{name}: the secret {variable_name} is a variable"));
+        }
+        for source in items(&container["envFrom"]) {
+            self.unless(source["secretRef"].is_null(), format!("{name}: variables of a Secret"));
+        }
+        let is_secret = |volume: &&Value| {
+            let mut sources = items(&volume["projected"]["sources"]);
+            !volume["secret"].is_null() || sources.any(|source| !source["secret"].is_null())
+        };
+        for volume in items(&pod["volumes"]).filter(is_secret) {
+            let mut mounts = items(&container["volumeMounts"]);
+            let by_path = mounts.any(|mount| {
+                let path = !mount["subPath"].is_null() || !mount["subPathExpr"].is_null();
+                mount["name"] == volume["name"] && path
+            });
+            self.unless(!by_path, format!("{name}: a secret by subPath"));
+        }
+    }
 }
 
 /// Hosts that probes and hooks name.
@@ -288,6 +319,8 @@ mod tests {
             (format!("{container}/livenessProbe"), json!({"httpGet": {"host": "h"}})),
             (format!("{container}/readinessProbe"), json!({"tcpSocket": {"host": "h"}})),
             (format!("{container}/lifecycle"), json!({"preStop": {"httpGet": {"host": "h"}}})),
+            (format!("{container}/env"), json!([{"name": "A", "valueFrom": {"secretKeyRef": {}}}])),
+            (format!("{container}/envFrom"), json!([{"secretRef": {}}])),
             (format!("{container}/resources"), json!({"requests": {"cpu": 1, "memory": 1}})),
             (format!("{context}/privileged"), json!(true)),
             (format!("{context}/allowPrivilegeEscalation"), json!(null)),
@@ -304,6 +337,14 @@ mod tests {
             let broken = pod_with(&path, value.clone());
             assert!(!violations(&broken).is_empty(), "{path} {value}");
         }
+        let secrets = json!({"name": "v", "projected": {"sources": [{"secret": {}}]}});
+        for volume in [secrets, json!({"name": "v", "secret": {}})] {
+            let mut broken = pod_with("/volumes", json!([volume]));
+            assert!(violations(&broken).is_empty(), "{volume}");
+            broken["spec"]["containers"][0]["volumeMounts"] =
+                json!([{"name": "v", "subPath": "a"}]);
+            assert_eq!(violations(&broken).len(), 1, "{volume}");
+        }
         let mut broken = pod();
         broken["metadata"]["annotations"][format!("{APPARMOR}c")] = json!("unconfined");
         assert_eq!(violations(&broken).len(), 1);
@@ -318,6 +359,11 @@ mod tests {
             ("/securityContext/seLinuxOptions".to_owned(), json!({"type": "container_t"})),
             (format!("{context}/capabilities/add"), json!(["NET_BIND_SERVICE"])),
             (format!("{context}/seccompProfile"), json!({"type": "Localhost"})),
+            (
+                "/containers/0/env".to_owned(),
+                json!([{"name": "AUTH_USERNAME", "valueFrom": {"secretKeyRef": {}}}]),
+            ),
+            ("/containers/0/volumeMounts".to_owned(), json!([{"name": "v", "subPath": "a"}])),
         ] {
             let fine = pod_with(&path, value);
             assert!(violations(&fine).is_empty(), "{path}: {:?}", violations(&fine));

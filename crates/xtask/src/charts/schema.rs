@@ -9,6 +9,9 @@ use serde_json::{Map, Value, json};
 use super::helm::{Chart, yaml};
 use super::values::{Key, Values, table};
 
+/// The group of what is not said of a single component.
+const OF_CHART: &str = "chart";
+
 /// The library chart's part.
 #[derive(Debug)]
 pub(super) struct Library {
@@ -48,7 +51,7 @@ impl Library {
             name: chart.name.clone(),
             // Not every chart has values that the library does not know.
             schema: if own.exists() { yaml(&own)? } else { Value::Null },
-            values: Values::load(&chart.folder.join("values.yaml"))?,
+            values: Values::load(&chart.own_values())?,
             imported: Values { keys: imported.collect() },
             groups: chart.groups.clone(),
         })
@@ -59,13 +62,19 @@ impl Library {
     /// # Errors
     /// When it refers to a definition that is not there.
     pub(super) fn schema(&self, part: &Part) -> anyhow::Result<String> {
-        let groups = part.groups.iter();
-        let shared: Map<_, _> = groups.flat_map(|group| members(&self.schema[group])).collect();
+        let (of_chart, of_component): (Vec<_>, Vec<_>) =
+            part.groups.iter().partition(|group| *group == OF_CHART);
+        let shared = |groups: Vec<&String>| {
+            let groups = groups.into_iter();
+            groups.flat_map(|group| members(&self.schema[group])).collect::<Map<_, _>>()
+        };
+        let of_component = shared(of_component);
         let mut properties: Map<_, _> = members(&self.schema["all"]).collect();
-        properties.extend(shared.clone());
+        properties.extend(shared(of_chart));
+        properties.extend(of_component.clone());
         properties.extend(members(&part.schema["properties"]));
         for (key, more) in members(&part.schema["overlays"]) {
-            let mut below = shared.clone();
+            let mut below = of_component.clone();
             below.extend(members(&more));
             let overlay =
                 json!({"type": "object", "additionalProperties": false, "properties": below});

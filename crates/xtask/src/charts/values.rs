@@ -1,9 +1,10 @@
-//! A `values.yaml`: its keys in their order, each with the comment above it.
+//! A file of values: its keys in their order, each with the comment above it; and the `values.yaml`
+//! that is made of two such files.
 
 use std::fs;
 use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
 /// A file of values.
@@ -19,6 +20,8 @@ pub(super) struct Key {
     /// Empty if there is none.
     pub(super) comment: String,
     pub(super) default: Value,
+    /// The number of its line in the file, from 0.
+    pub(super) line: usize,
 }
 
 impl Values {
@@ -36,7 +39,7 @@ impl Values {
         let mut comment = Vec::new();
         // What is indented by more than this belongs to a list or a text.
         let mut inside = usize::MAX;
-        for line in source.lines() {
+        for (number, line) in source.lines().enumerate() {
             let text = line.trim_start();
             let indent = line.len() - text.len();
             if text.is_empty() {
@@ -55,7 +58,13 @@ impl Values {
                 let path: Vec<_> = parents.iter().map(|(_, key)| (*key).to_owned()).collect();
                 let default = path.iter().try_fold(&values, |value, key| value.get(key));
                 let default = default.with_context(|| format!("cannot find {}", path.join(".")))?;
-                keys.push(Key { comment: comment.join(" "), default: default.clone(), path });
+                let comment_above = comment.join(" ");
+                keys.push(Key {
+                    comment: comment_above,
+                    default: default.clone(),
+                    path,
+                    line: number,
+                });
                 comment.clear();
             }
         }
@@ -71,6 +80,14 @@ impl Values {
         Self { keys: below.map(|key| Key { path: path(key), ..key.clone() }).collect() }
     }
 
+    /// The keys inside of a key.
+    fn below_key<'a>(&'a self, key: &'a Key) -> impl Iterator<Item = &'a Key> {
+        let depth = key.path.len();
+        self.keys
+            .iter()
+            .filter(move |other| other.path.len() > depth && other.path.starts_with(&key.path))
+    }
+
     /// The key of that path.
     pub(super) fn get(&self, path: &[String]) -> Option<&Key> {
         self.keys.iter().find(|key| key.path == path)
@@ -80,6 +97,93 @@ impl Values {
     pub(super) fn comment(&self, path: &[String]) -> Option<&str> {
         let comment = self.get(path).map(|key| &*key.comment);
         comment.filter(|comment| !comment.is_empty())
+    }
+}
+
+/// A whole `values.yaml`: the chart's own values, then those of the library's groups, with the
+/// chart's defaults where it has others.
+///
+/// # Errors
+/// When the library lacks a group, or the chart has another default for what is no single value.
+pub(super) fn complete(own: &str, library: &str, groups: &[String]) -> anyhow::Result<String> {
+    let shared = groups.iter().map(|group| group_of(library, group));
+    let shared = shared.collect::<anyhow::Result<Vec<_>>>()?.join("\n\n");
+    let shared_keys: Vec<_> = blocks(&shared).into_iter().map(|(key, _)| key).collect();
+    let mut lines: Vec<_> = shared.lines().map(str::to_owned).collect();
+    let (overrides, own_blocks): (Vec<_>, Vec<_>) =
+        blocks(own).into_iter().partition(|(key, _)| shared_keys.contains(key));
+    let known = Values::parse(&shared)?;
+    for (_, block) in &overrides {
+        let block_lines: Vec<_> = block.lines().collect();
+        let block = Values::parse(block)?;
+        // A map in one line has no keys of its own here, and is no single value.
+        for key in block.keys.iter().filter(|key| block.below_key(key).next().is_none()) {
+            let path = key.path.join(".");
+            let shared = known.get(&key.path).filter(|shared| is_single(&shared.default));
+            let shared = shared.filter(|_| is_single(&key.default));
+            let shared = shared.with_context(|| format!("{path}: is no single value of all"))?;
+            let line = &mut lines[shared.line];
+            let (_, value) = block_lines[key.line].split_once(':').unwrap_or_default();
+            let (name, _) = line.split_once(':').unwrap_or_default();
+            *line = format!("{name}:{value}");
+        }
+    }
+    let own: Vec<_> = own_blocks.into_iter().map(|(_, block)| block).collect();
+    let parts = [HEADER.to_owned()].into_iter().chain(own);
+    let parts = parts.chain([SHARED.to_owned(), lines.join("\n")]);
+    Ok(parts.collect::<Vec<_>>().join("\n\n") + "\n")
+}
+
+const HEADER: &str = "\
+# Made by `make charts-generate`. What is this chart's own stands in own-values.yaml, what all share
+# in charts/library/values.yaml: change it there.";
+
+const SHARED: &str = "# Values that all share.";
+
+fn is_single(value: &Value) -> bool {
+    !value.is_object() && !value.is_array()
+}
+
+/// The lines of one of the library's groups, as if they were a file of their own.
+fn group_of(library: &str, group: &str) -> anyhow::Result<String> {
+    let head = format!("  {group}:");
+    let below = library.lines().skip_while(|line| *line != head).skip(1);
+    let below = below.take_while(|line| line.is_empty() || line.starts_with("    "));
+    let lines: Vec<_> = below.map(|line| line.get(4..).unwrap_or_default()).collect();
+    ensure!(!lines.is_empty(), "the library has no group {group}");
+    Ok(lines.join("\n").trim_end().to_owned())
+}
+
+/// The keys at the top of a file, each with its lines and the comment above it.
+fn blocks(source: &str) -> Vec<(String, String)> {
+    let mut blocks: Vec<(String, Vec<&str>)> = Vec::new();
+    let mut comment = Vec::new();
+    for line in source.lines() {
+        if line.is_empty() {
+            // A comment by itself is about the file.
+            comment.clear();
+        } else if line.starts_with('#') {
+            comment.push(line);
+        } else if line.starts_with(' ') {
+            if let Some((_, lines)) = blocks.last_mut() {
+                lines.push(line);
+            }
+        } else {
+            let (key, _) = line.split_once(':').unwrap_or((line, ""));
+            let lines = comment.drain(..).chain([line]).collect();
+            blocks.push((key.to_owned(), lines));
+        }
+    }
+    blocks.into_iter().map(|(key, lines)| (key, lines.join("\n"))).collect()
+}
+
+/// Whether some values say all that others say.
+pub(super) fn includes(values: &Value, others: &Value) -> bool {
+    match (values, others) {
+        (Value::Object(values), Value::Object(others)) => others
+            .iter()
+            .all(|(key, other)| values.get(key).is_some_and(|value| includes(value, other))),
+        (value, other) => value == other,
     }
 }
 
@@ -156,6 +260,58 @@ empty: {}
         );
         assert_eq!(values.keys[3].default, json!([{"name": "b", "other": "c"}]));
         assert_eq!(values.below(&["image"]).keys[0].path, ["name"]);
+    }
+
+    #[test]
+    fn a_whole_file_has_what_is_own_then_what_is_shared_with_own_defaults() {
+        let library = "\
+exports:
+  # Of pods.
+  pod:
+    image:
+      # Its name.
+      name: \"\"
+      # Its tag.
+      tag: \"\"
+
+    # Labels.
+    labels: {}
+  # Of services.
+  service:
+    # How many.
+    count: 1
+";
+        let own = "\
+# Of the file.
+
+# A word.
+word: hello
+list:
+  # Two.
+  - a: 1
+image:
+  name: b # so
+";
+
+        let complete = |own| complete(own, library, &["pod".to_owned(), "service".to_owned()]);
+
+        let expected = format!(
+            "{HEADER}\n\n# A word.\nword: hello\n\nlist:\n  # Two.\n  - a: 1\n\n{SHARED}\n\n\
+             image:\n  # Its name.\n  name: b # so\n  # Its tag.\n  tag: \"\"\n\n\
+             # Labels.\nlabels: {{}}\n\n# How many.\ncount: 1\n"
+        );
+        assert_eq!(complete(own).unwrap(), expected);
+        assert!(complete("labels: {a: b}\n").is_err());
+        assert!(complete("image:\n  nmae: b\n").is_err());
+    }
+
+    #[test]
+    fn values_include_others_that_say_less() {
+        let values = json!({"a": {"b": 1, "c": [1]}, "d": true});
+
+        assert!(includes(&values, &json!({"a": {"c": [1]}})));
+        assert!(!includes(&values, &json!({"a": {"c": []}})));
+        assert!(!includes(&values, &json!({"a": {"e": 1}})));
     }
 
     #[test]
