@@ -10,6 +10,7 @@ mod charts;
 mod checks;
 mod dev;
 mod dns;
+mod observability;
 mod process;
 mod services;
 mod smoke;
@@ -36,6 +37,8 @@ enum Command {
     Openapi(checks::OpenapiArgs),
     /// Generates what is generated of the charts, or checks them.
     Charts(charts::Args),
+    /// Checks alerts, runbook and dashboards, alone and on a real Prometheus.
+    Observability(observability::Args),
     /// The server that `bench` measures against.
     #[command(hide = true)]
     Bare(bench::bare::Args),
@@ -62,6 +65,7 @@ async fn main() -> ExitCode {
         Command::CheckWorkspace => checks::check_workspace(),
         Command::Openapi(args) => checks::write_openapi(&args),
         Command::Charts(args) => charts::run(&args),
+        Command::Observability(args) => observability::run(args).await,
         Command::Bare(args) => bench::bare::run(args).await,
         Command::BareQueue(args) => bench::queue::run(args).await,
         Command::BareProxy(args) => bench::streaming::run(args).await,
