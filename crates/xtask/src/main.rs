@@ -6,11 +6,13 @@
 )]
 
 mod bench;
+mod book;
 mod charts;
 mod checks;
 mod dev;
 mod dns;
 mod documents;
+mod observability;
 mod process;
 mod services;
 mod smoke;
@@ -39,6 +41,10 @@ enum Command {
     Openapi(checks::OpenapiArgs),
     /// Generates what is generated of the charts, or checks them.
     Charts(charts::Args),
+    /// Writes what mdBook makes the book of.
+    Book(book::Args),
+    /// Checks alerts, runbook and dashboards, alone and on a real Prometheus.
+    Observability(observability::Args),
     /// The server that `bench` measures against.
     #[command(hide = true)]
     Bare(bench::bare::Args),
@@ -66,6 +72,8 @@ async fn main() -> ExitCode {
         Command::CheckDocuments => documents::check(),
         Command::Openapi(args) => checks::write_openapi(&args),
         Command::Charts(args) => charts::run(&args),
+        Command::Book(args) => book::stage(&args),
+        Command::Observability(args) => observability::run(args).await,
         Command::Bare(args) => bench::bare::run(args).await,
         Command::BareQueue(args) => bench::queue::run(args).await,
         Command::BareProxy(args) => bench::streaming::run(args).await,
