@@ -7,14 +7,17 @@ use std::time::Duration;
 use std::{fmt, mem, thread};
 
 use common::ServiceContext;
+use common::telemetry::spans::{link, recorded};
 use futures_util::future::BoxFuture;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 use crate::connection::Connection;
 use crate::database::{Database, Operation, Transaction};
 use crate::error::Error;
+use crate::spans::{self, Commit};
 
 /// Items that wait at most; more are refused.
 const QUEUE: usize = 4096;
@@ -116,7 +119,8 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Writer<I, O> {
     pub async fn write(&self, item: I) -> Result<O, Error> {
         self.writing.database.check()?;
         let _room = self.writing.room.try_acquire().map_err(|_| Error::Overloaded)?;
-        let (outcome, lead) = self.writing.join(item);
+        let span = spans::wait_for_batch(self.writing.operation.name);
+        let (outcome, lead) = self.writing.join(item, span.clone());
         match (self.writing.leader, lead) {
             (Leader::Request, Some(lead)) => lead.await,
             // Dropped, it goes to the runtime.
@@ -124,7 +128,14 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Writer<I, O> {
             (_, None) => {}
         }
         // Nobody writes the batch any more only where the service ends.
-        outcome.await.unwrap_or(Err(Error::Overloaded))
+        let (outcome, commit) = outcome.await.unwrap_or((Err(Error::Overloaded), None));
+        if let Some(commit) = commit {
+            link(&span, commit);
+        }
+        if let Err(error) = &outcome {
+            spans::fail(&span, error);
+        }
+        outcome
     }
 
     /// Writes an item soon, while nobody waits for it: at the latest with the stop of the service. If the
@@ -137,7 +148,16 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Writer<I, O> {
 }
 
 /// An item, and who waits for it.
-type Entry<I, O> = (I, oneshot::Sender<Result<O, Error>>);
+type Entry<I, O> = (I, Waiting<O>);
+
+/// Who waits for an item: its span, and where the outcome goes.
+struct Waiting<O> {
+    span: Span,
+    done: oneshot::Sender<(Result<O, Error>, Commit)>,
+}
+
+/// The outcome of an item that is written with others.
+type Outcome<O> = oneshot::Receiver<(Result<O, Error>, Commit)>;
 
 /// Who writes a batch.
 #[derive(Clone, Copy)]
@@ -165,10 +185,10 @@ struct Writing<I, O> {
 
 impl<I: Send + Sync + 'static, O: Send + 'static> Writing<I, O> {
     /// Puts an item into the next batch; its first one comes back with the task of writing that.
-    fn join(self: &Arc<Self>, item: I) -> (oneshot::Receiver<Result<O, Error>>, Option<Lead>) {
+    fn join(self: &Arc<Self>, item: I, span: Span) -> (Outcome<O>, Option<Lead>) {
         let (done, outcome) = oneshot::channel();
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        next.push((item, done));
+        next.push((item, Waiting { span, done }));
         let leads = next.len() % MAX_BATCH == 1;
         let lead = leads.then(|| Lead {
             database: self.database.clone(),
@@ -186,9 +206,15 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Writing<I, O> {
             let rest = next.split_off(size);
             mem::replace(&mut *next, rest).into_iter().unzip()
         };
-        for (done, outcome) in waiting.into_iter().zip(self.write(&items).await) {
+        let requests: Vec<_> =
+            waiting.iter().map(|waiting| &waiting.span).filter(|span| !span.is_none()).collect();
+        let first = requests.first().and_then(|span| span.id());
+        let (outcomes, commit) = self.write(&items, &requests).await;
+        for (Waiting { span, done }, outcome) in waiting.into_iter().zip(outcomes) {
+            // The first one's span is the commit's parent.
+            let commit = commit.clone().filter(|_| span.id() != first);
             // A client that has gone does not wait for it.
-            let _ = done.send(outcome);
+            let _ = done.send((outcome, commit));
         }
     }
 
@@ -211,7 +237,7 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Writing<I, O> {
                     items.push(item);
                 }
                 let _turn = self.turn.lock().await;
-                let outcomes = self.write(&items).await;
+                let (outcomes, _) = self.write(&items, &[]).await;
                 items.clear();
                 self.lose(&outcomes);
             }
@@ -219,24 +245,30 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Writing<I, O> {
     }
 
     /// Writes items with one commit, or each with its own if one of them is refused, which must not fail the others.
-    async fn write(&self, items: &[I]) -> Vec<Result<O, Error>> {
-        match self.commit(items).await {
+    async fn write(&self, items: &[I], requests: &[&Span]) -> (Vec<Result<O, Error>>, Commit) {
+        let (name, target) = (self.operation.name, &self.database.target);
+        let span = target.batch(name, requests, items.len());
+        let commit = recorded(&span);
+        let outcomes = match self.commit(items, span).await {
             Err(Error::Refused(_)) if items.len() > 1 => {
                 let mut outcomes = Vec::with_capacity(items.len());
                 for item in items {
-                    let outcome = self.commit(std::slice::from_ref(item)).await;
+                    let span = target.batch(name, requests, 1);
+                    let outcome = self.commit(std::slice::from_ref(item), span).await;
                     outcomes.push(outcome.map(|mut outputs| outputs.swap_remove(0)));
                 }
                 outcomes
             }
             Err(error) => items.iter().map(|_| Err(error.clone())).collect(),
             Ok(outputs) => outputs.into_iter().map(Ok).collect(),
-        }
+        };
+        (outcomes, commit)
     }
 
-    async fn commit(&self, items: &[I]) -> Result<Vec<O>, Error> {
+    async fn commit(&self, items: &[I], span: Span) -> Result<Vec<O>, Error> {
         let write = async |connection: Connection<'_>| (self.batch)(connection, items).await;
-        let written = self.database.write_by(&self.operation, self.transaction, write).await?;
+        let written =
+            self.database.write_by(&self.operation, span, self.transaction, write).await?;
         let size = u32::try_from(items.len()).map_or(0.0, f64::from);
         self.database.metrics.batches.observe(size);
         Ok(written)

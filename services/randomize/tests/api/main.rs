@@ -10,6 +10,7 @@ mod histories;
 mod process;
 mod queries;
 mod randomizes;
+mod spans;
 
 use std::time::Duration;
 

@@ -12,6 +12,7 @@ mod lookup;
 mod names;
 mod process;
 mod replicas;
+mod spans;
 mod v1;
 mod validate;
 
