@@ -6,6 +6,7 @@ mod documents;
 mod external_logs;
 mod faults;
 mod process;
+mod spans;
 mod upstream;
 
 use backend_api::{Config, build};
