@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test, what cannot go on is a failure")]
 
 mod api_1;
+mod cardinality;
 mod documents;
 mod external_logs;
 mod faults;

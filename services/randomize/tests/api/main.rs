@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test, what cannot go on is a failure")]
 
 mod audit;
+mod cardinality;
 mod client;
 mod cors;
 mod documents;
