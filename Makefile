@@ -2,6 +2,8 @@
 # else. Plain GNU make and a POSIX shell.
 
 CARGO ?= cargo
+# With `make dev OBSERVE=1`, spans are collected for `make trace`.
+OBSERVE ?=
 # For the commands that take options, as in `make smoke ARGS=--insecure`.
 ARGS ?=
 # Where pinned tools are installed; the version is part of the path, so an old one is never used.
@@ -71,11 +73,15 @@ help: ## Print this list
 # Develop ------------------------------------------------------------------------------------------
 
 .PHONY: dev
-dev: ## Build and start every service on its own port; Ctrl-C stops them
-	@$(XTASK) dev $(ARGS)
+dev: ## Build and start every service on its own port, with OBSERVE=1 for traces; Ctrl-C stops them
+	@$(XTASK) dev $(if $(filter 1,$(OBSERVE)),--observe) $(ARGS)
 
 dev/%: FORCE $(if $(filter real,$(STORES)),test-servers) ## Start one service, and again whenever a file behind it changes
-	@$(XTASK) dev $* $(if $(STORES),--stores $(STORES)) $(ARGS)
+	@$(XTASK) dev $* $(if $(STORES),--stores $(STORES)) $(if $(filter 1,$(OBSERVE)),--observe) $(ARGS)
+
+.PHONY: trace
+trace: ## List the latest traces of what runs with OBSERVE=1, or show one with ID=<trace id>
+	@$(XTASK) trace $(ID)
 
 .PHONY: smoke
 smoke: ## Call every endpoint of the running services, or with ARGS of others

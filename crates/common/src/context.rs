@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{Method, Uri};
-use opentelemetry::trace::TraceContextExt as _;
-use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+use opentelemetry::Context;
+use opentelemetry::trace::{TraceContextExt as _, TraceState};
 
 tokio::task_local! {
     static CURRENT: Rc<RequestContext>;
@@ -18,6 +18,13 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The header that carries the trace context (W3C Trace Context, level 1).
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
+/// The header that carries what tracing systems add to the trace context.
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// The longest `tracestate` that is passed on: what every tracing system is to pass on at least
+/// (<https://www.w3.org/TR/trace-context/#tracestate-limits>).
+const MAX_TRACESTATE: usize = 512;
+
 /// The longest request id that is taken over.
 const MAX_REQUEST_ID: usize = 128;
 
@@ -27,8 +34,13 @@ pub struct RequestContext {
     method: Method,
     uri: Uri,
     request_id: HeaderValue,
-    trace_id: Hex,
+    trace_id: Hex<32>,
+    /// Of the request's own span, if it is recorded.
+    span_id: Option<Hex<16>>,
     traceparent: Option<TraceParent>,
+    tracestate: Option<Box<str>>,
+    /// Spans are exported, but not those of this request.
+    unsampled: bool,
     client: IpAddr,
 }
 
@@ -41,8 +53,17 @@ impl RequestContext {
             .and_then(|value| value.to_str().ok())
             .and_then(TraceParent::parse);
         let trace_id = traceparent.map_or_else(rand::random, |parent| parent.trace_id);
-        let (request_id, trace_id) = (request_id(headers), Hex::new(trace_id));
-        Self { method, uri, request_id, trace_id, traceparent, client }
+        Self {
+            method,
+            uri,
+            request_id: request_id(headers),
+            trace_id: Hex::new(trace_id),
+            span_id: None,
+            traceparent,
+            tracestate: traceparent.and_then(|_| tracestate(headers)),
+            unsampled: false,
+            client,
+        }
     }
 
     /// The method as it was received; handlers of `GET` answer `HEAD`, too.
@@ -75,22 +96,41 @@ impl RequestContext {
         self.trace_id.as_str()
     }
 
+    /// The trace's id as a number.
+    #[must_use]
+    pub fn trace_id_number(&self) -> u128 {
+        self.trace_id.number()
+    }
+
+    /// The id of the request's exported span, if there is one: 16 hexadecimal digits.
+    #[must_use]
+    pub fn span_id(&self) -> Option<&str> {
+        self.span_id.as_ref().map(Hex::as_str)
+    }
+
     /// The headers by which a call to another service belongs to this request: its id, and its trace
-    /// with the exported span as the parent, or an id of its own where none is exported.
+    /// with the exported span as the parent, or an id of its own where none is exported. A
+    /// [`tracestate`](Self::tracestate) goes with them.
     #[must_use]
     pub fn outgoing_headers(&self) -> [(&'static str, String); 2] {
-        let context = tracing::Span::current().context();
-        let span = context.span().span_context().clone();
+        let span = Context::map_current(|context| context.span().span_context().clone());
         let (span_id, flags) = if span.is_valid() {
             (span.span_id().to_string(), span.trace_flags().to_u8())
         } else {
             let span_id = rand::random_range(1..=u64::MAX);
-            // Whether the trace is recorded is for whoever began it to say.
-            let flags = self.traceparent.map_or(0, |caller| caller.flags & 1);
-            (format!("{span_id:016x}"), flags)
+            // Whether the trace is recorded is for whoever began it to say, if not for this service.
+            let sampled = self.traceparent.is_some_and(TraceParent::is_sampled) && !self.unsampled;
+            (format!("{span_id:016x}"), u8::from(sampled))
         };
         let traceparent = format!("00-{}-{span_id}-{flags:02x}", self.trace_id());
         [("traceparent", traceparent), ("x-request-id", self.request_id().to_owned())]
+    }
+
+    /// What tracing systems of callers have added to the trace, for the header of the same name: at most 512
+    /// bytes. More than that, or what is malformed, is not passed on.
+    #[must_use]
+    pub fn tracestate(&self) -> Option<&str> {
+        self.tracestate.as_deref()
     }
 
     /// The request's id as the value of its header.
@@ -105,9 +145,14 @@ impl RequestContext {
         self.traceparent
     }
 
-    /// Replaces the trace's id by the one that the exporter gave.
-    pub fn set_trace_id(&mut self, trace_id: u128) {
-        self.trace_id = Hex::new(trace_id);
+    /// Notes the id of the request's exported span.
+    pub(crate) fn set_span_id(&mut self, span_id: u64) {
+        self.span_id = Some(Hex::new(u128::from(span_id)));
+    }
+
+    /// Notes that the request is not recorded, whatever its caller does.
+    pub(crate) fn set_unsampled(&mut self) {
+        self.unsampled = true;
     }
 
     /// Calls `f` with the request at hand, if this task works on one.
@@ -131,20 +176,38 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
         })
         .cloned()
         .unwrap_or_else(|| {
-            HeaderValue::from_str(Hex::new(rand::random()).as_str())
+            HeaderValue::from_str(Hex::<32>::new(rand::random()).as_str())
                 .unwrap_or_else(|_| HeaderValue::from_static("none"))
         })
 }
 
-/// 32 lower-case hexadecimal digits, kept in place: there are two for each request.
-#[derive(Clone, Copy, Debug)]
-struct Hex([u8; 32]);
+/// The state of a trace, if it is well formed and not too long.
+fn tracestate(headers: &HeaderMap) -> Option<Box<str>> {
+    let mut state = String::new();
+    for value in headers.get_all(&TRACESTATE) {
+        let value = value.to_str().ok()?.trim();
+        if state.len() + 1 + value.len() > MAX_TRACESTATE {
+            return None;
+        }
+        if !state.is_empty() && !value.is_empty() {
+            state.push(',');
+        }
+        state.push_str(value);
+    }
+    (!state.is_empty() && state.parse::<TraceState>().is_ok()).then(|| state.into())
+}
 
-impl Hex {
+/// `N` lower-case hexadecimal digits, kept in place: there are two or three such ids for each request.
+#[derive(Clone, Copy, Debug)]
+struct Hex<const N: usize>([u8; N]);
+
+impl<const N: usize> Hex<N> {
+    /// The last `N` digits of a number.
     fn new(value: u128) -> Self {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let bytes = value.to_be_bytes();
         Self(std::array::from_fn(|at| {
+            let at = at + 32 - N;
             let byte = bytes[at / 2];
             let digit = if at % 2 == 0 { byte >> 4 } else { byte & 0xf };
             DIGITS[usize::from(digit)]
@@ -153,6 +216,10 @@ impl Hex {
 
     fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    fn number(&self) -> u128 {
+        u128::from_str_radix(self.as_str(), 16).unwrap_or_default()
     }
 }
 
@@ -168,6 +235,12 @@ pub struct TraceParent {
 }
 
 impl TraceParent {
+    /// Whether the caller records the trace.
+    #[must_use]
+    pub fn is_sampled(self) -> bool {
+        self.flags & 1 == 1
+    }
+
     /// Reads a header: `00-<32 digits>-<16 digits>-<2 digits>`, lower case, ids not zero. A later
     /// version may go on behind that, version `ff` is forbidden
     /// (<https://www.w3.org/TR/trace-context/#traceparent-header>).
@@ -198,6 +271,7 @@ mod tests {
     use opentelemetry_sdk::propagation::TraceContextPropagator;
     use opentelemetry_sdk::trace::SdkTracerProvider;
     use proptest::prelude::*;
+    use tracing_opentelemetry::OpenTelemetrySpanExt as _;
     use tracing_subscriber::layer::SubscriberExt as _;
 
     use super::*;
@@ -287,6 +361,33 @@ mod tests {
     }
 
     #[test]
+    fn a_tracestate_is_passed_on_if_it_is_well_formed_and_short() {
+        let caller = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let long = |length: usize| format!("a={}", "x".repeat(length - 2));
+        for (traceparent, given, passed_on) in [
+            (Some(caller), vec!["a=1,b@c=2"], Some("a=1,b@c=2")),
+            (Some(caller), vec!["a=1", "", " b=2 "], Some("a=1,b=2")),
+            (Some(caller), vec![&*long(256)], Some(&*long(256))),
+            (Some(caller), vec![&*long(256), &*long(256)], None),
+            (Some(caller), vec![&*long(64 * 1024)], None),
+            (Some(caller), vec!["no list"], None),
+            (Some(caller), vec!["A=upper"], None),
+            (Some(caller), vec![], None),
+            (Some("00-0-0-0"), vec!["a=1"], None),
+            (None, vec!["a=1"], None),
+        ] {
+            let mut headers = HeaderMap::new();
+            if let Some(traceparent) = traceparent {
+                headers.insert(TRACEPARENT, HeaderValue::from_static(traceparent));
+            }
+            for value in &given {
+                headers.append(TRACESTATE, HeaderValue::from_str(value).unwrap());
+            }
+            assert_eq!(context_of(&headers).tracestate(), passed_on, "{given:?}");
+        }
+    }
+
+    #[test]
     fn an_exported_span_is_the_parent_of_a_call_to_another_service() {
         let provider = SdkTracerProvider::builder().build();
         let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
@@ -294,12 +395,9 @@ mod tests {
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             let span = tracing::info_span!("request").entered();
             let exported = span.context().span().span_context().clone();
-            let mut context = context_of(&HeaderMap::new());
-            context.set_trace_id(u128::from_be_bytes(exported.trace_id().to_bytes()));
 
-            let call = outgoing(&context);
+            let call = outgoing(&context_of(&HeaderMap::new()));
 
-            assert_eq!(call.trace_id.to_be_bytes(), exported.trace_id().to_bytes());
             assert_eq!(call.span_id.to_be_bytes(), exported.span_id().to_bytes());
             assert_eq!(call.flags, 1);
         });

@@ -63,6 +63,7 @@ impl Metrics {
             "Log lines that no place took because it did not keep up or failed",
             crate::telemetry::dropped_lines(),
         );
+        crate::telemetry::register_spans(&mut registry);
         registry.register_collector(Box::new(process::Process));
         Self { registry: Arc::new(Mutex::new(registry)) }
     }
@@ -87,14 +88,14 @@ impl Metrics {
 }
 
 /// OpenMetrics in the older format: there a counter's or info's family has its samples' name, and neither
-/// units nor an end mark exist.
+/// units nor exemplars nor an end mark exist.
 fn prometheus_text(openmetrics: &str) -> String {
     let mut text = String::with_capacity(openmetrics.len());
     // The help comes before the type that decides the family's name.
     let mut help: Option<&str> = None;
     for line in openmetrics.lines() {
         let Some(comment) = line.strip_prefix("# ") else {
-            push_lines(&mut text, &[line]);
+            push_lines(&mut text, &[without_exemplar(line)]);
             continue;
         };
         if let Some(rest) = comment.strip_prefix("HELP ") {
@@ -117,6 +118,16 @@ fn prometheus_text(openmetrics: &str) -> String {
     text
 }
 
+/// A sample without what follows its value. Histograms alone have exemplars, and labels from fixed sets, so that
+/// there is no other mark of this form.
+fn without_exemplar(sample: &str) -> &str {
+    let is_bucket = sample.split_once('{').is_some_and(|(name, _)| name.ends_with("_bucket"));
+    match sample.split_once(" # {") {
+        Some((sample, _)) if is_bucket => sample,
+        _ => sample,
+    }
+}
+
 fn push_lines(text: &mut String, lines: &[&str]) {
     for line in lines {
         text.push_str(line);
@@ -132,13 +143,15 @@ mod tests {
     fn the_older_format_names_families_as_their_samples() {
         let openmetrics = "# HELP a_seconds Time.\n# TYPE a_seconds counter\n# UNIT a_seconds seconds\n\
                            a_seconds_total 1\n# HELP b B.\n# TYPE b info\nb_info{x=\"y\"} 1\n\
-                           # HELP c C.\n# TYPE c gauge\nc 2\n# EOF\n";
+                           # HELP c C.\n# TYPE c gauge\nc{x=\"y # {\"} 2\n# TYPE d histogram\n\
+                           d_bucket{le=\"1.0\"} 3 # {trace_id=\"ab\"} 0.5 1.5\n# EOF\n";
 
         assert_eq!(
             prometheus_text(openmetrics),
             "# HELP a_seconds_total Time.\n# TYPE a_seconds_total counter\na_seconds_total 1\n\
              # HELP b_info B.\n# TYPE b_info gauge\nb_info{x=\"y\"} 1\n\
-             # HELP c C.\n# TYPE c gauge\nc 2\n"
+             # HELP c C.\n# TYPE c gauge\nc{x=\"y # {\"} 2\n# TYPE d histogram\n\
+             d_bucket{le=\"1.0\"} 3\n"
         );
     }
 }

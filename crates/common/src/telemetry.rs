@@ -9,6 +9,7 @@ mod lines;
 mod otlp;
 mod rotation;
 mod sink;
+pub mod spans;
 mod target;
 mod targets;
 
@@ -25,6 +26,8 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 
 pub use error::TelemetryError;
 pub use lines::Lines;
+pub use otlp::RequestSampler;
+pub(crate) use otlp::register as register_spans;
 pub use sink::Sink;
 pub(crate) use sink::dropped_lines;
 pub use target::Write;
@@ -59,9 +62,8 @@ impl Telemetry {
             sinks.push(Sink::file(folder, &format!("{}.log", service.log_name))?);
         }
         let tracer = otlp
-            .otel_exporter_otlp_endpoint
-            .as_deref()
-            .map(|endpoint| otlp::provider(service, endpoint))
+            .traces_url()
+            .map(|url| otlp::provider(service, otlp, url))
             .transpose()
             .map_err(TelemetryError::Otlp)?;
         let lines = Lines::new(service, log.log_format, sinks.clone());

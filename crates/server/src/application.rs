@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 
+use common::telemetry::RequestSampler;
 use common::{Service, ServiceContext};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -22,7 +23,7 @@ use crate::tls;
 pub struct Application {
     service: Service,
     config: ServerConfig,
-    exports_spans: bool,
+    sampler: Option<RequestSampler>,
     /// What the parts of the service share.
     pub context: ServiceContext,
 }
@@ -34,7 +35,7 @@ impl Application {
         Self {
             service,
             config: config.server.clone(),
-            exports_spans: config.otlp.otel_exporter_otlp_endpoint.is_some(),
+            sampler: RequestSampler::new(&config.otlp),
             context: ServiceContext::new(&service, config.server.memory),
         }
     }
@@ -62,7 +63,7 @@ impl Application {
         let shared = Shared {
             service: self.service,
             config: config.clone(),
-            exports_spans: self.exports_spans,
+            sampler: self.sampler,
             http: self.context.metrics.register(HttpMetrics::register),
             context: self.context.clone(),
             rate_limiter: RateLimiter::new(config.rate_limit).map(Arc::new),

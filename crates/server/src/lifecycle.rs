@@ -4,9 +4,10 @@
 //! One middleware and not one for each, because each layer costs a request more than all of this does.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::future::{Ready, ready};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -24,28 +25,24 @@ use actix_web::http::header::{
     STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING, USER_AGENT, X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::http::uri::{Authority, PathAndQuery, Uri};
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::{Method, StatusCode, Version};
 use actix_web::{Error, HttpResponse, ResponseError as _};
 use bytes::Bytes;
 use common::config::Networks;
-use common::context::{REQUEST_ID, RequestContext, TraceParent};
+use common::context::{REQUEST_ID, RequestContext};
 use common::memory::MemoryUse;
-use common::telemetry::{ACCESS_LOG, SPANS};
+use common::telemetry::{ACCESS_LOG, RequestSampler, SPANS};
 use common::{Problem, causes};
 use futures_util::FutureExt as _;
 use futures_util::future::{self, Either, LocalBoxFuture};
-use opentelemetry::Context as SpanContextHolder;
-use opentelemetry::trace::{
-    SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState,
-};
+use tracing::field::Empty;
 use tracing::{Instrument as _, Level, Span};
-use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use crate::connection::{Announced, ConnectionState};
-use crate::metrics::{MethodLabel, WorkerMetrics};
+use crate::metrics::{Exemplar, MethodLabel, OTHER_METHOD, WorkerMetrics};
 use crate::proxies;
 use crate::rate_limit::RateLimiter;
-use crate::routes::{RouteId, RouteTable};
+use crate::routes::{RouteId, RouteTable, UNMATCHED};
 
 /// The status that the log and the metrics show for a request whose client did not wait for the answer,
 /// as nginx has it; it is never sent.
@@ -74,12 +71,13 @@ pub(crate) struct Worker {
     pub(crate) routes: Arc<RouteTable>,
     /// Connections are to end with the next answer.
     pub(crate) draining: Arc<AtomicBool>,
-    /// The host in the log's URLs for requests that name none.
-    pub(crate) authority: String,
+    /// Where it listens; also the host in the log's URLs for requests that name none.
+    pub(crate) address: SocketAddr,
     pub(crate) trusted_proxies: Networks,
     pub(crate) force_https: bool,
     pub(crate) rate_limiter: Option<Arc<RateLimiter>>,
-    pub(crate) exports_spans: bool,
+    /// Where spans are exported.
+    pub(crate) sampler: Option<RequestSampler>,
 }
 
 /// The middleware, outermost of all.
@@ -186,7 +184,10 @@ impl RequestLifecycle {
         let tls = connection.as_ref().is_some_and(|connection| connection.is_tls());
         let origin = proxies::origin(peer, tls, request.headers(), &worker.trusted_proxies);
         let mut context = RequestContext::new(method, uri, request.headers(), origin.client);
-        let span = worker.exports_spans.then(|| span(&mut context, worker.routes.label(route)));
+        let span = worker.sampler.as_ref().and_then(|sampler| {
+            let (version, https) = (request.version(), origin.https == Some(true));
+            sampler.begin(&mut context, |context| worker.span(context, route, version, https))
+        });
         Self {
             worker: Rc::clone(worker),
             context: Rc::new(context),
@@ -319,6 +320,16 @@ impl RequestLifecycle {
         }
     }
 
+    /// Notes in the span, if there is one, why there is no complete answer, and whether that is the service's fault.
+    fn record_error(&self, error_type: &str, own_fault: bool) {
+        if let Some(span) = &self.span {
+            span.record("error.type", error_type);
+            if own_fault {
+                span.record("otel.status_code", "ERROR");
+            }
+        }
+    }
+
     /// Logs and counts, once.
     fn end(&self, status: u16, cause: Option<&str>) {
         if self.ended.replace(true) {
@@ -336,14 +347,23 @@ impl RequestLifecycle {
             MethodLabel::from(self.context.method()),
             status,
             duration,
+            self.exemplar(),
         );
-        if let Some(span) = &self.span {
-            span.record("http.response.status_code", status);
+        if let Some(span) = &self.span
+            && status != CLIENT_CLOSED_REQUEST
+        {
+            span.record("http.response.status_code", i64::from(status));
             if status >= 500 {
-                span.record("otel.status_code", "ERROR");
+                self.record_error(itoa::Buffer::new().format(status), true);
             }
         }
         self.log(status, duration.as_secs_f64() * 1e3, cause);
+    }
+
+    /// Only of a request that is recorded: there is nothing to find of others.
+    fn exemplar(&self) -> Option<Exemplar> {
+        let span_id = self.context.span_id()?;
+        Some([("trace_id", self.context.trace_id().into()), ("span_id", span_id.into())])
     }
 
     fn log(&self, status: u16, duration_ms: f64, cause: Option<&str>) {
@@ -363,6 +383,7 @@ impl RequestLifecycle {
                         error = cause,
                         request_id = self.context.request_id(),
                         trace_id = self.context.trace_id(),
+                        span_id = self.context.span_id(),
                         "Incoming request"
                     );
                 }
@@ -381,12 +402,14 @@ impl RequestLifecycle {
     fn url(&self) -> String {
         let host = text(self.host.as_ref());
         let authority = self.context.uri().authority().map(Authority::as_str);
-        let authority = authority.or(host.as_deref()).unwrap_or(&self.worker.authority);
+        let own = self.worker.address;
+        let authority = authority.or(host.as_deref());
+        let authority = authority.map_or_else(|| Cow::Owned(own.to_string()), Cow::Borrowed);
         let path = self.context.uri().path_and_query().map_or("/", PathAndQuery::as_str);
         let scheme = if self.https == Some(true) { "https://" } else { "http://" };
         let mut url = String::with_capacity(scheme.len() + authority.len() + path.len());
         url.push_str(scheme);
-        url.push_str(authority);
+        url.push_str(&authority);
         url.push_str(path);
         url
     }
@@ -395,6 +418,9 @@ impl RequestLifecycle {
 impl Drop for RequestLifecycle {
     fn drop(&mut self) {
         let status = self.status.get().unwrap_or(CLIENT_CLOSED_REQUEST);
+        if !self.ended.get() {
+            self.record_error("client_closed_request", false);
+        }
         self.end(status, Some("the client went away"));
     }
 }
@@ -414,7 +440,7 @@ fn announced_body(request: &ServiceRequest) -> Announced {
 }
 
 /// A header as text; bytes that are no UTF-8 are replaced.
-fn text(value: Option<&HeaderValue>) -> Option<std::borrow::Cow<'_, str>> {
+fn text(value: Option<&HeaderValue>) -> Option<Cow<'_, str>> {
     value.map(|value| String::from_utf8_lossy(value.as_bytes()))
 }
 
@@ -438,39 +464,52 @@ fn trim_trailing_slash(request: &mut ServiceRequest) {
     }
 }
 
-/// The request's span, child of the caller's; the context then has its trace's id.
-fn span(context: &mut RequestContext, route: &str) -> Span {
-    let method = context.method();
-    let span = tracing::info_span!(
-        target: SPANS,
-        "request",
-        otel.name = format!("{method} {route}"),
-        otel.kind = "server",
-        otel.status_code = tracing::field::Empty,
-        http.request.method = method.as_str(),
-        http.route = route,
-        http.response.status_code = tracing::field::Empty,
-        url.path = context.uri().path(),
-    );
-    if let Some(caller) = context.caller() {
-        // It fails only where no exporter is installed; the span is then nobody's.
-        let _ = span.set_parent(SpanContextHolder::new().with_remote_span_context(remote(caller)));
+impl Worker {
+    /// A request's span. No attribute has a value that the client made up, such as a path that there is not.
+    fn span(
+        &self,
+        context: &RequestContext,
+        route: RouteId,
+        version: Version,
+        https: bool,
+    ) -> Span {
+        let method = MethodLabel::from(context.method()).as_str();
+        let route = Some(self.routes.label(route)).filter(|route| *route != UNMATCHED);
+        let name = match (method, route) {
+            (OTHER_METHOD, Some(route)) => Cow::Owned(format!("HTTP {route}")),
+            (OTHER_METHOD, None) => Cow::Borrowed("HTTP"),
+            (_, Some(route)) => Cow::Owned(format!("{method} {route}")),
+            (_, None) => Cow::Borrowed(method),
+        };
+        let host = self.address.ip();
+        tracing::info_span!(
+            target: SPANS,
+            parent: None,
+            "request",
+            otel.name = &*name,
+            otel.kind = "server",
+            otel.status_code = Empty,
+            http.request.method = method,
+            http.route = route,
+            http.response.status_code = Empty,
+            "error.type" = Empty,
+            url.scheme = if https { "https" } else { "http" },
+            url.path = route.unwrap_or("REDACTED"),
+            network.protocol.version = protocol_version(version),
+            server.address = (!host.is_unspecified()).then(|| tracing::field::display(host)),
+            server.port = i64::from(self.address.port()),
+            client.address = %context.client(),
+        )
     }
-    let trace_id = span.context().span().span_context().trace_id();
-    if trace_id != TraceId::INVALID {
-        context.set_trace_id(u128::from_be_bytes(trace_id.to_bytes()));
-    }
-    span
 }
 
-fn remote(caller: TraceParent) -> SpanContext {
-    SpanContext::new(
-        TraceId::from(caller.trace_id),
-        SpanId::from(caller.span_id),
-        TraceFlags::new(caller.flags),
-        true,
-        TraceState::NONE,
-    )
+fn protocol_version(version: Version) -> Option<&'static str> {
+    match version {
+        Version::HTTP_10 => Some("1.0"),
+        Version::HTTP_11 => Some("1.1"),
+        Version::HTTP_2 => Some("2"),
+        _ => None,
+    }
 }
 
 /// A streamed body that ends its lifecycle with its last byte.
@@ -495,7 +534,10 @@ impl MessageBody for LifecycleBody {
         let status = lifecycle.status.get().unwrap_or_default();
         match &next {
             Poll::Ready(None) => lifecycle.end(status, None),
-            Poll::Ready(Some(Err(error))) => lifecycle.end(status, Some(&causes(error.as_ref()))),
+            Poll::Ready(Some(Err(error))) => {
+                lifecycle.record_error("incomplete_response", true);
+                lifecycle.end(status, Some(&causes(error.as_ref())));
+            }
             _ => {}
         }
         next

@@ -10,6 +10,7 @@ use actix_http::{HttpService, KeepAlive};
 use actix_service::map_config;
 use actix_web::dev::AppConfig;
 use actix_web::{App, web};
+use common::telemetry::RequestSampler;
 use common::{Service, ServiceContext};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -43,7 +44,7 @@ const LINGER: Duration = Duration::from_secs(1);
 pub(crate) struct Shared {
     pub(crate) service: Service,
     pub(crate) config: ServerConfig,
-    pub(crate) exports_spans: bool,
+    pub(crate) sampler: Option<RequestSampler>,
     pub(crate) context: ServiceContext,
     pub(crate) http: HttpMetrics,
     pub(crate) rate_limiter: Option<Arc<RateLimiter>>,
@@ -73,12 +74,12 @@ where
         bytes: shared.config.body_limit.as_usize(),
         timeout: shared.config.request_timeout,
     });
-    let authority = listener.local_addr().map_err(StartError::Server)?.to_string();
+    let address = listener.local_addr().map_err(StartError::Server)?;
     let is_admin = endpoints == Endpoints::Admin;
     let force_https = shared.config.force_https && !is_admin;
     let rate_limiter = shared.rate_limiter.clone().filter(|_| !is_admin);
     let trusted_proxies = shared.config.trusted_proxies.clone();
-    let exports_spans = shared.exports_spans;
+    let sampler = shared.sampler.clone();
     let (context, http) = (shared.context.clone(), shared.http.clone());
     let draining = Arc::clone(&shared.draining);
 
@@ -87,11 +88,11 @@ where
             metrics: http.for_worker(),
             routes: Arc::clone(&table),
             draining: Arc::clone(&draining),
-            authority: authority.clone(),
+            address,
             trusted_proxies: trusted_proxies.clone(),
             force_https,
             rate_limiter: rate_limiter.clone(),
-            exports_spans,
+            sampler: sampler.clone(),
         });
         App::new()
             .app_data(web::Data::new(context.metrics.clone()))

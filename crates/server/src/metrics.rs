@@ -2,14 +2,14 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use actix_web::http::Method;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::exemplar::HistogramWithExemplars;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::routes::RouteId;
@@ -19,7 +19,10 @@ use crate::routes::RouteId;
 const BUCKETS: [f64; 14] =
     [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 
-/// A method that is one of HTTP's own; any other word counts as `_OTHER`.
+/// What any word counts as that is no method of HTTP's own.
+pub(crate) const OTHER_METHOD: &str = "_OTHER";
+
+/// A method that is one of HTTP's own, or [`OTHER_METHOD`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct MethodLabel(&'static str);
 
@@ -28,7 +31,13 @@ impl From<&Method> for MethodLabel {
         const KNOWN: [&str; 9] =
             ["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT"];
         let method = method.as_str();
-        Self(KNOWN.into_iter().find(|known| *known == method).unwrap_or("_OTHER"))
+        Self(KNOWN.into_iter().find(|known| *known == method).unwrap_or(OTHER_METHOD))
+    }
+}
+
+impl MethodLabel {
+    pub(crate) fn as_str(self) -> &'static str {
+        self.0
     }
 }
 
@@ -46,12 +55,17 @@ struct Labels {
     http_response_status_code: u16,
 }
 
+/// Where to find an example of what was measured: the labels `trace_id` and `span_id`.
+pub(crate) type Exemplar = [(&'static str, String); 2];
+
+type Histogram = HistogramWithExemplars<Exemplar>;
+
 #[derive(Clone, Debug)]
 struct Durations;
 
 impl MetricConstructor<Histogram> for Durations {
     fn new_metric(&self) -> Histogram {
-        Histogram::new(BUCKETS)
+        Histogram::new(BUCKETS.into_iter())
     }
 }
 
@@ -123,6 +137,7 @@ impl WorkerMetrics {
         method: MethodLabel,
         status: u16,
         duration: Duration,
+        exemplar: Option<Exemplar>,
     ) {
         let mut known = self.known.borrow_mut();
         let histogram = known.entry((route.0, method, status)).or_insert_with(|| {
@@ -133,6 +148,7 @@ impl WorkerMetrics {
             };
             self.shared.durations.get_or_create(&labels).clone()
         });
-        histogram.observe(duration.as_secs_f64());
+        let now = exemplar.as_ref().map(|_| SystemTime::now());
+        histogram.observe(duration.as_secs_f64(), exemplar, now);
     }
 }

@@ -12,6 +12,9 @@ use utoipa::openapi::{OpenApi, PathItem};
 /// Where the parts of the page `/docs` are; they are nobody's interface, and no part of the document.
 pub(crate) const PAGE_PARTS: &str = "/docs/{file}";
 
+/// The label of a path of no route.
+pub(crate) const UNMATCHED: &str = "unmatched";
+
 /// A route's place in its table, or [`RouteId::UNMATCHED`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct RouteId(usize);
@@ -73,9 +76,9 @@ impl RouteTable {
             .unwrap_or(RouteId::UNMATCHED)
     }
 
-    /// The route as a metric's label: its template, or `unmatched`.
+    /// The route as a metric's label: its template, or [`UNMATCHED`].
     pub(crate) fn label(&self, id: RouteId) -> &str {
-        self.routes.get(id.0).map_or("unmatched", |route| &route.template)
+        self.routes.get(id.0).map_or(UNMATCHED, |route| &route.template)
     }
 
     /// The methods of a path, as the header `Allow` lists them; none if there is no such path.

@@ -21,6 +21,7 @@ use crate::connection::Connection;
 use crate::error::{BoxError, Error, Reason};
 use crate::metrics::{OperationLabel, PoolGauges, StorageMetrics};
 use crate::migrations::Schema;
+use crate::spans::{self, Target};
 use crate::sqlite::Connections;
 
 use keeper::Keeper;
@@ -41,7 +42,7 @@ pub struct Database {
     /// Where connections live: those that a worker of the server opens would end with its runtime, before
     /// the last rows are written.
     pub(crate) runtime: Handle,
-    system: &'static str,
+    pub(crate) target: Arc<Target>,
     pub(crate) metrics: StorageMetrics,
     /// What has to end before the pools are closed.
     pub(crate) writers: TaskTracker,
@@ -50,7 +51,7 @@ pub struct Database {
 /// An operation whose durations are measured, as `db_client_operation_duration_seconds`.
 #[derive(Clone, Debug)]
 pub struct Operation {
-    name: &'static str,
+    pub(crate) name: &'static str,
     durations: Histogram,
 }
 
@@ -136,7 +137,7 @@ impl Database {
             look: Arc::default(),
             timeout: config.database_timeout,
             runtime: Handle::current(),
-            system: options.system(),
+            target: Arc::new(Target::new(&options)),
             metrics,
             writers: TaskTracker::new(),
         };
@@ -178,7 +179,7 @@ impl Database {
         operation: &Operation,
         statements: impl AsyncFnOnce(Connection<'_>) -> sqlx::Result<T>,
     ) -> Result<T, Error> {
-        self.measure(operation, async |pools| match pools {
+        self.measure(operation, self.target.operation(operation.name), async |pools| match pools {
             Pools::Sqlite { readers, .. } => {
                 let mut connection = self.wait_for(readers.acquire()).await?;
                 Ok(statements(Connection::Sqlite(&mut connection)).await?)
@@ -200,16 +201,18 @@ impl Database {
         operation: &Operation,
         statements: impl AsyncFnOnce(Connection<'_>) -> sqlx::Result<T>,
     ) -> Result<T, Error> {
-        self.write_by(operation, Transaction::Begun, statements).await
+        let span = self.target.operation(operation.name);
+        self.write_by(operation, span, Transaction::Begun, statements).await
     }
 
     pub(crate) async fn write_by<T>(
         &self,
         operation: &Operation,
+        span: Span,
         transaction: Transaction,
         statements: impl AsyncFnOnce(Connection<'_>) -> sqlx::Result<T>,
     ) -> Result<T, Error> {
-        self.measure(operation, async |pools| {
+        self.measure(operation, span, async |pools| {
             match pools {
                 Pools::Sqlite { writer, .. } => {
                     let mut connection = self.wait_for(writer.lease()).await?;
@@ -247,7 +250,7 @@ impl Database {
         connection: impl Future<Output = sqlx::Result<C>>,
     ) -> sqlx::Result<C> {
         let waiting = Instant::now();
-        let connection = connection.await?;
+        let connection = connection.instrument(spans::wait_for_connection()).await?;
         self.metrics.waits.observe(waiting.elapsed().as_secs_f64());
         Ok(connection)
     }
@@ -256,11 +259,14 @@ impl Database {
     async fn measure<T>(
         &self,
         operation: &Operation,
+        span: Span,
         run: impl AsyncFnOnce(Pools) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let started = Instant::now();
-        let span = self.span(operation);
-        let result = self.while_up(run).instrument(span).await;
+        let result = self.while_up(run).instrument(span.clone()).await;
+        if let Err(error) = &result {
+            spans::fail(&span, error);
+        }
         operation.durations.observe(started.elapsed().as_secs_f64());
         result
     }
@@ -287,20 +293,6 @@ impl Database {
             self.look.notify_one();
         }
         result
-    }
-
-    /// A part of the request's trace, if that is exported.
-    fn span(&self, operation: &Operation) -> Span {
-        if Span::current().is_none() {
-            return Span::none();
-        }
-        tracing::info_span!(
-            "database",
-            otel.name = operation.name,
-            otel.kind = "client",
-            db.system.name = self.system,
-            db.operation.name = operation.name,
-        )
     }
 
     /// Whether it can be used at the moment.

@@ -1,5 +1,6 @@
 //! What can go wrong with a database.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,6 +57,25 @@ impl Error {
         match Class::of(&error) {
             Class::Connection => Self::OutcomeUnknown(Arc::new(error)),
             _ => error.into(),
+        }
+    }
+
+    /// By the semantic conventions: the database's own code, if it gave one, and a word where it did not.
+    pub(crate) fn types(&self) -> (Option<String>, &'static str) {
+        let code = |error: &sqlx::Error| match error {
+            sqlx::Error::Database(error) => error.code().map(Cow::into_owned),
+            _ => None,
+        };
+        match self {
+            Self::Unavailable(reason) => match &**reason {
+                Reason::Connection(error) => (code(error), "no_connection"),
+                Reason::State(_) => (None, "unavailable"),
+            },
+            Self::TimedOut => (None, "timeout"),
+            Self::Overloaded => (None, "overloaded"),
+            Self::OutcomeUnknown(error) => (code(error), "outcome_unknown"),
+            Self::Full(error) => (code(error), "not_writable"),
+            Self::Refused(error) => (code(error), "refused"),
         }
     }
 

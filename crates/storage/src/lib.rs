@@ -6,6 +6,7 @@ mod database;
 mod error;
 mod metrics;
 mod migrations;
+mod spans;
 mod sqlite;
 mod writer;
 

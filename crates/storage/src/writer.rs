@@ -8,14 +8,17 @@ use std::{fmt, mem, thread};
 
 use common::ServiceContext;
 use common::memory::{MemoryBudget, MemoryPermit, MemoryUse};
+use common::telemetry::spans::{link, recorded};
 use futures_util::future::BoxFuture;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 use crate::connection::Connection;
 use crate::database::{Database, Operation, Transaction};
 use crate::error::Error;
+use crate::spans::{self, Commit};
 
 /// Items that wait at most, however small they are; more are refused.
 const QUEUE: usize = 4096;
@@ -134,7 +137,8 @@ impl<I: Item, O: Send + 'static> Writer<I, O> {
         self.writing.database.check()?;
         let _place = self.writing.places.try_acquire().map_err(|_| Error::Overloaded)?;
         let memory = self.writing.take_memory(&item)?;
-        let (outcome, lead) = self.writing.join(item, memory);
+        let span = spans::wait_for_batch(self.writing.operation.name);
+        let (outcome, lead) = self.writing.join(item, Waiter { span: span.clone(), memory });
         match (self.writing.leader, lead) {
             (Leader::Request, Some(lead)) => lead.await,
             // Dropped, it goes to the runtime.
@@ -142,7 +146,14 @@ impl<I: Item, O: Send + 'static> Writer<I, O> {
             (_, None) => {}
         }
         // Nobody writes the batch any more only where the service ends.
-        outcome.await.unwrap_or(Err(Error::Overloaded))
+        let (outcome, commit) = outcome.await.unwrap_or((Err(Error::Overloaded), None));
+        if let Some(commit) = commit {
+            link(&span, commit);
+        }
+        if let Err(error) = &outcome {
+            spans::fail(&span, error);
+        }
+        outcome
     }
 
     /// Writes an item soon, while nobody waits for it: at the latest with the stop of the service. If the
@@ -155,8 +166,17 @@ impl<I: Item, O: Send + 'static> Writer<I, O> {
     }
 }
 
-/// An item, and who waits for it and what it takes of the memory budget.
-type Entry<I, O> = (I, (oneshot::Sender<Result<O, Error>>, MemoryPermit));
+/// An item, and who waits for it.
+type Entry<I, O> = (I, (Waiter, oneshot::Sender<(Result<O, Error>, Commit)>));
+
+/// Who waits for an item: its span, and what the item takes of the memory budget.
+struct Waiter {
+    span: Span,
+    memory: MemoryPermit,
+}
+
+/// The outcome of an item that is written with others.
+type Outcome<O> = oneshot::Receiver<(Result<O, Error>, Commit)>;
 
 /// Who writes a batch.
 #[derive(Clone, Copy)]
@@ -190,14 +210,10 @@ impl<I: Item, O: Send + 'static> Writing<I, O> {
     }
 
     /// Puts an item into the next batch; its first one comes back with the task of writing that.
-    fn join(
-        self: &Arc<Self>,
-        item: I,
-        memory: MemoryPermit,
-    ) -> (oneshot::Receiver<Result<O, Error>>, Option<Lead>) {
+    fn join(self: &Arc<Self>, item: I, waiter: Waiter) -> (Outcome<O>, Option<Lead>) {
         let (done, outcome) = oneshot::channel();
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        next.push((item, (done, memory)));
+        next.push((item, (waiter, done)));
         let leads = next.len() % MAX_BATCH == 1;
         let lead = leads.then(|| Lead {
             database: self.database.clone(),
@@ -215,9 +231,16 @@ impl<I: Item, O: Send + 'static> Writing<I, O> {
             let rest = next.split_off(size);
             mem::replace(&mut *next, rest).into_iter().unzip()
         };
-        for ((done, _memory), outcome) in waiting.into_iter().zip(self.write(&items).await) {
+        let requests: Vec<_> =
+            waiting.iter().map(|(waiter, _)| &waiter.span).filter(|span| !span.is_none()).collect();
+        let first = requests.first().and_then(|span| span.id());
+        let (outcomes, commit) = self.write(&items, &requests).await;
+        for ((Waiter { span, memory }, done), outcome) in waiting.into_iter().zip(outcomes) {
+            // The first one's span is the commit's parent.
+            let commit = commit.clone().filter(|_| span.id() != first);
+            drop(memory);
             // A client that has gone does not wait for it.
-            let _ = done.send(outcome);
+            let _ = done.send((outcome, commit));
         }
     }
 
@@ -245,31 +268,37 @@ impl<I: Item, O: Send + 'static> Writing<I, O> {
                 }
                 let (items, _memory): (Vec<_>, Vec<_>) = received.drain(..).unzip();
                 let _turn = self.turn.lock().await;
-                let outcomes = self.write(&items).await;
+                let (outcomes, _) = self.write(&items, &[]).await;
                 self.lose(&outcomes);
             }
         }
     }
 
     /// Writes items with one commit, or each with its own if one of them is refused, which must not fail the others.
-    async fn write(&self, items: &[I]) -> Vec<Result<O, Error>> {
-        match self.commit(items).await {
+    async fn write(&self, items: &[I], requests: &[&Span]) -> (Vec<Result<O, Error>>, Commit) {
+        let (name, target) = (self.operation.name, &self.database.target);
+        let span = target.batch(name, requests, items.len());
+        let commit = recorded(&span);
+        let outcomes = match self.commit(items, span).await {
             Err(Error::Refused(_)) if items.len() > 1 => {
                 let mut outcomes = Vec::with_capacity(items.len());
                 for item in items {
-                    let outcome = self.commit(std::slice::from_ref(item)).await;
+                    let span = target.batch(name, requests, 1);
+                    let outcome = self.commit(std::slice::from_ref(item), span).await;
                     outcomes.push(outcome.map(|mut outputs| outputs.swap_remove(0)));
                 }
                 outcomes
             }
             Err(error) => items.iter().map(|_| Err(error.clone())).collect(),
             Ok(outputs) => outputs.into_iter().map(Ok).collect(),
-        }
+        };
+        (outcomes, commit)
     }
 
-    async fn commit(&self, items: &[I]) -> Result<Vec<O>, Error> {
+    async fn commit(&self, items: &[I], span: Span) -> Result<Vec<O>, Error> {
         let write = async |connection: Connection<'_>| (self.batch)(connection, items).await;
-        let written = self.database.write_by(&self.operation, self.transaction, write).await?;
+        let written =
+            self.database.write_by(&self.operation, span, self.transaction, write).await?;
         let size = u32::try_from(items.len()).map_or(0.0, f64::from);
         self.database.metrics.batches.observe(size);
         Ok(written)

@@ -15,6 +15,7 @@ mod report;
 mod rows;
 mod server;
 pub(crate) mod streaming;
+mod tracing;
 mod writes;
 
 use std::{

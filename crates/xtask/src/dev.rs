@@ -10,6 +10,7 @@ use anyhow::{Context as _, bail, ensure};
 use test_support::{Durability, MongoDb, Redis};
 
 use crate::dns::NameServer;
+use crate::observe::Observer;
 use crate::process::{self, Console, Environment, Interrupts, Process};
 use crate::services::{self, MULTIVAC_WITH_REAL_STORES, SERVICES, Service};
 use crate::table;
@@ -38,6 +39,9 @@ pub(crate) struct Args {
     /// started until the end.
     #[arg(long, value_enum, default_value_t = Stores::Embedded)]
     stores: Stores,
+    /// Takes the services' spans and shows them: see `trace`.
+    #[arg(long)]
+    observe: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -56,6 +60,8 @@ pub(crate) struct Stack {
     provided: Vec<(&'static str, String)>,
     /// Where the network has no resolver.
     name_server: Option<NameServer>,
+    /// Where spans go, if they go anywhere.
+    observer: Option<Observer>,
     /// Stores that did not run. They go with their data.
     stores: (Option<Redis>, Option<MongoDb>),
 }
@@ -83,9 +89,14 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         host: args.host,
         provided: Vec::new(),
         name_server: None,
+        observer: None,
         stores: (None, None),
     };
     ensure_free_ports(&stack.host, &services)?;
+    if args.observe {
+        stack.observer = Some(Observer::start()?);
+        stack.provided.extend(Observer::variables());
+    }
     if let Some(service) = services.iter().find(|service| service.name == "stakefish") {
         stack.provide_names(service).await?;
     }
@@ -119,6 +130,9 @@ async fn run_all(
             ready(services, &stack.host, stack.console).await?;
             let urls = urls(services, &stack.host);
             process::say(&format!("\n{urls}\nCtrl-C stops them all.\n"));
+            if stack.observer.is_some() {
+                process::say("`make trace` lists traces, `make trace ID=<trace id>` shows one.\n");
+            }
             std::future::pending::<anyhow::Result<()>>().await
         };
         tokio::select! {

@@ -13,6 +13,7 @@ mod dev;
 mod dns;
 mod documents;
 mod observability;
+mod observe;
 mod process;
 mod services;
 mod smoke;
@@ -29,6 +30,8 @@ use clap::Parser;
 enum Command {
     /// Builds and starts every service with development defaults, or one and again at each change.
     Dev(dev::Args),
+    /// Prints a trace of what runs with `make dev OBSERVE=1`, or which there are.
+    Trace(observe::Args),
     /// Calls every endpoint of every running service and prints what passed.
     Smoke(smoke::Args),
     /// Measures every service against a bare server that sends the same bytes.
@@ -66,6 +69,7 @@ async fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let result = match Command::parse() {
         Command::Dev(args) => dev::run(args).await,
+        Command::Trace(args) => observe::print(args).await,
         Command::Smoke(args) => smoke::run(args).await,
         Command::Bench(args) => bench::run(args).await,
         Command::CheckWorkspace => checks::check_workspace(),

@@ -7,11 +7,14 @@ mod retry;
 use std::time::Duration;
 
 use common::context::RequestContext;
+use common::telemetry::{SPANS, spans};
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Response, StatusCode, Url};
+use reqwest::{Client, Response, StatusCode, Url, Version};
 use server::StartError;
 use tokio::time::{Instant, sleep, timeout_at};
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 pub(crate) use answer::Answer;
 pub(crate) use metrics::Outcome;
@@ -97,10 +100,13 @@ impl External {
         let deadline = Instant::now() + self.timeout;
         let mut retry = 0;
         loop {
-            let error = match timeout_at(deadline, target.get()).await {
-                Ok(Ok(response)) => return Ok(response),
-                Ok(Err(error)) => error,
-                Err(_) => return Err(Error::TimedOut),
+            let span = target.span(retry);
+            let attempt = timeout_at(deadline, target.get().instrument(span.clone())).await;
+            let attempt = attempt.unwrap_or(Err(Error::TimedOut));
+            note_outcome(&span, &attempt);
+            let error = match attempt {
+                Ok(response) => return Ok(response),
+                Err(error) => error,
             };
             let left = deadline.saturating_duration_since(Instant::now());
             match retry::wait(&error, retry) {
@@ -118,11 +124,41 @@ impl External {
 }
 
 impl Target {
+    /// The span of an attempt, by OpenTelemetry's semantic conventions for HTTP clients, if the request at hand is recorded.
+    fn span(&self, retry: u32) -> Span {
+        if !spans::is_recording() {
+            return Span::none();
+        }
+        let mut url = self.url.clone();
+        // It is configured, but may hold a key.
+        url.set_query(None);
+        url.set_fragment(None);
+        tracing::info_span!(
+            target: SPANS,
+            "external",
+            otel.name = "GET",
+            otel.kind = "client",
+            otel.status_code = Empty,
+            http.request.method = "GET",
+            http.request.resend_count = (retry > 0).then_some(i64::from(retry)),
+            http.response.status_code = Empty,
+            network.protocol.version = Empty,
+            server.address = url.host_str(),
+            server.port = url.port_or_known_default().map(i64::from),
+            url.full = url.as_str(),
+            "error.type" = Empty,
+        )
+    }
+
     async fn get(&self) -> Result<Response, Error> {
         let mut request = self.client.get(self.url.clone());
         let headers = RequestContext::with_current(RequestContext::outgoing_headers);
         for (name, value) in headers.into_iter().flatten() {
             request = request.header(name, value);
+        }
+        let state = |context: &RequestContext| context.tracestate().map(ToOwned::to_owned);
+        if let Some(state) = RequestContext::with_current(state).flatten() {
+            request = request.header("tracestate", state);
         }
         let response = request.send().await.map_err(|error| {
             // Where a redirect leads may be a secret of the external service.
@@ -139,6 +175,30 @@ impl Target {
                 retry_after: retry::retry_after(response.headers()),
             }),
         }
+    }
+}
+
+/// Notes in an attempt's span how it went.
+fn note_outcome(span: &Span, attempt: &Result<Response, Error>) {
+    let status = match attempt {
+        Ok(response) => {
+            let version = match response.version() {
+                Version::HTTP_10 => "1.0",
+                Version::HTTP_2 => "2",
+                _ => "1.1",
+            };
+            span.record("network.protocol.version", version);
+            Some(response.status().as_u16())
+        }
+        Err(Error::Status { status, .. } | Error::KeyRefused(status)) => Some(*status),
+        Err(_) => None,
+    };
+    if let Some(status) = status {
+        span.record("http.response.status_code", i64::from(status));
+    }
+    if let Err(error) = attempt {
+        let status = status.map(|status| status.to_string());
+        spans::fail(span, status.as_deref().unwrap_or(error.outcome().label()));
     }
 }
 

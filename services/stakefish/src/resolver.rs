@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::ServiceContext;
+use common::telemetry::{SPANS, spans};
 use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig};
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::rr::{Name, RData};
@@ -23,6 +24,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Unit;
 use server::StartError;
 use tokio::time::timeout;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 use udp::Network;
 
 use crate::config::{DnsServers, LookupConfig};
@@ -121,7 +124,9 @@ impl Resolver {
         name.set_fqdn(true);
         // Also where a chain of names takes several questions.
         let limit = self.dns.options().timeout * TRIES;
-        let answer = timeout(limit, self.dns.ipv4_lookup(name)).await;
+        let span = span();
+        let lookup = timeout(limit, self.dns.ipv4_lookup(name)).instrument(span.clone());
+        let answer = lookup.await;
         self.duration.observe(started.elapsed().as_secs_f64());
         let (addresses, ttl) = match answer.unwrap_or(Err(NetError::Timeout)) {
             Ok(found) => {
@@ -136,9 +141,36 @@ impl Resolver {
                 let ttl = Duration::from_secs(nothing.negative_ttl.unwrap_or(0).into());
                 (BTreeSet::new(), ttl)
             }
-            Err(error) => return Err(error),
+            Err(error) => {
+                spans::fail(&span, error_type(&error));
+                return Err(error);
+            }
         };
         Ok((addresses.into_iter().collect(), ttl.min(MAX_TTL)))
+    }
+}
+
+/// The span of a question to the resolvers, without the name: a client chose that.
+fn span() -> Span {
+    if !spans::is_recording() {
+        return Span::none();
+    }
+    tracing::info_span!(
+        target: SPANS,
+        "dns",
+        otel.name = "DNS lookup",
+        otel.kind = "client",
+        otel.status_code = Empty,
+        "error.type" = Empty,
+    )
+}
+
+fn error_type(error: &NetError) -> &'static str {
+    match error {
+        NetError::Timeout => "timeout",
+        NetError::Dns(_) => "dns_error",
+        NetError::Io(_) => "io_error",
+        _ => "_OTHER",
     }
 }
 

@@ -9,10 +9,11 @@ use std::fmt::{self, Write as _};
 use std::io::IsTerminal as _;
 use std::time::SystemTime;
 
+use opentelemetry::Context;
+use opentelemetry::trace::TraceContextExt as _;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::Layer;
-use tracing_subscriber::layer::Context;
+use tracing_subscriber::{Layer, layer};
 
 use super::sink::Sink;
 use super::targets::ACCESS_LOG;
@@ -61,7 +62,7 @@ impl Lines {
 }
 
 impl<S: Subscriber> Layer<S> for Lines {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+    fn on_event(&self, event: &Event<'_>, _: layer::Context<'_, S>) {
         LINE.with(|line| {
             // A value whose `Debug` logs would come back here; its inner event gets a line of its own.
             let Ok(mut line) = line.try_borrow_mut() else {
@@ -93,10 +94,7 @@ fn write_json(service: &str, event: &Event<'_>, line: &mut String) {
     // The access log says where it comes from by its shape, and has the ids among its fields.
     if metadata.target() != ACCESS_LOG {
         members.string("target", metadata.target());
-        RequestContext::with_current(|context| {
-            members.string("request_id", context.request_id());
-            members.string("trace_id", context.trace_id());
-        });
+        members.ids();
     }
     members.close_group();
     line.push('}');
@@ -165,6 +163,24 @@ impl Members<'_> {
         self.key(name);
         push_json_string(self.line, value);
         self.after(name);
+    }
+
+    /// The ids of the request and of the span in progress; where no span is, those of the request.
+    fn ids(&mut self) {
+        let span = Context::map_current(|context| context.span().span_context().clone());
+        RequestContext::with_current(|context| {
+            self.string("request_id", context.request_id());
+            if !span.is_valid() {
+                self.string("trace_id", context.trace_id());
+                if let Some(span_id) = context.span_id() {
+                    self.string("span_id", span_id);
+                }
+            }
+        });
+        if span.is_valid() {
+            self.string("trace_id", &span.trace_id().to_string());
+            self.string("span_id", &span.span_id().to_string());
+        }
     }
 
     fn after(&mut self, name: &str) {

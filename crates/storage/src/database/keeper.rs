@@ -207,14 +207,6 @@ impl Session {
 }
 
 impl Options {
-    /// By the names of OpenTelemetry's semantic conventions.
-    pub(super) fn system(&self) -> &'static str {
-        match self {
-            Self::Sqlite(_) => "sqlite",
-            Self::Postgres(_) => "postgresql",
-        }
-    }
-
     /// Connects once. The folder of an SQLite file is made at need.
     pub(crate) async fn connect(&self) -> sqlx::Result<Session> {
         match self {

@@ -23,6 +23,7 @@ use super::{
     rows::Rows,
     server::Stand,
     streaming::Streaming,
+    tracing::Tracing,
     writes::Writes,
 };
 
@@ -116,6 +117,7 @@ pub(super) enum Load {
     Queue(Queue),
     Rows(Rows),
     Streaming(Streaming),
+    Tracing(Tracing),
     Writes(Writes),
 }
 
@@ -133,6 +135,7 @@ impl Load {
             Self::Queue(load) => load.measure(stand).await,
             Self::Rows(load) => load.measure(stand).await,
             Self::Streaming(load) => load.measure(stand).await,
+            Self::Tracing(load) => load.measure(stand).await,
             Self::Writes(load) => load.measure(stand).await,
         }
     }
@@ -337,7 +340,12 @@ pub(super) const ENTRIES: &[Entry] = &[
             Request { target: "/query?param=acx333x", ..PLAIN },
             Request { target: "/healthz", logged: false, cpu_ratio: None, ..PLAIN },
         ],
-        loads: &[],
+        loads: &[Load::Tracing(Tracing {
+            request: Request { target: "/query?param=acx333x", ..PLAIN },
+            one_percent_ratio: 1.1,
+            all_ratio: 1.8,
+            away_ratio: 1.05,
+        })],
         limits: LIMITS,
     },
     Entry {

@@ -48,7 +48,8 @@ impl Outcome {
         Self::Abandoned,
     ];
 
-    fn label(self) -> &'static str {
+    /// Its name in metrics and spans.
+    pub(super) fn label(self) -> &'static str {
         match self {
             Self::Complete => "complete",
             Self::KeyRefused => "key_refused",

@@ -2,10 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "in a test, what cannot go on is a failure")]
 
 mod api_1;
+mod cardinality;
 mod documents;
 mod external_logs;
 mod faults;
 mod process;
+mod spans;
 mod upstream;
 
 use backend_api::{Config, build};

@@ -1,6 +1,7 @@
 //! The service as its clients see it.
 #![expect(clippy::unwrap_used, reason = "in a test, what cannot go on is a failure")]
 
+mod cardinality;
 mod documents;
 mod faults;
 mod logs;

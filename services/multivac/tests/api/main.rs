@@ -1,6 +1,7 @@
 //! The service as its clients see it, on each of its stores.
 #![expect(clippy::unwrap_used, reason = "in a test, what cannot go on is a failure")]
 
+mod cardinality;
 mod chaos;
 mod clocks;
 mod data;

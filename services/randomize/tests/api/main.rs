@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test, what cannot go on is a failure")]
 
 mod audit;
+mod cardinality;
 mod client;
 mod cors;
 mod documents;
@@ -10,6 +11,7 @@ mod histories;
 mod process;
 mod queries;
 mod randomizes;
+mod spans;
 
 use std::time::Duration;
 

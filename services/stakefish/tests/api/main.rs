@@ -1,6 +1,7 @@
 //! The service as its clients see it.
 #![expect(clippy::unwrap_used, reason = "in a test, what cannot go on is a failure")]
 
+mod cardinality;
 mod client;
 mod counts;
 mod dns;
@@ -12,6 +13,7 @@ mod lookup;
 mod names;
 mod process;
 mod replicas;
+mod spans;
 mod v1;
 mod validate;
 
