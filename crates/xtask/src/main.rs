@@ -11,6 +11,7 @@ mod checks;
 mod dev;
 mod dns;
 mod documents;
+mod observability;
 mod process;
 mod services;
 mod smoke;
@@ -39,6 +40,8 @@ enum Command {
     Openapi(checks::OpenapiArgs),
     /// Generates what is generated of the charts, or checks them.
     Charts(charts::Args),
+    /// Checks alerts, runbook and dashboards, alone and on a real Prometheus.
+    Observability(observability::Args),
     /// The server that `bench` measures against.
     #[command(hide = true)]
     Bare(bench::bare::Args),
@@ -66,6 +69,7 @@ async fn main() -> ExitCode {
         Command::CheckDocuments => documents::check(),
         Command::Openapi(args) => checks::write_openapi(&args),
         Command::Charts(args) => charts::run(&args),
+        Command::Observability(args) => observability::run(args).await,
         Command::Bare(args) => bench::bare::run(args).await,
         Command::BareQueue(args) => bench::queue::run(args).await,
         Command::BareProxy(args) => bench::streaming::run(args).await,

@@ -1,0 +1,57 @@
+//! Alerts, runbook and dashboards: that they fit together, and that each of their queries has an
+//! answer on a Prometheus that scrapes the running services.
+
+mod alerts;
+mod metrics;
+mod queries;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+use crate::workspace::Workspace;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Compares the alerts with their tests and with the sections of the runbook.
+    Alerts,
+    /// Runs every query of the dashboards and rules on a Prometheus that is started for it and
+    /// scrapes the running services, and compares what these export with what is documented.
+    Queries(queries::Args),
+}
+
+/// # Errors
+/// When anything does not fit together, or has no answer.
+pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
+    let root = Workspace::load()?.root;
+    match args.command {
+        Command::Alerts => alerts::check(&root),
+        Command::Queries(args) => queries::check(&root, &args).await,
+    }
+}
+
+/// The rules of the stack's chart.
+fn rules(root: &Path) -> PathBuf {
+    root.join("charts/stack/files/rules")
+}
+
+/// The files of a folder with an extension, in order.
+fn files(folder: &Path, extension: &str) -> anyhow::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).with_context(|| folder.display().to_string())?;
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|found| found == extension) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
