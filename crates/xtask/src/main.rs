@@ -6,6 +6,7 @@
 )]
 
 mod bench;
+mod book;
 mod charts;
 mod checks;
 mod dev;
@@ -40,6 +41,8 @@ enum Command {
     Openapi(checks::OpenapiArgs),
     /// Generates what is generated of the charts, or checks them.
     Charts(charts::Args),
+    /// Writes what mdBook makes the book of.
+    Book(book::Args),
     /// Checks alerts, runbook and dashboards, alone and on a real Prometheus.
     Observability(observability::Args),
     /// The server that `bench` measures against.
@@ -69,6 +72,7 @@ async fn main() -> ExitCode {
         Command::CheckDocuments => documents::check(),
         Command::Openapi(args) => checks::write_openapi(&args),
         Command::Charts(args) => charts::run(&args),
+        Command::Book(args) => book::stage(&args),
         Command::Observability(args) => observability::run(args).await,
         Command::Bare(args) => bench::bare::run(args).await,
         Command::BareQueue(args) => bench::queue::run(args).await,

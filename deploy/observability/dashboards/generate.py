@@ -184,7 +184,7 @@ def board(uid, title, description, selector, jobs):
             text_variable(
                 "logs",
                 "Logs",
-                "http://127.0.0.1:3003/logging.html",
+                "http://127.0.0.1:3003/docs/logging.html",
                 "The URL of the log store's search; service, from and to are appended",
             )
         )

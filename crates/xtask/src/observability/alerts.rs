@@ -138,15 +138,17 @@ mod tests {
     #[test]
     fn a_section_too_few_or_too_many_is_named() {
         let section = "\n\n**Meaning.** a\n\n**Affected.** b\n\n**See more.**\n\n**Do.**\n\n";
-        let runbook = format!("# R\n\n## Alerts\n\n### A{section}**Over when.** c\n\n### B{section}");
+        let runbook =
+            format!("# R\n\n## Alerts\n\n### A{section}**Over when.** c\n\n### B{section}");
         let sections = sections(&runbook);
-        assert_eq!(compare(&BTreeSet::from(["A", "C"]), &sections), [
-            "C: has no section in docs/runbook.md",
-            "docs/runbook.md: no alert is called B",
-        ]);
-        assert_eq!(compare(&BTreeSet::from(["A", "B"]), &sections), [
-            "B: its section has no **Over when.**"
-        ]);
+        assert_eq!(
+            compare(&BTreeSet::from(["A", "C"]), &sections),
+            ["C: has no section in docs/runbook.md", "docs/runbook.md: no alert is called B",]
+        );
+        assert_eq!(
+            compare(&BTreeSet::from(["A", "B"]), &sections),
+            ["B: its section has no **Over when.**"]
+        );
     }
 
     #[test]

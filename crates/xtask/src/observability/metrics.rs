@@ -44,7 +44,10 @@ fn names(text: &str) -> BTreeSet<String> {
             in_table = true;
         } else if let Some(name) = line.strip_prefix("| `").filter(|_| in_table) {
             let end = name.find(['{', '`']).unwrap_or(name.len());
-            names.insert(family(&name[..end]).to_owned());
+            // `db_client_*` stands for those of another document.
+            if !name[..end].contains('*') {
+                names.insert(family(&name[..end]).to_owned());
+            }
         }
     }
     names
@@ -56,7 +59,7 @@ mod tests {
 
     #[test]
     fn only_tables_of_metrics_are_read() {
-        let text = "| metric | |\n|---|---|\n| `a_total{b}` | |\n| `c_seconds` | |\n\n| name | |\n| `d` | |\n";
+        let text = "| metric | |\n|---|---|\n| `a_total{b}` | |\n| `c_seconds` | |\n| `e_*` | |\n\n| name | |\n| `d` | |\n";
         assert_eq!(names(text), BTreeSet::from(["a".to_owned(), "c_seconds".to_owned()]));
     }
 }

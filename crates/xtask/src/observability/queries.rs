@@ -156,12 +156,8 @@ fn with_bool(expression: &str) -> String {
 }
 
 fn without_variables(expression: &str) -> String {
-    let values = [
-        ("$__rate_interval", "1m"),
-        ("$namespace", "dev"),
-        ("$job", ".*"),
-        ("$instance", ".*"),
-    ];
+    let values =
+        [("$__rate_interval", "1m"), ("$namespace", "dev"), ("$job", ".*"), ("$instance", ".*")];
     values.iter().fold(expression.to_owned(), |text, (name, value)| text.replace(name, value))
 }
 
