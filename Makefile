@@ -49,9 +49,10 @@ REGISTRY_SERVER := $(TOOLS)/registry-3.1.2/bin/registry
 # Of observability: yours, or the pinned one; and what dashboards are made with.
 PROMETHEUS ?= $(or $(shell command -v prometheus),$(TOOLS)/prometheus-0.315.0/bin/prometheus)
 GRAFANA_SDK := $(TOOLS)/grafana-foundation-sdk-0.0.21/bin/python
-# Of the book.
+# Of the book; diagrams are drawn in the browser, by a file that is part of the book.
 MDBOOK := $(TOOLS)/mdbook-0.5.2/bin/mdbook
-MDBOOK_LINKCHECK := $(TOOLS)/mdbook-linkcheck2-0.13.0/bin/mdbook-linkcheck2
+MERMAID := $(TOOLS)/mermaid-11.12.1/package/dist/mermaid.min.js
+LINKCHECKER := $(TOOLS)/linkchecker-10.6.0/bin/linkchecker
 # What installs charts: yours, or the pinned one.
 HELM ?= $(or $(shell command -v helm),$(HELM_4))
 
@@ -248,6 +249,20 @@ observability/check: $(GRAFANA_SDK) $(filter $(TOOLS)/%,$(PROMETHEUS)) ## Run ev
 	if [ $$status -ne 0 ] || [ $$stopped -ne 0 ]; then \
 		echo "checks: exit status $$status, stopping the stack: $$stopped; its log is $$log"; exit 1; \
 	fi
+
+# Documents ----------------------------------------------------------------------------------------
+
+# Relative links alone: what they name is looked up in the files, and no other host is asked.
+.PHONY: docs
+docs: $(MDBOOK) $(MERMAID) $(LINKCHECKER) ## Make target/book of all documents, and look for dead links in it
+	@$(XTASK) book target/book-src
+	@cp $(MERMAID) target/book-src/
+	@$(MDBOOK) build target/book-src --dest-dir $(CURDIR)/target/book
+	@$(LINKCHECKER) --config docs/linkchecker.ini target/book/index.html
+
+.PHONY: docs/serve
+docs/serve: docs ## Show the book at http://127.0.0.1:3003
+	@python3 -m http.server 3003 --bind 127.0.0.1 --directory target/book
 
 # Deploy -------------------------------------------------------------------------------------------
 
@@ -546,7 +561,7 @@ tools: ## Install the pinned tools of lint, audit and, where Go is, charts and T
 tools: $(CARGO_DENY) $(CARGO_MACHETE) $(if $(shell command -v go),$(CHART_TOOLS) $(TERRAFORM_TOOLS))
 
 # $(TOOLS)/<crate>-<version>/bin/<crate>, compiled in a folder that is thrown away.
-$(CARGO_DENY) $(CARGO_MACHETE) $(OHA) $(CARGO_SBOM):
+$(CARGO_DENY) $(CARGO_MACHETE) $(OHA) $(CARGO_SBOM) $(MDBOOK):
 	unset CARGO_TARGET_DIR; $(CARGO) install --locked --root $(abspath $(@D)/..) \
 		$(@F)@$(patsubst $(@F)-%,%,$(notdir $(abspath $(@D)/..)))
 
@@ -627,6 +642,15 @@ $(CHECKOV):
 
 $(TOOLS)/prometheus-%/bin/prometheus:
 	$(call go-build,github.com/prometheus/prometheus/cmd/prometheus)
+
+# npm only fetches the package: nothing of it is run.
+$(MERMAID):
+	@mkdir -p $(abspath $(@D)/../..)
+	cd $(abspath $(@D)/../..) && npm pack --silent mermaid@11.12.1 && tar xf mermaid-11.12.1.tgz
+
+$(LINKCHECKER):
+	python3 -m venv $(abspath $(@D)/..)
+	$(@D)/pip install --quiet --disable-pip-version-check linkchecker==10.6.0
 
 $(GRAFANA_SDK):
 	python3 -m venv $(abspath $(@D)/..)

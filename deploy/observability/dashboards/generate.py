@@ -520,7 +520,12 @@ def main():
         document = json.loads(JSONEncoder().encode(model))
         for number_of_panel, panel in enumerate(document["panels"], start=1):
             panel["id"] = number_of_panel
-        text = json.dumps(document, indent=2, sort_keys=True)
+            # The type of a dashboard's links has more members than a panel's have a meaning for.
+            defaults = panel.get("fieldConfig", {}).get("defaults", {})
+            if "links" in defaults:
+                defaults["links"] = [{key: link[key] for key in ("title", "url", "targetBlank")} for link in defaults["links"]]
+        # All of them are in one ConfigMap, of which `kubectl apply` keeps a copy of 256 KiB at most.
+        text = json.dumps(document, indent=1, sort_keys=True)
         written[FOLDER / f"{model.uid}.json"] = text + "\n"
     outdated = [path for path, text in written.items() if not path.exists() or path.read_text() != text]
     outdated += [path for path in FOLDER.glob("*.json") if path not in written]
