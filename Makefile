@@ -55,7 +55,6 @@ GRAFANA_SDK := $(TOOLS)/grafana-foundation-sdk-0.0.21/bin/python
 # Of the book; diagrams are drawn in the browser, by a file that is part of the book.
 MDBOOK := $(TOOLS)/mdbook-0.5.2/bin/mdbook
 MERMAID := $(TOOLS)/mermaid-11.12.1/package/dist/mermaid.min.js
-LINKCHECKER := $(TOOLS)/linkchecker-10.6.0/bin/linkchecker
 # What installs charts: yours, or the pinned one.
 HELM ?= $(or $(shell command -v helm),$(HELM_4))
 
@@ -224,6 +223,7 @@ charts/check: $(CHART_TOOLS)
 	@$(HELM_UNITTEST) --strict $(patsubst %/tests,%,$(wildcard $(CHARTS:=/tests)))
 	@$(PROMTOOL) check rules --lint=all --lint-fatal charts/stack/files/rules/*.yaml
 	@$(PROMTOOL) test rules charts/stack/tests/rules/*.yaml
+	@$(XTASK) observability alerts
 
 .PHONY: charts-deps
 charts-deps: $(filter $(TOOLS)/%,$(HELM)) ## Put into each chart those that it is made of
@@ -259,13 +259,12 @@ observability/check: $(GRAFANA_SDK) $(filter $(TOOLS)/%,$(PROMETHEUS)) ## Run ev
 
 # Documents ----------------------------------------------------------------------------------------
 
-# Relative links alone: what they name is looked up in the files, and no other host is asked.
 .PHONY: docs
-docs: $(MDBOOK) $(MERMAID) $(LINKCHECKER) ## Make target/book of all documents, and look for dead links in it
+docs: $(MDBOOK) $(MERMAID) ## Make target/book of all documents, and look for dead links in it
 	@$(XTASK) book target/book-src
 	@cp $(MERMAID) target/book-src/
 	@$(MDBOOK) build target/book-src --dest-dir $(CURDIR)/target/book
-	@$(LINKCHECKER) --config docs/linkchecker.ini target/book/index.html
+	@docs/check-links target/book
 
 .PHONY: docs/serve
 docs/serve: docs ## Show the book at http://127.0.0.1:3003
@@ -654,10 +653,6 @@ $(TOOLS)/prometheus-%/bin/prometheus:
 $(MERMAID):
 	@mkdir -p $(abspath $(@D)/../..)
 	cd $(abspath $(@D)/../..) && npm pack --silent mermaid@11.12.1 && tar xf mermaid-11.12.1.tgz
-
-$(LINKCHECKER):
-	python3 -m venv $(abspath $(@D)/..)
-	$(@D)/pip install --quiet --disable-pip-version-check linkchecker==10.6.0
 
 $(GRAFANA_SDK):
 	python3 -m venv $(abspath $(@D)/..)
