@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
-use common::Problem;
+use common::{Problem, problems};
+
+problems! {
+    /// What every endpoint of the stores may answer.
+    pub(crate) StoreProblems { 503: "A store cannot be reached" }
+}
 
 /// Why a request, or a step of the worker's, is not done.
 #[derive(Debug, thiserror::Error)]

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpResponse, delete, get, post, put, web};
-use common::{Problem, problem::ProblemDetails};
+use common::{Problem, problems};
 use serde::Serialize;
+use server::extract::BodyProblems;
 use tokio::time::{Instant, sleep};
 use utoipa::ToSchema;
 
 use super::input::{Authorized, DataForm, DataParts, Datum, IdempotencyKey};
-use crate::error::Error;
+use crate::error::{Error, StoreProblems};
 use crate::store::Store;
 
 /// What is answered while nothing is stored.
@@ -21,6 +22,24 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long it waits between two looks.
 const LOOK: Duration = Duration::from_millis(10);
+
+problems! {
+    /// What a change may answer.
+    ChangeProblems { 401: "No or wrong credentials", 403: "Sent by a page of another site" }
+
+    /// What queueing a datum may answer.
+    AddProblems: BodyProblems, ChangeProblems {
+        400: "No datum, several, an empty one, or none that is UTF-8; a malformed body or key",
+        415: "Neither a form nor JSON",
+        422: "JSON whose `data` is no string",
+        503: "The queue is full or cannot be reached; in the second case the datum may be queued nevertheless",
+    }
+
+    /// What deleting a datum may answer.
+    DeleteProblems: ChangeProblems {
+        503: "The store cannot be reached; the datum may be deleted nevertheless",
+    }
+}
 
 /// That a datum is queued.
 #[derive(Debug, Serialize, ToSchema)]
@@ -36,7 +55,7 @@ struct Updated {
     responses(
         (status = 200, description = "The oldest datum, or that there is none yet",
             body = String, content_type = "text/plain", example = "INSUFFICIENT DATA FOR MEANINGFUL ANSWER."),
-        (status = 503, description = "The store cannot be reached", body = ProblemDetails, content_type = "application/problem+json"),
+        StoreProblems,
     ),
 )]
 #[get("/multivac")]
@@ -60,16 +79,7 @@ macro_rules! queue_datum {
             responses(
                 (status = 200, description = "It is queued", body = Updated,
                     headers(("location" = String, description = "The path of its job"))),
-                (status = 400, description = "No datum, several, an empty one, or none that is UTF-8; a broken body; a bad key",
-                    body = ProblemDetails, content_type = "application/problem+json"),
-                (status = 401, description = "No or wrong credentials", body = ProblemDetails, content_type = "application/problem+json"),
-                (status = 403, description = "Sent by a page of another site", body = ProblemDetails, content_type = "application/problem+json"),
-                (status = 408, description = "The body came too slowly", body = ProblemDetails, content_type = "application/problem+json"),
-                (status = 413, description = "The body is too large", body = ProblemDetails, content_type = "application/problem+json"),
-                (status = 415, description = "Neither a form nor JSON", body = ProblemDetails, content_type = "application/problem+json"),
-                (status = 422, description = "JSON whose `data` is no string", body = ProblemDetails, content_type = "application/problem+json"),
-                (status = 503, description = "The queue is full or cannot be reached; in the second case the datum may be queued nevertheless",
-                    body = ProblemDetails, content_type = "application/problem+json"),
+                AddProblems,
             ),
         )]
         #[$method("/multivac/data")]
@@ -110,10 +120,7 @@ queue_datum!(
     responses(
         (status = 200, description = "`Deleted!`, or `no such data` where there is none",
             body = String, content_type = "text/plain", example = "Deleted!"),
-        (status = 401, description = "No or wrong credentials", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 403, description = "Sent by a page of another site", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 503, description = "A store cannot be reached; the datum may be deleted nevertheless",
-            body = ProblemDetails, content_type = "application/problem+json"),
+        DeleteProblems,
     ),
 )]
 #[delete("/multivac/zzz")]

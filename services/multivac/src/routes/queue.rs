@@ -1,10 +1,11 @@
 //! How the queue is.
 
 use actix_web::{get, web};
-use common::{Problem, problem::ProblemDetails};
+use common::Problem;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::error::StoreProblems;
 use crate::store::Store;
 
 /// The queue and the store.
@@ -27,7 +28,7 @@ struct QueueDetails {
     operation_id = "get_queue",
     responses(
         (status = 200, description = "The queue", body = QueueDetails),
-        (status = 503, description = "A store cannot be reached", body = ProblemDetails, content_type = "application/problem+json"),
+        StoreProblems,
     ),
 )]
 #[get("/multivac/queue")]
