@@ -14,14 +14,14 @@ use super::input::{Authorized, DataForm, DataParts, Datum, IdempotencyKey};
 use crate::error::{Error, StoreProblems};
 use crate::store::Store;
 
-/// What is answered while nothing is stored.
+/// The answer while nothing is stored.
 const INSUFFICIENT: &str = "INSUFFICIENT DATA FOR MEANINGFUL ANSWER.";
 
 /// How long DELETE waits for a job to be stored.
-const PATIENCE: Duration = Duration::from_secs(1);
+const DELETE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long it waits between two looks.
-const LOOK: Duration = Duration::from_millis(10);
+/// How often DELETE looks for one.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 problems! {
     /// What a change may answer.
@@ -41,7 +41,7 @@ problems! {
     }
 }
 
-/// That a datum is queued.
+/// The answer to a datum that is queued.
 #[derive(Debug, Serialize, ToSchema)]
 struct Updated {
     #[schema(example = "MultiVAC updated!")]
@@ -63,7 +63,7 @@ pub(crate) async fn get_oldest(store: web::Data<dyn Store>) -> Result<String, Pr
     Ok(store.oldest().await?.unwrap_or_else(|| INSUFFICIENT.to_owned()))
 }
 
-/// An operation that queues a datum. There are two, alike but for the method and the names.
+/// An operation that queues a datum: POST and PUT differ in method and names alone.
 macro_rules! queue_datum {
     ($(#[$doc:meta])+ $method:ident, $name:ident, $id:tt) => {
         $(#[$doc])+
@@ -89,7 +89,7 @@ macro_rules! queue_datum {
             Datum(datum): Datum,
             store: web::Data<dyn Store>,
         ) -> Result<HttpResponse, Problem> {
-            let job = store.accept(&datum, key.as_deref()).await?;
+            let job = store.add(&datum, key.as_deref()).await?;
             Ok(HttpResponse::Ok()
                 .insert_header((LOCATION, format!("/multivac/jobs/{job}")))
                 .json(Updated { response: "MultiVAC updated!" }))
@@ -133,9 +133,9 @@ pub(crate) async fn delete_oldest(
 }
 
 async fn delete_or_wait(store: &dyn Store) -> Result<bool, Error> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + DELETE_TIMEOUT;
     while !store.delete_oldest().await? {
-        // Asked before the store is: a job is not missed that goes from one to the other meanwhile.
+        // Read before the store: so no job is missed that moves from the queue to the store in between.
         let waiting = store.queue().await?.length > 0;
         if store.delete_oldest().await? {
             break;
@@ -143,7 +143,7 @@ async fn delete_or_wait(store: &dyn Store) -> Result<bool, Error> {
         if !waiting || Instant::now() >= deadline {
             return Ok(false);
         }
-        sleep(LOOK).await;
+        sleep(POLL_INTERVAL).await;
     }
     Ok(true)
 }

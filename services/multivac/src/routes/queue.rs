@@ -1,4 +1,4 @@
-//! How the queue is.
+//! The state of the queue.
 
 use actix_web::{get, web};
 use common::Problem;
@@ -22,7 +22,7 @@ struct QueueDetails {
     stored: u64,
 }
 
-/// How the queue is.
+/// The state of the queue.
 #[utoipa::path(
     tag = "multivac",
     operation_id = "get_queue",

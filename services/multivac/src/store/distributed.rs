@@ -1,7 +1,11 @@
 //! Jobs in Redis, data in MongoDB.
 
-mod adder;
+mod add;
+mod connection;
+mod dead_letters;
 mod entropy;
+mod entry;
+mod keys;
 mod queue;
 
 use std::sync::Arc;
@@ -11,21 +15,24 @@ use common::ServiceContext;
 use server::StartError;
 use tokio::sync::Mutex;
 
-use super::{DeadLetter, Job, Queue, Store};
+use super::{DeadLetter, Job, QueueState, Store};
 use crate::config::Config;
 use crate::error::Error;
 use crate::metrics::JobMetrics;
-use adder::Adder;
+use add::Adder;
+use connection::Connections;
 use entropy::Entropy;
-use queue::{Entry, JobQueue};
+use entry::Entry;
+use queue::JobQueue;
 
-/// The stores, for any number of servers and workers.
-pub(super) struct Distributed {
-    queue: JobQueue,
+/// The queue and the store, for any number of servers and workers.
+pub(crate) struct Distributed {
+    redis: Connections,
     adder: Adder,
+    queue: JobQueue,
     entropy: Entropy,
-    /// What this process has taken from the queue and not yet seen stored.
-    in_hand: Mutex<Vec<Entry>>,
+    /// Jobs that this process has taken from the queue and that are not known to be stored.
+    in_flight: Mutex<Vec<Entry>>,
     metrics: JobMetrics,
 }
 
@@ -34,27 +41,27 @@ impl Distributed {
     ///
     /// # Errors
     /// When a URL cannot be used.
-    pub(super) fn open(
-        redis_url: &str,
-        mongo_url: &str,
+    pub(crate) fn open(
+        (redis_url, mongo_url): (&str, &str),
         config: &Config,
         context: &ServiceContext,
         metrics: JobMetrics,
     ) -> Result<Arc<Self>, StartError> {
-        let queue = JobQueue::open(redis_url, &config.jobs)
-            .map_err(|error| StartError::Other(error.into()))?;
-        let (longest, accepted) = (config.jobs.queue_max_length, metrics.accepted.clone());
+        let redis =
+            Connections::open(redis_url).map_err(|error| StartError::Other(error.into()))?;
+        let (max_length, accepted) = (config.jobs.queue_max_length, metrics.accepted.clone());
         let store = Arc::new(Self {
-            adder: Adder::start(queue.shared(), context, longest, accepted),
-            queue,
+            adder: Adder::start(redis.clone(), context, max_length, accepted),
+            queue: JobQueue::new(redis.clone(), &config.jobs),
+            redis,
             entropy: Entropy::open(mongo_url, config),
-            in_hand: Mutex::default(),
+            in_flight: Mutex::default(),
             metrics,
         });
-        let queue = store.queue.clone();
+        let redis = store.redis.clone();
         context.readiness.check(&context.tasks, "redis", move || {
-            let queue = queue.clone();
-            async move { Ok(queue.check().await?) }
+            let redis = redis.clone();
+            async move { Ok(redis.check().await?) }
         });
         let entropy = store.entropy.clone();
         context.readiness.check(&context.tasks, "mongodb", move || {
@@ -64,23 +71,22 @@ impl Distributed {
         Ok(store)
     }
 
-    /// Stores what is in hand and takes it out of the queue.
+    /// Stores the data of jobs, and takes these out of the queue.
     async fn store(&self, jobs: &[Entry]) -> Result<(), Error> {
         let outcome = self.entropy.insert(jobs).await?;
         let refused = |at: &usize| outcome.refused.iter().any(|(index, _)| index == at);
-        let (settled, repeated) = (jobs.len() - outcome.refused.len(), outcome.repeated);
-        self.metrics.stored.inc_by((settled - repeated) as u64);
+        let (stored, repeated) = (jobs.len() - outcome.refused.len(), outcome.repeated);
+        self.metrics.stored.inc_by((stored - repeated) as u64);
         self.metrics.repeated.inc_by(repeated as u64);
-        let settled = jobs.iter().enumerate().filter(|(at, _)| !refused(at)).map(|(_, job)| job);
-        for waited in self.queue.settle(settled).await? {
+        let stored = jobs.iter().enumerate().filter(|(at, _)| !refused(at)).map(|(_, job)| job);
+        for waited in self.queue.acknowledge(stored).await? {
             self.metrics.storage_duration.observe(waited.as_secs_f64());
         }
         for (index, reason) in &outcome.refused {
             let job = &jobs[*index];
             self.metrics.refused.inc();
             if self.queue.refuse(job, reason).await? {
-                self.metrics.dead.inc();
-                tracing::error!(job.id = job.id, error = reason, "A job became a dead letter");
+                self.metrics.count_dead_letter(&job.id, reason);
             }
         }
         Ok(())
@@ -89,7 +95,7 @@ impl Distributed {
 
 #[async_trait]
 impl Store for Distributed {
-    async fn accept(&self, datum: &str, key: Option<&str>) -> Result<String, Error> {
+    async fn add(&self, datum: &str, key: Option<&str>) -> Result<String, Error> {
         self.adder.add(datum, key).await
     }
 
@@ -113,32 +119,32 @@ impl Store for Distributed {
         Ok(self.entropy.status(id).await?.and_then(stored))
     }
 
-    async fn queue(&self) -> Result<Queue, Error> {
-        self.queue.look().await
+    async fn queue(&self) -> Result<QueueState, Error> {
+        self.queue.state().await
     }
 
-    async fn queue_and_stored(&self) -> Result<(Queue, u64), Error> {
-        tokio::try_join!(self.queue.look(), self.entropy.count())
+    async fn queue_and_stored(&self) -> Result<(QueueState, u64), Error> {
+        tokio::try_join!(self.queue.state(), self.entropy.count())
     }
 
-    async fn work(&self) -> Result<(), Error> {
+    async fn store_next(&self) -> Result<(), Error> {
         // After a failure they are still there, and no others are taken.
-        let mut in_hand = self.in_hand.lock().await;
-        if in_hand.is_empty() {
-            *in_hand = self.queue.take().await?;
+        let mut in_flight = self.in_flight.lock().await;
+        if in_flight.is_empty() {
+            *in_flight = self.queue.take().await?;
         }
-        if !in_hand.is_empty() {
-            self.store(&in_hand).await?;
-            in_hand.clear();
+        if !in_flight.is_empty() {
+            self.store(&in_flight).await?;
+            in_flight.clear();
         }
         Ok(())
     }
 
     async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, Error> {
-        self.queue.dead_letters(limit).await
+        dead_letters::list(&self.redis, limit).await
     }
 
     async fn retry(&self, id: Option<&str>) -> Result<u64, Error> {
-        self.queue.retry(id).await
+        dead_letters::retry(&self.redis, id).await
     }
 }

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use test_support::{Binary, Durability, MongoDb, RawConnection, Redis, Signal};
 
-use crate::{PATIENCE, PROGRAM, Stores};
+use crate::{PROGRAM, Stores, TIMEOUT};
 
 async fn refused(arguments: &[&str], variables: &[(&str, &str)]) -> String {
     let mut binary = Binary::start(PROGRAM, arguments, variables);
-    assert_eq!(binary.exit(PATIENCE).await.code(), Some(78), "{arguments:?} {variables:?}");
+    assert_eq!(binary.exit(TIMEOUT).await.code(), Some(78), "{arguments:?} {variables:?}");
     binary.error_lines().join("\n")
 }
 
@@ -51,7 +51,7 @@ async fn the_configuration_is_printed_without_its_secrets() {
         ("AUTH_PASSWORD", "hush"),
     ];
     let mut binary = Binary::start(PROGRAM, &["config"], &variables);
-    assert_eq!(binary.exit(PATIENCE).await.code(), Some(0));
+    assert_eq!(binary.exit(TIMEOUT).await.code(), Some(0));
     let printed = binary.lines();
     for line in [
         "PORT=5000",
@@ -102,14 +102,14 @@ async fn sigterm_ends_server_and_worker_in_order_and_loses_nothing() {
     }
     server.signal(Signal::TERM);
 
-    assert_eq!(worker.exit(PATIENCE).await.code(), Some(0));
-    assert_eq!(server.exit(PATIENCE).await.code(), Some(0));
+    assert_eq!(worker.exit(TIMEOUT).await.code(), Some(0));
+    assert_eq!(server.exit(TIMEOUT).await.code(), Some(0));
     for (file, other) in [("server.log", "worker.log"), ("worker.log", "server.log")] {
         assert!(log_of(folder.path(), file).contains("\"Stopped\""), "{file}");
         assert!(folder.path().join(other).exists());
     }
     let multivac = stores.start(&[("JOB_CLAIM_AFTER", "1s")]).await;
-    test_support::wait_until("all are stored", PATIENCE, async || {
+    test_support::wait_until("all are stored", TIMEOUT, async || {
         let queue = multivac.queue().await;
         (queue["length"].as_u64(), queue["stored"].as_u64()) == (Some(0), Some(200))
     })
@@ -133,9 +133,9 @@ async fn a_worker_whose_store_is_silent_ends_in_time() {
     mongo.server.freeze();
     multivac.add("held").await;
     let held = async || multivac.server.metric("multivac_queue_length").await == Some(1.0);
-    test_support::wait_until("it is held", PATIENCE, held).await;
+    test_support::wait_until("it is held", TIMEOUT, held).await;
 
     worker.signal(Signal::TERM);
 
-    assert_eq!(worker.exit(PATIENCE).await.code(), Some(0));
+    assert_eq!(worker.exit(TIMEOUT).await.code(), Some(0));
 }

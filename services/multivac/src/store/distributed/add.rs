@@ -1,4 +1,4 @@
-//! Adds jobs to the stream, those of many requests in one step.
+//! Adds jobs to the queue, those of many requests in one step.
 
 use std::sync::LazyLock;
 
@@ -6,37 +6,37 @@ use common::ServiceContext;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use prometheus_client::metrics::counter::Counter;
-use redis::aio::ConnectionManager;
 use redis::{RedisError, RedisResult, Script};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::queue::{JOBS, KEY_PREFIX, SEQ};
+use super::connection::Connections;
+use super::keys::{IDEMPOTENCY_KEY, JOBS, SEQ};
 use crate::error::Error;
 use crate::store::KEY_TTL;
 
 /// Jobs that wait to be added at most; more are refused.
-const WAITING: usize = 4096;
+const CAPACITY: usize = 4096;
 
-/// Jobs in one step at most: Redis does nothing else meanwhile.
+/// Jobs that one script adds at most: Redis does nothing else meanwhile.
 const BATCH: usize = 256;
 
-/// After how many bytes of data a step takes no further job.
+/// The size of data, in bytes, from which on a script takes no further job.
 const BATCH_BYTES: usize = 1 << 20;
 
-/// Steps under way at once: while Redis writes one to its disk, the next ones gather.
-const AT_ONCE: usize = 4;
+/// Scripts in flight at most: while Redis writes the jobs of one to its disk, the next ones gather.
+const MAX_IN_FLIGHT: usize = 4;
 
 static ADD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("add.lua")));
 
-/// A job's id and whether it is new; none if the queue is full.
+/// A job's id and whether the job is new; none if the queue is full.
 type Added = Option<(String, bool)>;
 
 /// Adds jobs to the stream; clones share the task that does.
 #[derive(Clone)]
 pub(super) struct Adder(mpsc::Sender<Waiting>);
 
-/// A job, and who waits for it.
+/// A job, and the request that waits for it.
 struct Waiting {
     datum: String,
     key: Option<String>,
@@ -45,31 +45,31 @@ struct Waiting {
 
 impl Adder {
     pub(super) fn start(
-        redis: ConnectionManager,
+        redis: Connections,
         context: &ServiceContext,
         max_length: u64,
         accepted: Counter,
     ) -> Self {
-        let (sender, waiting) = mpsc::channel(WAITING);
+        let (sender, waiting) = mpsc::channel(CAPACITY);
         let adding = Adding { redis, max_length, accepted, waiting };
         context.tasks.spawn_until(|stop| adding.run(stop));
         Self(sender)
     }
 
-    /// Adds a job; returns its id, with a key that is known that of the job it was used for.
+    /// Adds a job; returns its id, or that of the job that has the same idempotency key.
     pub(super) async fn add(&self, datum: &str, key: Option<&str>) -> Result<String, Error> {
         let (done, outcome) = oneshot::channel();
-        let (datum, key) = (datum.to_owned(), key.map(|key| format!("{KEY_PREFIX}{key}")));
+        let (datum, key) = (datum.to_owned(), key.map(|key| format!("{IDEMPOTENCY_KEY}{key}")));
         self.0.try_send(Waiting { datum, key, done }).map_err(|_| Error::QueueFull)?;
-        // The task has gone only where the service ends.
+        // The task has ended only where the service stops.
         let added = outcome.await.map_err(|_| Error::QueueFull)??;
         added.map(|(id, _)| id).ok_or(Error::QueueFull)
     }
 }
 
-/// The task that adds.
+/// The task that adds jobs.
 struct Adding {
-    redis: ConnectionManager,
+    redis: Connections,
     max_length: u64,
     accepted: Counter,
     waiting: mpsc::Receiver<Waiting>,
@@ -77,22 +77,22 @@ struct Adding {
 
 impl Adding {
     async fn run(mut self, stop: CancellationToken) {
-        let mut under_way = FuturesUnordered::new();
+        let mut in_flight = FuturesUnordered::new();
         loop {
             if stop.is_cancelled() {
-                // What is in there is still received.
+                // What is in the channel is still received.
                 self.waiting.close();
             }
             let first = tokio::select! {
                 biased;
-                Some(failed) = under_way.next() => {
-                    // Those that have come meanwhile would wait as long for the same.
+                Some(failed) = in_flight.next() => {
+                    // Those that have come meanwhile would wait as long for the same error.
                     while let Some(error) = &failed && let Ok(waiting) = self.waiting.try_recv() {
                         let _ = waiting.done.send(Err(RedisError::clone(error)));
                     }
                     continue;
                 }
-                first = self.waiting.recv(), if under_way.len() < AT_ONCE => first,
+                first = self.waiting.recv(), if in_flight.len() < MAX_IN_FLIGHT => first,
                 () = stop.cancelled(), if !self.waiting.is_closed() => continue,
             };
             let Some(first) = first else { break };
@@ -104,15 +104,15 @@ impl Adding {
                 bytes += next.datum.len();
                 batch.push(next);
             }
-            under_way.push(add(self.redis.clone(), self.max_length, &self.accepted, batch));
+            in_flight.push(add(self.redis.clone(), self.max_length, &self.accepted, batch));
         }
-        while under_way.next().await.is_some() {}
+        while in_flight.next().await.is_some() {}
     }
 }
 
-/// Adds these, and tells those who wait for them; returns why it failed.
+/// Adds a batch and answers its requests; returns why it failed.
 async fn add(
-    mut redis: ConnectionManager,
+    redis: Connections,
     max_length: u64,
     accepted: &Counter,
     batch: Vec<Waiting>,
@@ -125,14 +125,14 @@ async fn add(
             add.key(key);
         }
     }
-    let added: RedisResult<Vec<Added>> = add.invoke_async(&mut redis).await;
+    let added: RedisResult<Vec<Added>> = add.invoke_async(&mut redis.commands()).await;
     let (outcomes, failed): (Vec<_>, _) = match added {
         Ok(added) => (added.into_iter().map(Ok).collect(), None),
         Err(error) => (vec![Err(error.clone()); batch.len()], Some(error)),
     };
     for (waiting, outcome) in batch.into_iter().zip(outcomes) {
         accepted.inc_by(u64::from(matches!(outcome, Ok(Some((_, true))))));
-        // A client that has gone does not wait for it.
+        // A client that has gone does not wait for the answer.
         let _ = waiting.done.send(outcome);
     }
     failed
