@@ -37,6 +37,8 @@ pub(crate) async fn run(store: Arc<dyn Store>, stop: CancellationToken) {
                     tracing::info!("Jobs are stored again");
                 }
             }
+            // The connections end with the service. What is not stored is delivered again.
+            Err(_) if stop.is_cancelled() => return,
             Err(error) => {
                 if pause.is_none() {
                     tracing::warn!(error = causes(&error), "Jobs cannot be stored");

@@ -32,7 +32,7 @@ problems! {
         400: "No datum, several, an empty one, or none that is UTF-8; a malformed body or key",
         415: "Neither a form nor JSON",
         422: "JSON whose `data` is no string",
-        503: "The queue is full or cannot be reached; in the second case the datum may be queued nevertheless",
+        503: "The queue is full or cannot be reached; `detail` says whether the datum may be queued nevertheless",
     }
 
     /// What deleting a datum may answer.

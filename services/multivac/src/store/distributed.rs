@@ -6,6 +6,7 @@ mod dead_letters;
 mod entropy;
 mod entry;
 mod keys;
+mod order;
 mod queue;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use add::Adder;
 use connection::Connections;
 use entropy::Entropy;
 use entry::Entry;
+use order::Order;
 use queue::JobQueue;
 
 /// The queue and the store, for any number of servers and workers.
@@ -30,6 +32,7 @@ pub(crate) struct Distributed {
     redis: Connections,
     adder: Adder,
     queue: JobQueue,
+    order: Order,
     entropy: Entropy,
     /// Jobs that this process has taken from the queue and that are not known to be stored.
     in_flight: Mutex<Vec<Entry>>,
@@ -49,19 +52,22 @@ impl Distributed {
     ) -> Result<Arc<Self>, StartError> {
         let redis =
             Connections::open(redis_url).map_err(|error| StartError::Other(error.into()))?;
-        let (max_length, accepted) = (config.jobs.queue_max_length, metrics.accepted.clone());
+        let entropy = Entropy::open(mongo_url, config);
+        let order = Order::new(redis.clone(), entropy.clone());
+        let of_adder = (context, metrics.accepted.clone());
         let store = Arc::new(Self {
-            adder: Adder::start(redis.clone(), context, max_length, accepted),
+            adder: Adder::start(redis.clone(), order.clone(), &config.jobs, of_adder),
             queue: JobQueue::new(redis.clone(), &config.jobs),
             redis,
-            entropy: Entropy::open(mongo_url, config),
+            order,
+            entropy,
             in_flight: Mutex::default(),
             metrics,
         });
-        let redis = store.redis.clone();
+        let (redis, order) = (store.redis.clone(), store.order.clone());
         context.readiness.check(&context.tasks, "redis", move || {
-            let redis = redis.clone();
-            async move { Ok(redis.check().await?) }
+            let (redis, order) = (redis.clone(), order.clone());
+            async move { Ok(redis.check().await.inspect_err(|_| order.doubt())?) }
         });
         let entropy = store.entropy.clone();
         context.readiness.check(&context.tasks, "mongodb", move || {
@@ -71,9 +77,29 @@ impl Distributed {
         Ok(store)
     }
 
+    /// Stores what is in flight, or else the next jobs.
+    async fn store_batch(&self, in_flight: &mut Vec<Entry>) -> Result<(), Error> {
+        // After a failure they are still there, and no others are taken.
+        if in_flight.is_empty() {
+            let (jobs, others) = self.queue.take().await?;
+            *in_flight = jobs;
+            for entry in others {
+                if self.queue.reject(&entry).await? {
+                    self.metrics.count_dead_letter(&entry.entry_id, entry.reason);
+                }
+            }
+        }
+        if !in_flight.is_empty() {
+            let offset = self.order.offset().await?;
+            self.store(in_flight, offset).await?;
+            in_flight.clear();
+        }
+        Ok(())
+    }
+
     /// Stores the data of jobs, and takes these out of the queue.
-    async fn store(&self, jobs: &[Entry]) -> Result<(), Error> {
-        let outcome = self.entropy.insert(jobs).await?;
+    async fn store(&self, jobs: &[Entry], offset: i64) -> Result<(), Error> {
+        let outcome = self.entropy.insert(jobs, offset).await?;
         let refused = |at: &usize| outcome.refused.iter().any(|(index, _)| index == at);
         let (stored, repeated) = (jobs.len() - outcome.refused.len(), outcome.repeated);
         self.metrics.stored.inc_by((stored - repeated) as u64);
@@ -128,16 +154,12 @@ impl Store for Distributed {
     }
 
     async fn store_next(&self) -> Result<(), Error> {
-        // After a failure they are still there, and no others are taken.
         let mut in_flight = self.in_flight.lock().await;
-        if in_flight.is_empty() {
-            *in_flight = self.queue.take().await?;
+        let stored = self.store_batch(&mut in_flight).await;
+        if stored.is_err() {
+            self.order.doubt();
         }
-        if !in_flight.is_empty() {
-            self.store(&in_flight).await?;
-            in_flight.clear();
-        }
-        Ok(())
+        stored
     }
 
     async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, Error> {

@@ -53,7 +53,7 @@ impl Servers {
         self.entropy().await.create_index(unique).await.unwrap();
     }
 
-    async fn entropy(&self) -> mongodb::Collection<Document> {
+    pub(crate) async fn entropy(&self) -> mongodb::Collection<Document> {
         let client = mongodb::Client::with_uri_str(self.mongo.url()).await.unwrap();
         client.database("multivac").collection("entropy")
     }
@@ -66,7 +66,7 @@ pub(crate) async fn pending(redis: &mut redis::aio::MultiplexedConnection) -> Ve
     pending.ids.into_iter().map(|entry| (entry.id, entry.times_delivered)).collect()
 }
 
-async fn expect_missing(multivac: &Multivac, check: &str) {
+pub(crate) async fn expect_missing(multivac: &Multivac, check: &str) {
     let missing = async |app: &test_support::App| {
         let problem: Value = app.get("/readyz").await.json().await.unwrap_or_default();
         problem["checks"] == json!([check])
@@ -77,7 +77,7 @@ async fn expect_missing(multivac: &Multivac, check: &str) {
     }
 }
 
-async fn expect_ready(multivac: &Multivac) {
+pub(crate) async fn expect_ready(multivac: &Multivac) {
     for app in [Some(&multivac.server), multivac.worker.as_ref()].into_iter().flatten() {
         crate::ready(app).await;
     }
@@ -238,6 +238,47 @@ async fn a_datum_that_the_store_refuses_becomes_a_dead_letter_and_can_be_retried
         assert_eq!(multivac.answer().await, datum);
         multivac.delete().await;
     }
+}
+
+#[tokio::test]
+async fn an_entry_that_no_server_has_added_becomes_a_dead_letter_with_its_reason() {
+    let Some(servers) = Servers::start().await else { return };
+    let stores = servers.stores();
+    let multivac = stores.start(&[]).await;
+    let mut redis = servers.redis().await;
+    let jobs = "{multivac}:jobs";
+    let foreign: String = redis.xadd(jobs, "*", &[("payload", "a datum")]).await.unwrap();
+    let _: String =
+        redis.xadd(jobs, "*", &[("seq", &b"7"[..]), ("data", &b"\xff"[..])]).await.unwrap();
+    let _: String = redis.xadd(jobs, "*", &[("seq", "first"), ("data", "ours")]).await.unwrap();
+
+    multivac.store(&["datum"]).await;
+
+    multivac.wait_until_settled().await;
+    let listed = stores.command(&["dead-letters", "list"]).await.unwrap();
+    let listed: Vec<Value> =
+        listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let reasons = listed.iter().map(|dead_letter| dead_letter["reason"].as_str().unwrap());
+    assert_eq!(
+        reasons.collect::<Vec<_>>(),
+        [
+            "not a job: `seq` is missing or not a number",
+            "not a job: `data` is missing or not UTF-8",
+            "not a job: `seq` is missing or not a number"
+        ]
+    );
+    assert_eq!(listed[0]["id"], foreign);
+    assert_eq!(listed[0]["data"], r#"{"payload":"a datum"}"#);
+    let dead = multivac.worker.as_ref().unwrap().metric("multivac_jobs_dead_total").await;
+    assert_eq!(dead, Some(3.0));
+
+    // What it has is a datum, if an operator says so.
+    assert_eq!(
+        stores.command(&["dead-letters", "retry", &foreign]).await.unwrap(),
+        "queued anew: 1"
+    );
+    multivac.wait_for(&format!("/multivac/jobs/{foreign}"), "stored").await;
+    assert_eq!(multivac.queue().await["stored"], 2);
 }
 
 #[tokio::test]

@@ -5,11 +5,13 @@ mod chaos;
 mod clocks;
 mod data;
 mod embedded;
+mod failover;
 mod faults;
 mod home;
 mod input;
 mod jobs;
 mod mongod;
+mod order;
 mod process;
 
 use std::time::Duration;

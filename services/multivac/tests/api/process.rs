@@ -116,6 +116,50 @@ async fn sigterm_ends_server_and_worker_in_order_and_loses_nothing() {
     .await;
 }
 
+/// The lines of a log that tell of something wrong.
+fn complaints(binary: &Binary) -> Vec<serde_json::Value> {
+    let is_bad = |line: &serde_json::Value| line["level"] == "WARN" || line["level"] == "ERROR";
+    binary.logs().into_iter().filter(is_bad).collect()
+}
+
+async fn expect_quiet(stores: &Stores, commands: &[&str]) {
+    let own = [("HOST", "127.0.0.1"), ("PORT", "0"), ("WORKERS", "1")];
+    let variables = [&stores.variables(), &own[..]].concat();
+    let mut binaries: Vec<Binary> =
+        commands.iter().map(|command| Binary::start(PROGRAM, &[command], &variables)).collect();
+    let mut server = RawConnection::open(binaries[0].addr().await).await;
+    for binary in &binaries {
+        let url = format!("http://{}/readyz", binary.addr().await);
+        let ready = async || reqwest::get(&url).await.is_ok_and(|answer| answer.status() == 200);
+        test_support::wait_until("it is ready", TIMEOUT, ready).await;
+    }
+    let body = "{\"data\":\"datum\"}";
+    let head = format!(
+        "POST /multivac/data HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    server.send(head + body).await;
+    assert_eq!(server.response().await.unwrap().status, 200);
+    drop(server);
+
+    for binary in &mut binaries {
+        binary.signal(Signal::TERM);
+        assert_eq!(binary.exit(TIMEOUT).await.code(), Some(0));
+        assert_eq!(complaints(binary), Vec::<serde_json::Value>::new());
+    }
+}
+
+#[tokio::test]
+async fn an_orderly_start_and_stop_warns_of_nothing() {
+    // A worker is told of the stop at any point of its work.
+    for _ in 0..5 {
+        expect_quiet(&Stores::embedded(), &["server"]).await;
+    }
+    if let Some(stores) = Stores::distributed().await {
+        expect_quiet(&stores, &["server", "worker"]).await;
+    }
+}
+
 #[tokio::test]
 async fn a_worker_whose_store_is_silent_ends_in_time() {
     let (Some(redis), Some(mut mongo)) =

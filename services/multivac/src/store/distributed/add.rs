@@ -11,7 +11,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::Connections;
-use super::keys::{IDEMPOTENCY_KEY, JOBS, SEQ};
+use super::keys::{IDEMPOTENCY_KEY, JOBS, OFFSET, SEQ};
+use super::order::Order;
+use crate::config::JobsConfig;
 use crate::error::Error;
 use crate::store::KEY_TTL;
 
@@ -36,6 +38,20 @@ type Added = Option<(String, bool)>;
 #[derive(Clone)]
 pub(super) struct Adder(mpsc::Sender<Waiting>);
 
+/// The error codes of a Redis that has refused a script before its first write.
+const REFUSALS: [&str; 10] = [
+    "READONLY",
+    "LOADING",
+    "MASTERDOWN",
+    "CLUSTERDOWN",
+    "MISCONF",
+    "NOREPLICAS",
+    "BUSY",
+    "NOAUTH",
+    "WRONGPASS",
+    "MOVED",
+];
+
 /// A job, and the request that waits for it.
 struct Waiting {
     datum: String,
@@ -46,12 +62,13 @@ struct Waiting {
 impl Adder {
     pub(super) fn start(
         redis: Connections,
-        context: &ServiceContext,
-        max_length: u64,
-        accepted: Counter,
+        order: Order,
+        config: &JobsConfig,
+        (context, accepted): (&ServiceContext, Counter),
     ) -> Self {
         let (sender, waiting) = mpsc::channel(CAPACITY);
-        let adding = Adding { redis, max_length, accepted, waiting };
+        let batches = Batches { redis, order, max_length: config.queue_max_length, accepted };
+        let adding = Adding { batches, waiting };
         context.tasks.spawn_until(|stop| adding.run(stop));
         Self(sender)
     }
@@ -62,16 +79,14 @@ impl Adder {
         let (datum, key) = (datum.to_owned(), key.map(|key| format!("{IDEMPOTENCY_KEY}{key}")));
         self.0.try_send(Waiting { datum, key, done }).map_err(|_| Error::QueueFull)?;
         // The task has ended only where the service stops.
-        let added = outcome.await.map_err(|_| Error::QueueFull)??;
+        let added = outcome.await.map_err(|_| Error::QueueFull)?.map_err(not_added)?;
         added.map(|(id, _)| id).ok_or(Error::QueueFull)
     }
 }
 
 /// The task that adds jobs.
 struct Adding {
-    redis: Connections,
-    max_length: u64,
-    accepted: Counter,
+    batches: Batches,
     waiting: mpsc::Receiver<Waiting>,
 }
 
@@ -104,36 +119,67 @@ impl Adding {
                 bytes += next.datum.len();
                 batch.push(next);
             }
-            in_flight.push(add(self.redis.clone(), self.max_length, &self.accepted, batch));
+            in_flight.push(self.batches.clone().add(batch));
         }
         while in_flight.next().await.is_some() {}
     }
 }
 
-/// Adds a batch and answers its requests; returns why it failed.
-async fn add(
+/// Adds batches; clones share its connections.
+#[derive(Clone)]
+struct Batches {
     redis: Connections,
+    order: Order,
     max_length: u64,
-    accepted: &Counter,
-    batch: Vec<Waiting>,
-) -> Option<RedisError> {
-    let mut add = ADD.key(JOBS);
-    add.key(SEQ).arg(max_length).arg(KEY_TTL.as_secs());
-    for Waiting { datum, key, .. } in &batch {
-        add.arg(datum).arg(key.is_some());
-        if let Some(key) = key {
-            add.key(key);
+    accepted: Counter,
+}
+
+impl Batches {
+    /// Adds a batch and answers its requests; returns why it failed.
+    async fn add(self, batch: Vec<Waiting>) -> Option<RedisError> {
+        self.order.prepare().await;
+        let mut added = self.run(&batch, false).await;
+        if matches!(added, Ok(None)) {
+            // Redis is empty. While the store cannot be reached, the worker finds the place of these jobs.
+            let _ = self.order.verify().await;
+            added = self.run(&batch, true).await;
         }
+        if added.is_err() {
+            self.order.doubt();
+        }
+        let (outcomes, failed): (Vec<_>, _) = match added {
+            Ok(added) => (added.unwrap_or_default().into_iter().map(Ok).collect(), None),
+            Err(error) => (vec![Err(error.clone()); batch.len()], Some(error)),
+        };
+        for (waiting, outcome) in batch.into_iter().zip(outcomes) {
+            self.accepted.inc_by(u64::from(matches!(outcome, Ok(Some((_, true))))));
+            // A client that has gone does not wait for the answer.
+            let _ = waiting.done.send(outcome);
+        }
+        failed
     }
-    let added: RedisResult<Vec<Added>> = add.invoke_async(&mut redis.commands()).await;
-    let (outcomes, failed): (Vec<_>, _) = match added {
-        Ok(added) => (added.into_iter().map(Ok).collect(), None),
-        Err(error) => (vec![Err(error.clone()); batch.len()], Some(error)),
-    };
-    for (waiting, outcome) in batch.into_iter().zip(outcomes) {
-        accepted.inc_by(u64::from(matches!(outcome, Ok(Some((_, true))))));
-        // A client that has gone does not wait for the answer.
-        let _ = waiting.done.send(outcome);
+
+    /// Runs the script; none if Redis is empty and no new order is to begin.
+    async fn run(&self, batch: &[Waiting], begins: bool) -> RedisResult<Option<Vec<Added>>> {
+        let mut add = ADD.key(JOBS);
+        add.key(SEQ).key(OFFSET);
+        add.arg(self.max_length).arg(KEY_TTL.as_secs()).arg(i32::from(begins));
+        for Waiting { datum, key, .. } in batch {
+            add.arg(datum).arg(key.is_some());
+            if let Some(key) = key {
+                add.key(key);
+            }
+        }
+        add.invoke_async(&mut self.redis.commands()).await
     }
-    failed
+}
+
+/// What an error says of the jobs that were to be added.
+fn not_added(error: RedisError) -> Error {
+    match error.code() {
+        Some("OOM") => Error::QueueFull,
+        Some(code) if REFUSALS.contains(&code) => Error::NotQueued(error),
+        _ if error.is_connection_refusal() => Error::NotQueued(error),
+        _ => Error::Queue(error),
+    }
 }

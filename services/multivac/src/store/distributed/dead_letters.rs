@@ -6,7 +6,7 @@ use redis::streams::{StreamId, StreamRangeReply};
 use redis::{AsyncCommands as _, Script};
 
 use super::connection::Connections;
-use super::keys::{ATTEMPTS, DEAD_LETTERS, DEAD_LETTERS_BY_JOB, JOBS};
+use super::keys::{ATTEMPTS, DEAD_LETTERS, DEAD_LETTERS_BY_JOB, JOBS, SEQ};
 use crate::error::Error;
 use crate::store::DeadLetter;
 
@@ -27,7 +27,8 @@ fn parse(entry: &StreamId) -> Option<DeadLetter> {
         id: entry.get("id")?,
         attempts: entry.get("attempts")?,
         reason: entry.get("reason")?,
-        data: entry.get("data")?,
+        // That of an entry that was no job may be anything.
+        data: String::from_utf8_lossy(&entry.get::<Vec<u8>>("data")?).into_owned(),
     })
 }
 
@@ -50,6 +51,6 @@ pub(super) async fn retry(redis: &Connections, id: Option<&str>) -> Result<u64, 
 
 async fn retry_one(redis: &Connections, id: &str) -> Result<u64, Error> {
     let mut retry = RETRY.key(JOBS);
-    retry.key(ATTEMPTS).key(DEAD_LETTERS).key(DEAD_LETTERS_BY_JOB).arg(id);
+    retry.key(ATTEMPTS).key(DEAD_LETTERS).key(DEAD_LETTERS_BY_JOB).key(SEQ).arg(id);
     Ok(retry.invoke_async(&mut redis.commands()).await?)
 }

@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
-use super::entry::Entry;
+use super::entry::{Entry, created};
 use crate::config::Config;
 use crate::error::Error;
 use crate::store::Status;
@@ -84,15 +84,15 @@ impl Entropy {
         Ok(())
     }
 
-    /// Stores data. A document that has the same id already is left as it is.
+    /// Stores data, in the order of their numbers above `offset`. A document that has the same id already is left as it is.
     ///
     /// # Errors
     /// When it is not certain for each of them whether it is stored by a majority.
-    pub(super) async fn insert(&self, jobs: &[Entry]) -> Result<Outcome, Error> {
+    pub(super) async fn insert(&self, jobs: &[Entry], offset: i64) -> Result<Outcome, Error> {
         let collection = self.collection().await?;
         let documents = jobs.iter().map(|job| {
             let created = DateTime::from_millis(job.created);
-            doc! { "_id": &job.id, "seq": job.seq, "data": &job.data, "created": created }
+            doc! { "_id": &job.id, "seq": offset + job.seq, "data": &job.data, "created": created }
         });
         let insert = collection.insert_many(documents).ordered(false);
         let errors = match timeout(TIMEOUT, insert).await? {
@@ -107,6 +107,20 @@ impl Entropy {
         });
         let refused = refused.into_iter().map(|error| (error.index, error.message)).collect();
         Ok(Outcome { repeated: repeated.len(), refused })
+    }
+
+    /// The highest `seq` that is stored, and the time in the latest id of data and tombstones; each 0 if
+    /// there is none.
+    pub(super) async fn latest(&self) -> Result<(i64, i64), Error> {
+        let collection = self.collection().await?;
+        let seq = collection.find_one(stored()).sort(doc! { "seq": -1 });
+        let seq = timeout(TIMEOUT, seq.projection(doc! { "seq": 1 })).await??;
+        // Ids are texts, but their times have as many digits until the year 2286.
+        let id = collection.find_one(doc! {}).sort(doc! { "_id": -1 });
+        let id = timeout(TIMEOUT, id.projection(doc! { "_id": 1 })).await??;
+        let seq = seq.and_then(|found| found.get_i64("seq").ok());
+        let time = id.and_then(|found| created(found.get_str("_id").ok()?));
+        Ok((seq.unwrap_or_default(), time.unwrap_or_default()))
     }
 
     /// Those of these jobs that are stored or deleted.

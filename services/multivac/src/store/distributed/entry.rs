@@ -14,14 +14,31 @@ pub(super) struct Entry {
     pub(super) created: i64,
 }
 
+/// An entry that no server of this service has added.
+pub(super) struct NoJob {
+    pub(super) entry_id: String,
+    pub(super) reason: &'static str,
+}
+
 impl Entry {
-    /// None for what no server of this service has added.
-    pub(super) fn parse(entry: &StreamId) -> Option<Self> {
+    /// The jobs among some entries, and those that are none.
+    pub(super) fn parse_all(entries: &[StreamId]) -> (Vec<Self>, Vec<NoJob>) {
+        let (mut jobs, mut others) = (Vec::new(), Vec::new());
+        for entry in entries {
+            match Self::parse(entry) {
+                Ok(job) => jobs.push(job),
+                Err(reason) => others.push(NoJob { entry_id: entry.id.clone(), reason }),
+            }
+        }
+        (jobs, others)
+    }
+
+    fn parse(entry: &StreamId) -> Result<Self, &'static str> {
         let id = entry.get("id").unwrap_or_else(|| entry.id.clone());
-        Some(Self {
-            created: created(&id)?,
-            seq: entry.get("seq")?,
-            data: entry.get("data")?,
+        Ok(Self {
+            created: created(&id).ok_or("not a job: `id` is not the id of one")?,
+            seq: entry.get("seq").ok_or("not a job: `seq` is missing or not a number")?,
+            data: entry.get("data").ok_or("not a job: `data` is missing or not UTF-8")?,
             entry_id: entry.id.clone(),
             id,
         })

@@ -16,13 +16,12 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::connection::{BLOCK_TIMEOUT, Connections};
-use super::entry::{Entry, created};
-use super::keys::{ATTEMPTS, DEAD_LETTERS, DEAD_LETTERS_BY_JOB, JOBS};
+use super::entry::{Entry, NoJob, created};
+use super::keys::{ATTEMPTS, DEAD_LETTERS, DEAD_LETTERS_BY_JOB, GROUP, JOBS};
 use crate::config::JobsConfig;
 use crate::error::Error;
 use crate::store::{FIRST_BACK_OFF, Job, QueueState, Status};
 
-const GROUP: &str = "workers";
 const CONSUMER: &str = "worker";
 
 /// Jobs that are taken at once: with bodies of the default size limit, 16 MiB.
@@ -57,18 +56,23 @@ impl JobQueue {
 
     /// Takes the next jobs, first those that others have held for too long. If there are none, it waits for
     /// some, up to half a second.
-    pub(super) async fn take(&self) -> Result<Vec<Entry>, Error> {
+    /// Entries that are no jobs come apart.
+    pub(super) async fn take(&self) -> Result<(Vec<Entry>, Vec<NoJob>), Error> {
         let taken = match self.claim().await {
             Ok(claimed) if claimed.is_empty() => self.read().await,
             claimed => claimed,
         };
         match taken {
-            Ok(entries) => Ok(entries.iter().filter_map(Entry::parse).collect()),
+            Ok(entries) => Ok(Entry::parse_all(&entries)),
             Err(error) if error.code() == Some("NOGROUP") => {
                 self.create_group().await?;
-                Ok(Vec::new())
+                Ok((Vec::new(), Vec::new()))
             }
-            Err(error) => Err(error.into()),
+            Err(error) => {
+                // The two connections may lead to different nodes.
+                self.redis.leave_wrong_node(&error)?;
+                Err(error.into())
+            }
         }
     }
 
@@ -129,9 +133,23 @@ impl JobQueue {
 
     /// Counts an attempt that the store refused; returns whether the job has become a dead letter.
     pub(super) async fn refuse(&self, job: &Entry, reason: &str) -> Result<bool, Error> {
+        self.refuse_up_to(self.max_attempts, (&job.entry_id, &job.id), reason).await
+    }
+
+    /// Makes a dead letter of an entry that is no job; returns whether it was still there.
+    pub(super) async fn reject(&self, entry: &NoJob) -> Result<bool, Error> {
+        self.refuse_up_to(1, (&entry.entry_id, &entry.entry_id), entry.reason).await
+    }
+
+    async fn refuse_up_to(
+        &self,
+        max_attempts: u32,
+        (entry_id, id): (&str, &str),
+        reason: &str,
+    ) -> Result<bool, Error> {
         let mut refuse = REFUSE.key(JOBS);
         refuse.key(ATTEMPTS).key(DEAD_LETTERS).key(DEAD_LETTERS_BY_JOB).arg(GROUP).arg(CONSUMER);
-        refuse.arg(&job.entry_id).arg(&job.id).arg(reason).arg(self.max_attempts);
+        refuse.arg(entry_id).arg(id).arg(reason).arg(max_attempts);
         refuse.arg(milliseconds(FIRST_BACK_OFF)).arg(milliseconds(self.claim_after));
         Ok(refuse.invoke_async(&mut self.redis.commands()).await?)
     }
