@@ -5,6 +5,7 @@ mod config;
 mod error;
 mod metrics;
 mod routes;
+mod spans;
 mod store;
 mod worker;
 

@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use common::ServiceContext;
 use server::StartError;
 use tokio::sync::Mutex;
+use tracing::Instrument as _;
 
 use super::{DeadLetter, Job, QueueState, Store};
 use crate::config::Config;
@@ -25,7 +26,7 @@ use connection::Connections;
 use entropy::Entropy;
 use entry::Entry;
 use order::Order;
-use queue::JobQueue;
+use queue::{DEAD_LETTER_QUEUE, JobQueue, QUEUE};
 
 /// The queue and the store, for any number of servers and workers.
 pub(crate) struct Distributed {
@@ -91,7 +92,8 @@ impl Distributed {
         }
         if !in_flight.is_empty() {
             let offset = self.order.offset().await?;
-            self.store(in_flight, offset).await?;
+            let span = QUEUE.process(in_flight.iter().map(|job| job.traceparent.as_deref()));
+            self.store(in_flight, offset).instrument(span).await?;
             in_flight.clear();
         }
         Ok(())
@@ -112,6 +114,7 @@ impl Distributed {
             let job = &jobs[*index];
             self.metrics.refused.inc();
             if self.queue.refuse(job, reason).await? {
+                DEAD_LETTER_QUEUE.sent_dead_letter(&job.id, job.traceparent.as_deref());
                 self.metrics.count_dead_letter(&job.id, reason);
             }
         }

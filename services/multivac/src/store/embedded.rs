@@ -13,16 +13,19 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use common::ServiceContext;
+use common::context::TraceParent;
 use server::StartError;
 use sqlx::SqliteConnection;
 use storage::{Connection, Database, Operation, Schema, Writer};
 use tokio::sync::Notify;
 use tokio::time::timeout;
+use tracing::Instrument as _;
 
 use super::{DeadLetter, Job, QueueState, Store};
 use crate::config::Config;
 use crate::error::Error;
 use crate::metrics::JobMetrics;
+use crate::spans::fail;
 use add::Added;
 use batch::{Change, Outcome};
 use limits::Limits;
@@ -97,16 +100,24 @@ impl Embedded {
 #[async_trait]
 impl Store for Embedded {
     async fn add(&self, datum: &str, key: Option<&str>) -> Result<String, Error> {
-        let add = Change::Add { datum: datum.to_owned(), key: key.map(str::to_owned) };
-        match self.write(add).await? {
+        let span = queue::QUEUE.send();
+        let traceparent = span.in_scope(TraceParent::current).map(|context| context.to_string());
+        let (datum, key) = (datum.to_owned(), key.map(str::to_owned));
+        let add = self.write(Change::Add { datum, key, traceparent });
+        let seq = match add.instrument(span.clone()).await? {
             Outcome::Added(Added::New(seq)) => {
                 self.metrics.accepted.inc();
                 self.job_added.notify_one();
-                Ok(seq.to_string())
+                seq
             }
-            Outcome::Added(Added::Known(seq)) => Ok(seq.to_string()),
-            _ => Err(Error::QueueFull),
-        }
+            Outcome::Added(Added::Known(seq)) => seq,
+            _ => {
+                fail(&span, "queue_full");
+                return Err(Error::QueueFull);
+            }
+        };
+        span.record("messaging.message.id", seq);
+        Ok(seq.to_string())
     }
 
     async fn oldest(&self) -> Result<Option<String>, Error> {

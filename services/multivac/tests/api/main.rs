@@ -13,6 +13,7 @@ mod jobs;
 mod mongod;
 mod order;
 mod process;
+mod spans;
 
 use std::time::Duration;
 

@@ -3,18 +3,22 @@
 use std::sync::LazyLock;
 
 use common::ServiceContext;
+use common::context::TraceParent;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use prometheus_client::metrics::counter::Counter;
 use redis::{RedisError, RedisResult, Script};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span};
 
 use super::connection::Connections;
 use super::keys::{IDEMPOTENCY_KEY, JOBS, OFFSET, SEQ};
 use super::order::Order;
+use super::queue::QUEUE;
 use crate::config::JobsConfig;
 use crate::error::Error;
+use crate::spans::{self, fail};
 use crate::store::KEY_TTL;
 
 /// Jobs that wait to be added at most; more are refused.
@@ -56,6 +60,8 @@ const REFUSALS: [&str; 10] = [
 struct Waiting {
     datum: String,
     key: Option<String>,
+    /// The span of the request that waits for it.
+    span: Span,
     done: oneshot::Sender<RedisResult<Added>>,
 }
 
@@ -76,11 +82,26 @@ impl Adder {
     /// Adds a job; returns its id, or that of the job that has the same idempotency key.
     pub(super) async fn add(&self, datum: &str, key: Option<&str>) -> Result<String, Error> {
         let (done, outcome) = oneshot::channel();
+        let span = QUEUE.send();
         let (datum, key) = (datum.to_owned(), key.map(|key| format!("{IDEMPOTENCY_KEY}{key}")));
-        self.0.try_send(Waiting { datum, key, done }).map_err(|_| Error::QueueFull)?;
+        self.0
+            .try_send(Waiting { datum, key, span: span.clone(), done })
+            .map_err(|_| Error::QueueFull)?;
         // The task has ended only where the service stops.
-        let added = outcome.await.map_err(|_| Error::QueueFull)?.map_err(not_added)?;
-        added.map(|(id, _)| id).ok_or(Error::QueueFull)
+        match outcome.await {
+            Ok(Ok(Some((id, _)))) => {
+                span.record("messaging.message.id", &id);
+                Ok(id)
+            }
+            Ok(Err(error)) => {
+                fail(&span, error.code().unwrap_or("_OTHER"));
+                Err(not_added(error))
+            }
+            Ok(Ok(None)) | Err(_) => {
+                fail(&span, "queue_full");
+                Err(Error::QueueFull)
+            }
+        }
     }
 }
 
@@ -137,19 +158,25 @@ struct Batches {
 impl Batches {
     /// Adds a batch and answers its requests; returns why it failed.
     async fn add(self, batch: Vec<Waiting>) -> Option<RedisError> {
+        let contexts: Vec<_> =
+            batch.iter().map(|waiting| waiting.span.in_scope(TraceParent::current)).collect();
+        let span = batch_span(&batch, &contexts);
         self.order.prepare().await;
-        let mut added = self.run(&batch, false).await;
+        let mut added = self.run(&batch, &contexts, false).instrument(span.clone()).await;
         if matches!(added, Ok(None)) {
             // Redis is empty. While the store cannot be reached, the worker finds the place of these jobs.
             let _ = self.order.verify().await;
-            added = self.run(&batch, true).await;
+            added = self.run(&batch, &contexts, true).instrument(span.clone()).await;
         }
         if added.is_err() {
             self.order.doubt();
         }
         let (outcomes, failed): (Vec<_>, _) = match added {
             Ok(added) => (added.unwrap_or_default().into_iter().map(Ok).collect(), None),
-            Err(error) => (vec![Err(error.clone()); batch.len()], Some(error)),
+            Err(error) => {
+                fail(&span, error.code().unwrap_or("_OTHER"));
+                (vec![Err(error.clone()); batch.len()], Some(error))
+            }
         };
         for (waiting, outcome) in batch.into_iter().zip(outcomes) {
             self.accepted.inc_by(u64::from(matches!(outcome, Ok(Some((_, true))))));
@@ -160,18 +187,39 @@ impl Batches {
     }
 
     /// Runs the script; none if Redis is empty and no new order is to begin.
-    async fn run(&self, batch: &[Waiting], begins: bool) -> RedisResult<Option<Vec<Added>>> {
+    async fn run(
+        &self,
+        batch: &[Waiting],
+        contexts: &[Option<TraceParent>],
+        begins: bool,
+    ) -> RedisResult<Option<Vec<Added>>> {
         let mut add = ADD.key(JOBS);
         add.key(SEQ).key(OFFSET);
         add.arg(self.max_length).arg(KEY_TTL.as_secs()).arg(i32::from(begins));
-        for Waiting { datum, key, .. } in batch {
-            add.arg(datum).arg(key.is_some());
+        for (Waiting { datum, key, .. }, context) in batch.iter().zip(contexts) {
+            let context = context.map(|context| context.to_string()).unwrap_or_default();
+            add.arg(datum).arg(key.is_some()).arg(context);
             if let Some(key) = key {
                 add.key(key);
             }
         }
         add.invoke_async(&mut self.redis.commands()).await
     }
+}
+
+/// The span of a script: part of the trace of the first recorded request, and linked to the others.
+fn batch_span(batch: &[Waiting], contexts: &[Option<TraceParent>]) -> Span {
+    let mut recorded =
+        batch.iter().zip(contexts).filter_map(|(waiting, context)| Some((waiting, (*context)?)));
+    let Some((first, _)) = recorded.next() else { return Span::none() };
+    let span = first.span.in_scope(|| spans::operation("redis", "EVALSHA", None));
+    if batch.len() > 1 {
+        span.record("db.operation.batch.size", batch.len());
+    }
+    for (_, context) in recorded {
+        context.is_linked_from(&span);
+    }
+    span
 }
 
 /// What an error says of the jobs that were to be added.

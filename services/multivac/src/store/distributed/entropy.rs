@@ -11,10 +11,12 @@ use mongodb::{Client, Collection, IndexModel};
 use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
+use tracing::Instrument as _;
 
 use super::entry::{Entry, created};
 use crate::config::Config;
 use crate::error::Error;
+use crate::spans::{fail, operation};
 use crate::store::Status;
 
 /// How long to wait for a server that takes the request.
@@ -94,11 +96,14 @@ impl Entropy {
             let created = DateTime::from_millis(job.created);
             doc! { "_id": &job.id, "seq": offset + job.seq, "data": &job.data, "created": created }
         });
-        let insert = collection.insert_many(documents).ordered(false);
-        let errors = match timeout(TIMEOUT, insert).await? {
-            Ok(_) => Vec::new(),
-            Err(error) => write_errors(error)?,
+        let insert = collection.insert_many(documents).ordered(false).into_future();
+        let insert = async {
+            match insert.await {
+                Ok(_) => Ok(Vec::new()),
+                Err(error) => write_errors(error),
+            }
         };
+        let errors = self.run("insert", insert).await?;
         // Another index that an operator has created may be unique as well.
         let duplicates = errors.iter().filter(|error| error.code == DUPLICATE_KEY);
         let known = self.known(duplicates.map(|error| jobs[error.index].id.as_str())).await?;
@@ -114,10 +119,10 @@ impl Entropy {
     pub(super) async fn latest(&self) -> Result<(i64, i64), Error> {
         let collection = self.collection().await?;
         let seq = collection.find_one(stored()).sort(doc! { "seq": -1 });
-        let seq = timeout(TIMEOUT, seq.projection(doc! { "seq": 1 })).await??;
+        let seq = self.run("find", seq.projection(doc! { "seq": 1 })).await?;
         // Ids are texts, but their times have as many digits until the year 2286.
         let id = collection.find_one(doc! {}).sort(doc! { "_id": -1 });
-        let id = timeout(TIMEOUT, id.projection(doc! { "_id": 1 })).await??;
+        let id = self.run("find", id.projection(doc! { "_id": 1 })).await?;
         let seq = seq.and_then(|found| found.get_i64("seq").ok());
         let time = id.and_then(|found| created(found.get_str("_id").ok()?));
         Ok((seq.unwrap_or_default(), time.unwrap_or_default()))
@@ -134,14 +139,14 @@ impl Entropy {
         }
         let collection = self.collection().await?;
         let find = collection.distinct("_id", doc! { "_id": { "$in": ids } });
-        let found = timeout(TIMEOUT, find).await??;
+        let found = self.run("distinct", find).await?;
         Ok(found.iter().filter_map(|id| id.as_str().map(str::to_owned)).collect())
     }
 
     /// The oldest datum.
     pub(super) async fn oldest(&self) -> Result<Option<String>, Error> {
         let find = self.collection().await?.find_one(stored()).sort(doc! { "seq": 1 });
-        let found = timeout(TIMEOUT, find).await??;
+        let found = self.run("find", find).await?;
         Ok(found.and_then(|found| found.get_str("data").ok().map(str::to_owned)))
     }
 
@@ -157,14 +162,14 @@ impl Entropy {
             .find_one_and_update(stored(), tombstone)
             .sort(doc! { "seq": 1 })
             .projection(doc! { "_id": 1 });
-        Ok(timeout(TIMEOUT, update).await??.is_some())
+        Ok(self.run("findAndModify", update).await?.is_some())
     }
 
     /// Whether a job's datum is stored or deleted; none if neither.
     pub(super) async fn status(&self, id: &str) -> Result<Option<Status>, Error> {
         let collection = self.collection().await?;
         let find = collection.find_one(doc! { "_id": id }).projection(doc! { "deleted": 1 });
-        let found = timeout(TIMEOUT, find).await??;
+        let found = self.run("find", find).await?;
         let status = |found: Document| {
             if found.contains_key("deleted") { Status::Deleted } else { Status::Stored }
         };
@@ -174,11 +179,33 @@ impl Entropy {
     /// How many data there are; an estimate, with tombstones, if they are many.
     pub(super) async fn count(&self) -> Result<u64, Error> {
         let collection = self.collection().await?;
-        let estimate = timeout(TIMEOUT, collection.estimated_document_count()).await??;
+        let estimate = self.run("count", collection.estimated_document_count()).await?;
         if estimate > EXACT_COUNT {
             return Ok(estimate);
         }
-        Ok(timeout(TIMEOUT, collection.count_documents(stored())).await??)
+        Ok(self.run("aggregate", collection.count_documents(stored())).await?)
+    }
+
+    /// Runs an operation on the collection, in bounded time.
+    async fn run<T>(
+        &self,
+        name: &'static str,
+        run: impl IntoFuture<Output = Result<T, MongoError>, IntoFuture: Send> + Send,
+    ) -> Result<T, Error> {
+        let span = operation("mongodb", name, Some("entropy"));
+        let outcome = timeout(TIMEOUT, run.into_future()).instrument(span.clone()).await;
+        match &outcome {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => match code_of(error) {
+                Some(code) => {
+                    span.record("db.response.status_code", code.to_string());
+                    fail(&span, &code.to_string());
+                }
+                None => fail(&span, "_OTHER"),
+            },
+            Err(_) => fail(&span, "timeout"),
+        }
+        Ok(outcome??)
     }
 
     async fn collection(&self) -> Result<&Collection<Document>, Error> {

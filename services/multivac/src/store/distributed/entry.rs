@@ -10,6 +10,8 @@ pub(super) struct Entry {
     pub(super) id: String,
     pub(super) seq: i64,
     pub(super) data: String,
+    /// The context of the trace that it belongs to, if that is recorded.
+    pub(super) traceparent: Option<String>,
     /// When it was accepted by Redis's clock, in milliseconds since 1970.
     pub(super) created: i64,
 }
@@ -39,6 +41,7 @@ impl Entry {
             created: created(&id).ok_or("not a job: `id` is not the id of one")?,
             seq: entry.get("seq").ok_or("not a job: `seq` is missing or not a number")?,
             data: entry.get("data").ok_or("not a job: `data` is missing or not UTF-8")?,
+            traceparent: entry.get("traceparent"),
             entry_id: entry.id.clone(),
             id,
         })

@@ -14,15 +14,22 @@ use redis::streams::{
 use redis::{AsyncCommands as _, RedisResult, Script, pipe};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::connection::{BLOCK_TIMEOUT, Connections};
 use super::entry::{Entry, NoJob, created};
 use super::keys::{ATTEMPTS, DEAD_LETTERS, DEAD_LETTERS_BY_JOB, GROUP, JOBS};
 use crate::config::JobsConfig;
 use crate::error::Error;
+use crate::spans::{Destination, operation};
 use crate::store::{FIRST_BACK_OFF, Job, QueueState, Status};
 
 const CONSUMER: &str = "worker";
+
+/// The queue and the dead letters in spans.
+pub(super) const QUEUE: Destination = Destination { system: "redis", name: JOBS };
+pub(super) const DEAD_LETTER_QUEUE: Destination =
+    Destination { system: "redis", name: DEAD_LETTERS };
 
 /// Jobs that are taken at once: with bodies of the default size limit, 16 MiB.
 const BATCH: usize = 256;
@@ -127,7 +134,8 @@ impl JobQueue {
         for job in jobs.clone() {
             acknowledge.arg(&job.entry_id).arg(&job.id);
         }
-        let now: i64 = acknowledge.invoke_async(&mut self.redis.commands()).await?;
+        let mut redis = self.redis.commands();
+        let now: i64 = acknowledge.invoke_async(&mut redis).instrument(QUEUE.settle()).await?;
         Ok(jobs.map(move |job| Duration::from_millis(now.abs_diff(job.created))))
     }
 
@@ -161,7 +169,8 @@ impl JobQueue {
         }
         let mut find = FIND.key(JOBS);
         find.key(ATTEMPTS).key(DEAD_LETTERS_BY_JOB).arg(id);
-        let found: Option<(bool, u32)> = find.invoke_async(&mut self.redis.commands()).await?;
+        let (mut redis, span) = (self.redis.commands(), operation("redis", "EVALSHA", None));
+        let found: Option<(bool, u32)> = find.invoke_async(&mut redis).instrument(span).await?;
         Ok(found.map(|(dead, attempts)| Job {
             status: if dead { Status::Failed } else { Status::Queued },
             attempts,
@@ -177,6 +186,7 @@ impl JobQueue {
                 .xlen(DEAD_LETTERS)
                 .cmd("TIME")
                 .query_async(&mut self.redis.commands())
+                .instrument(operation("redis", "PIPELINE", None))
                 .await?;
         let waited = oldest.ids.first().and_then(|oldest| created(&oldest.id));
         let waited = waited.map_or(0, |created| (seconds * 1000 - created).max(0));

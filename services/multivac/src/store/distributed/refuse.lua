@@ -24,7 +24,8 @@ for i = 1, #found[2], 2 do
 end
 -- An entry that no server of this service has added may have other fields.
 local dead_letter = redis.call('XADD', KEYS[3], '*', 'id', job, 'seq', fields.seq or '',
-    'data', fields.data or cjson.encode(fields), 'attempts', attempts, 'reason', ARGV[5])
+    'data', fields.data or cjson.encode(fields), 'attempts', attempts, 'reason', ARGV[5],
+    'traceparent', fields.traceparent or '')
 redis.call('HSET', KEYS[4], job, dead_letter)
 redis.call('XACK', KEYS[1], group, entry)
 redis.call('XDEL', KEYS[1], entry)

@@ -14,7 +14,8 @@ if not string.match(fields.seq, '^%d+$') then
     -- It was no job before, and has no place in the order yet.
     fields.seq = redis.call('INCR', KEYS[5])
 end
-redis.call('XADD', KEYS[1], '*', 'id', job, 'seq', fields.seq, 'data', fields.data)
+redis.call('XADD', KEYS[1], '*', 'id', job, 'seq', fields.seq, 'data', fields.data,
+    'traceparent', fields.traceparent or '')
 redis.call('XDEL', KEYS[3], dead_letter)
 redis.call('HDEL', KEYS[4], job)
 -- Finds a job that is not at its first entry.

@@ -20,7 +20,7 @@ pub(super) enum Added {
 pub(super) async fn add(
     connection: &mut SqliteConnection,
     datum: &str,
-    key: Option<&str>,
+    (key, traceparent): (Option<&str>, Option<&str>),
     is_full: bool,
 ) -> sqlx::Result<Added> {
     let now = now();
@@ -34,7 +34,8 @@ pub(super) async fn add(
     if is_full {
         return Ok(Added::Refused);
     }
-    let add = sqlx::query("INSERT INTO jobs (data, created) VALUES (?, ?)").bind(datum).bind(now);
+    let add = "INSERT INTO jobs (data, created, traceparent) VALUES (?, ?, ?)";
+    let add = sqlx::query(add).bind(datum).bind(now).bind(traceparent);
     let seq = add.execute(&mut *connection).await?.last_insert_rowid();
     if let Some(key) = key {
         sqlx::query("INSERT OR REPLACE INTO idempotency_keys (key, seq, expires) VALUES (?, ?, ?)")

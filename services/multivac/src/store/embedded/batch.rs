@@ -11,7 +11,7 @@ use super::{dead_letters, entropy};
 #[derive(Debug)]
 pub(super) enum Change {
     /// Queues a datum, unless its idempotency key is known.
-    Add { datum: String, key: Option<String> },
+    Add { datum: String, key: Option<String>, traceparent: Option<String> },
     /// Makes a tombstone of the oldest datum.
     DeleteOldest,
     /// Moves jobs that are due into the store.
@@ -40,13 +40,14 @@ pub(super) async fn apply(
     let mut length = None;
     for (change, limits) in changes {
         outcomes.push(match change {
-            Change::Add { datum, key } => {
+            Change::Add { datum, key, traceparent } => {
                 let waiting = match length {
                     Some(length) => length,
                     None => queue::length(connection).await?,
                 };
                 let is_full = waiting >= limits.max_length;
-                let added = add(connection, datum, key.as_deref(), is_full).await?;
+                let options = (key.as_deref(), traceparent.as_deref());
+                let added = add(connection, datum, options, is_full).await?;
                 length = Some(waiting + u64::from(matches!(added, Added::New(_))));
                 Outcome::Added(added)
             }

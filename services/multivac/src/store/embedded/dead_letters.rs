@@ -22,8 +22,8 @@ pub(super) async fn insert(
     attempts: u32,
     reason: &str,
 ) -> sqlx::Result<()> {
-    let insert = "INSERT INTO dead_letters (seq, data, created, attempts, reason) \
-        SELECT seq, data, created, ?, ? FROM jobs WHERE seq = ?";
+    let insert = "INSERT INTO dead_letters (seq, data, created, traceparent, attempts, reason) \
+        SELECT seq, data, created, traceparent, ?, ? FROM jobs WHERE seq = ?";
     let insert = sqlx::query(insert).bind(attempts).bind(reason).bind(seq);
     insert.execute(&mut *connection).await?;
     sqlx::query("DELETE FROM jobs WHERE seq = ?").bind(seq).execute(connection).await?;
@@ -37,8 +37,8 @@ pub(super) async fn retry(
 ) -> sqlx::Result<u64> {
     let mut count = 0;
     for step in [
-        "INSERT INTO jobs (seq, data, created) \
-            SELECT seq, data, created FROM dead_letters WHERE ?1 IS NULL OR seq = ?1",
+        "INSERT INTO jobs (seq, data, created, traceparent) \
+            SELECT seq, data, created, traceparent FROM dead_letters WHERE ?1 IS NULL OR seq = ?1",
         "DELETE FROM dead_letters WHERE ?1 IS NULL OR seq = ?1",
     ] {
         count = sqlx::query(step).bind(seq).execute(&mut *connection).await?.rows_affected();

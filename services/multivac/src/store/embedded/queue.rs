@@ -3,11 +3,17 @@
 use std::time::Duration;
 
 use sqlx::SqliteConnection;
+use tracing::Instrument as _;
 
 use super::limits::Limits;
 use super::time::{now, since};
 use super::{dead_letters, entropy};
+use crate::spans::Destination;
 use crate::store::{Job, QueueState, Status};
+
+/// The queue and the dead letters in spans.
+pub(super) const QUEUE: Destination = Destination { system: "sqlite", name: "jobs" };
+const DEAD_LETTER_QUEUE: Destination = Destination { system: "sqlite", name: "dead_letters" };
 
 /// Jobs that move in one transaction at most.
 const BATCH: u32 = 256;
@@ -29,6 +35,9 @@ impl Moved {
         self.stored.len() as u64 + self.refused >= u64::from(BATCH)
     }
 }
+
+/// A job that is due: its number, when it was accepted, attempts, and the context of its trace.
+type DueJob = (i64, i64, u32, Option<String>);
 
 /// How many jobs wait.
 pub(super) async fn length(connection: &mut SqliteConnection) -> sqlx::Result<u64> {
@@ -84,16 +93,18 @@ pub(super) async fn move_due(
         sqlx::query(expire).bind(now).execute(&mut *connection).await?;
     }
     let latest = now.saturating_add(limits.longest_back_off);
-    let due = "SELECT seq, created, attempts FROM jobs WHERE due <= ? OR due > ? \
+    let due = "SELECT seq, created, attempts, traceparent FROM jobs WHERE due <= ? OR due > ? \
         ORDER BY seq LIMIT ?";
     let due = sqlx::query_as(due).bind(now).bind(latest).bind(BATCH);
-    let due: Vec<(i64, i64, u32)> = due.fetch_all(&mut *connection).await?;
+    let due: Vec<DueJob> = due.fetch_all(&mut *connection).await?;
     let (Some((first, ..)), Some((last, ..))) = (due.first(), due.last()) else {
         return Ok(Moved::default());
     };
-    match entropy::insert(connection, (*first, *last), (now, latest)).await {
+    let span = QUEUE.process(due.iter().map(|(.., traceparent)| traceparent.as_deref()));
+    let insert = entropy::insert(connection, (*first, *last), (now, latest));
+    match insert.instrument(span.clone()).await {
         Ok(()) => {
-            let stored = due.iter().map(|(_, created, _)| *created).collect();
+            let stored = due.iter().map(|(_, created, ..)| *created).collect();
             return Ok(Moved { stored, ..Moved::default() });
         }
         Err(error) if is_refusal(&error) => {}
@@ -101,7 +112,7 @@ pub(super) async fn move_due(
     }
     // One of them is refused. Stored one by one, it does not hold up the others.
     let mut moved = Moved::default();
-    for (seq, created, attempts) in due {
+    for (seq, created, attempts, traceparent) in due {
         match entropy::insert(connection, (seq, seq), (now, latest)).await {
             Ok(()) => moved.stored.push(created),
             Err(error) if is_refusal(&error) => {
@@ -111,6 +122,10 @@ pub(super) async fn move_due(
                     back_off(connection, seq, attempts, limits).await?;
                 } else {
                     dead_letters::insert(connection, seq, attempts, &reason).await?;
+                    span.in_scope(|| {
+                        let traceparent = traceparent.as_deref();
+                        DEAD_LETTER_QUEUE.sent_dead_letter(&seq.to_string(), traceparent);
+                    });
                     moved.dead.push((seq, reason));
                 }
             }
