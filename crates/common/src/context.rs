@@ -1,12 +1,16 @@
 //! What belongs to the request at hand: its id and its trace.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::rc::Rc;
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{Method, Uri};
 use opentelemetry::Context;
-use opentelemetry::trace::{TraceContextExt as _, TraceState};
+use opentelemetry::trace::{
+    SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState,
+};
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 tokio::task_local! {
     static CURRENT: Rc<RequestContext>;
@@ -244,7 +248,8 @@ impl TraceParent {
     /// Reads a header: `00-<32 digits>-<16 digits>-<2 digits>`, lower case, ids not zero. A later
     /// version may go on behind that, version `ff` is forbidden
     /// (<https://www.w3.org/TR/trace-context/#traceparent-header>).
-    fn parse(header: &str) -> Option<Self> {
+    #[must_use]
+    pub fn parse(header: &str) -> Option<Self> {
         let mut parts = header.splitn(5, '-');
         let version = digits::<2>(parts.next()?)?;
         let trace_id = digits::<32>(parts.next()?)?;
@@ -253,6 +258,49 @@ impl TraceParent {
         let more = parts.next().is_some();
         (version != 0xff && (version > 0 || !more) && trace_id != 0 && span_id != 0)
             .then_some(Self { trace_id, span_id, flags })
+    }
+
+    /// The span in progress, if it is recorded.
+    #[must_use]
+    pub fn current() -> Option<Self> {
+        Context::map_current(|context| {
+            let span = context.span();
+            let span = span.span_context();
+            span.is_sampled().then(|| Self {
+                trace_id: u128::from_be_bytes(span.trace_id().to_bytes()),
+                span_id: u64::from_be_bytes(span.span_id().to_bytes()),
+                flags: span.trace_flags().to_u8(),
+            })
+        })
+    }
+
+    /// Makes a span, which has not been entered, a child of this one; returns false where no span is exported.
+    #[must_use]
+    pub fn becomes_parent_of(self, span: &tracing::Span) -> bool {
+        span.set_parent(Context::new().with_remote_span_context(self.span_context())).is_ok()
+    }
+
+    /// Links a span to this one.
+    pub fn is_linked_from(self, span: &tracing::Span) {
+        span.add_link(self.span_context());
+    }
+
+    fn span_context(self) -> SpanContext {
+        SpanContext::new(
+            TraceId::from(self.trace_id),
+            SpanId::from(self.span_id),
+            TraceFlags::new(self.flags),
+            true,
+            TraceState::NONE,
+        )
+    }
+}
+
+/// As the header.
+impl fmt::Display for TraceParent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { trace_id, span_id, flags } = self;
+        write!(f, "00-{trace_id:032x}-{span_id:016x}-{flags:02x}")
     }
 }
 
@@ -397,7 +445,9 @@ mod tests {
             let exported = span.context().span().span_context().clone();
 
             let call = outgoing(&context_of(&HeaderMap::new()));
+            let current = TraceParent::current().unwrap();
 
+            assert_eq!(TraceParent::parse(&current.to_string()), Some(call));
             assert_eq!(call.span_id.to_be_bytes(), exported.span_id().to_bytes());
             assert_eq!(call.flags, 1);
         });

@@ -1,5 +1,6 @@
 //! Errors as clients see them: problem details (RFC 9457).
 
+use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
@@ -9,6 +10,10 @@ use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER
 use actix_web::{HttpResponse, ResponseError};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
+use utoipa::openapi::{Content, Ref, RefOr, Response, ResponseBuilder};
+
+#[doc(hidden)]
+pub use utoipa::IntoResponses;
 
 use crate::causes::causes;
 use crate::context::RequestContext;
@@ -153,4 +158,58 @@ pub struct ProblemDetails {
     #[serde(flatten)]
     #[schema(ignore)]
     members: Map<String, Value>,
+}
+
+/// Answers of an OpenAPI document, by status.
+pub type Responses = BTreeMap<String, RefOr<Response>>;
+
+/// Declares sets of problem answers for OpenAPI documents. Each is a type that `responses(..)` of
+/// `#[utoipa::path]` takes.
+///
+/// A set may include others; its own descriptions replace theirs.
+///
+/// ```
+/// common::problems! {
+///     /// What every endpoint of the store may answer.
+///     pub StoreProblems { 503: "The store cannot be reached" }
+///
+///     /// What an update may answer.
+///     pub UpdateProblems: StoreProblems { 404: "No such entry", 409: "The entry was changed by another client" }
+/// }
+///
+/// #[utoipa::path(put, path = "/entry", responses((status = 204, description = "Updated"), UpdateProblems))]
+/// fn put_entry() {}
+/// ```
+#[macro_export]
+macro_rules! problems {
+    ($(
+        $(#[$attribute:meta])*
+        $visibility:vis $name:ident $(: $($set:ty),+)? { $($status:tt: $description:literal),* $(,)? }
+    )+) => { $(
+        $(#[$attribute])*
+        #[derive(Debug)]
+        $visibility enum $name {}
+
+        impl $crate::problem::IntoResponses for $name {
+            fn responses() -> $crate::problem::Responses {
+                let mut responses = $crate::problem::Responses::new();
+                $($(responses.extend(<$set as $crate::problem::IntoResponses>::responses());)+)?
+                $(responses.insert(
+                    stringify!($status).to_owned(),
+                    $crate::problem::response($description),
+                );)*
+                responses
+            }
+        }
+    )+ };
+}
+
+/// One answer of [`problems!`](crate::problems). Every service's `/readyz` brings the schema that it refers to.
+#[doc(hidden)]
+#[must_use]
+pub fn response(description: &str) -> RefOr<Response> {
+    let schema = Ref::from_schema_name("Problem");
+    let content = Content::new(Some(schema));
+    let response = ResponseBuilder::new().description(description).content(MEDIA_TYPE, content);
+    RefOr::T(response.build())
 }

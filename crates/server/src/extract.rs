@@ -6,6 +6,6 @@ mod page;
 mod query;
 
 pub use bearer::bearer_token;
-pub use body::{Body, BodyLimits, Json, MediaType};
-pub use page::Page;
+pub use body::{Body, BodyLimits, BodyProblems, Json, MediaType};
+pub use page::{Page, PageProblems};
 pub use query::Query;

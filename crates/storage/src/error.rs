@@ -5,7 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
-use common::Problem;
+use common::{Problem, problems};
+
+problems! {
+    /// What an endpoint that reads may answer.
+    pub ReadProblems { 503: "The database is away" }
+
+    /// What an endpoint that writes may answer.
+    pub WriteProblems: ReadProblems { 507: "The database's disk is full" }
+}
 
 /// Any error, for whoever only passes it on.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -13,6 +13,6 @@ mod writer;
 pub use config::DatabaseConfig;
 pub use connection::Connection;
 pub use database::{Database, Operation};
-pub use error::{BoxError, Error};
+pub use error::{BoxError, Error, ReadProblems, WriteProblems};
 pub use migrations::{Schema, migrate};
 pub use writer::{Batch, Item, Writer};

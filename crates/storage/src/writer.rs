@@ -47,6 +47,13 @@ impl Item for String {
     }
 }
 
+/// An item with what it is written by.
+impl<I: Item, C: Send + Sync + 'static> Item for (I, C) {
+    fn heap_bytes(&self) -> usize {
+        self.0.heap_bytes()
+    }
+}
+
 /// Writes items of many requests with one commit; clones share it.
 ///
 /// While one batch is written, the items that come make up the next. The first request of a batch writes it for all of

@@ -1,8 +1,7 @@
 //! The service's own endpoints.
 
 use actix_web::{post, web};
-use common::problem::ProblemDetails;
-use server::extract::Json;
+use server::extract::{BodyProblems, Json};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::greeting::{Greeter, Guest};
@@ -18,8 +17,7 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
     request_body = Guest,
     responses(
         (status = 200, description = "The greeting", body = String, content_type = "text/plain"),
-        (status = "4XX", description = "No guest with such a name, or no JSON",
-            body = ProblemDetails, content_type = "application/problem+json"),
+        BodyProblems,
     ),
 )]
 #[post("/greetings")]

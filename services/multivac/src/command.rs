@@ -11,24 +11,24 @@ use tokio::time::{sleep, timeout};
 use crate::{Config, SERVICE, WORKER, build_worker, open};
 
 /// How long a command waits for the stores.
-const PATIENCE: Duration = Duration::from_secs(10);
+const READY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long it waits between two looks.
-const LOOK: Duration = Duration::from_millis(20);
+/// How often it checks whether they are ready.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// What can be asked of the program beside what every service's can.
+/// The commands of this program.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve, as without a command.
     Server,
     /// Move jobs from the queue into the store, with Redis and MongoDB.
     Worker,
-    /// Look after the jobs that the store has refused too often.
+    /// List or retry the jobs that the store has refused too often.
     #[command(subcommand)]
     DeadLetters(DeadLetters),
 }
 
-/// What can be done with dead letters.
+/// The commands for dead letters.
 #[derive(Debug, Subcommand)]
 pub enum DeadLetters {
     /// Print the oldest, a JSON object in each line.
@@ -37,14 +37,14 @@ pub enum DeadLetters {
         #[arg(long, default_value_t = 100)]
         limit: usize,
     },
-    /// Queue them anew, their attempts forgotten.
-    Retry(Which),
+    /// Queue them again, with no attempts counted.
+    Retry(Selection),
 }
 
 /// Which dead letters.
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
-pub struct Which {
+pub struct Selection {
     /// That of this job.
     id: Option<String>,
     /// All of them.
@@ -53,7 +53,7 @@ pub struct Which {
 }
 
 impl Command {
-    /// What a command comes to.
+    /// What the program does for a command.
     #[must_use]
     pub fn work(self, program: Program<Config>) -> Work<Config> {
         match self {
@@ -75,18 +75,18 @@ impl DeadLetters {
         let store = open(&config, &application.context)?;
         let ready = async {
             while !application.context.readiness.is_ready() {
-                sleep(LOOK).await;
+                sleep(POLL_INTERVAL).await;
             }
         };
-        timeout(PATIENCE, ready).await.map_err(|_| "the stores cannot be reached")?;
+        timeout(READY_TIMEOUT, ready).await.map_err(|_| "the stores cannot be reached")?;
         let mut text = String::new();
         match self {
             Self::List { limit } => {
-                for letter in store.dead_letters(limit).await? {
-                    writeln!(text, "{}", serde_json::to_string(&letter)?)?;
+                for dead_letter in store.dead_letters(limit).await? {
+                    writeln!(text, "{}", serde_json::to_string(&dead_letter)?)?;
                 }
             }
-            Self::Retry(Which { id, .. }) => match (store.retry(id.as_deref()).await?, id) {
+            Self::Retry(Selection { id, .. }) => match (store.retry(id.as_deref()).await?, id) {
                 (0, Some(id)) => return Err(format!("there is no dead letter {id}").into()),
                 (count, _) => writeln!(text, "queued anew: {count}")?,
             },

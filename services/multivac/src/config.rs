@@ -7,10 +7,11 @@ use common::Loader;
 use common::config::{ByteSize, Secret};
 use derive_more::AsRef;
 use serde::{Deserialize, Serialize};
+use storage::DatabaseConfig;
 
-use crate::{SERVICE, WORKER, store};
+use crate::{SERVICE, WORKER};
 
-/// The largest body with MongoDB: its documents have at most 16 MiB, with all that is around the datum.
+/// The largest body with MongoDB, whose documents have at most 16 MiB in all.
 const MAX_BODY: ByteSize = ByteSize(15 * 1024 * 1024);
 
 /// The configuration.
@@ -38,7 +39,7 @@ pub struct StoresConfig {
     pub mongo_url: Option<Secret>,
     /// `MONGO_DB_NAME`: the database there, `multivac`.
     pub mongo_db_name: String,
-    /// `MULTIVAC_DB`: the SQLite file for both, made at need; `sqlite://data/multivac.db`.
+    /// `MULTIVAC_DB`: the SQLite file for both, created if it is missing; `sqlite://data/multivac.db`.
     pub multivac_db: String,
 }
 
@@ -50,6 +51,14 @@ impl Default for StoresConfig {
             mongo_db_name: "multivac".into(),
             multivac_db: "sqlite://data/multivac.db".into(),
         }
+    }
+}
+
+impl StoresConfig {
+    /// The configuration of the SQLite file, with the defaults of every service.
+    pub(crate) fn database(&self) -> DatabaseConfig {
+        let url = Secret::from(self.multivac_db.as_str());
+        DatabaseConfig { database_url: Some(url), ..DatabaseConfig::default() }
     }
 }
 
@@ -132,7 +141,7 @@ impl Config {
                     loader.problem("BODY_LIMIT", "must be at most 15MiB with MONGO_URL");
                 }
             }
-            (None, None) if !store::database_config(&stores.multivac_db).is_sqlite() => {
+            (None, None) if !stores.database().is_sqlite() => {
                 loader.problem("MULTIVAC_DB", "expected sqlite://<file>");
             }
             (None, None) => {}
@@ -145,7 +154,10 @@ impl Config {
             _ => {}
         }
         if auth.auth_username.as_ref().is_some_and(|name| name.contains(':')) {
-            loader.problem("AUTH_USERNAME", "must not contain a colon, where HTTP Basic parts it");
+            loader.problem(
+                "AUTH_USERNAME",
+                "must not contain a colon, which ends the name in HTTP Basic",
+            );
         }
         if jobs.job_claim_after < Duration::from_millis(100) {
             loader.problem("JOB_CLAIM_AFTER", "must be at least 100ms");

@@ -4,16 +4,23 @@ use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
-use common::Problem;
+use common::{Problem, problems};
+
+problems! {
+    /// What every endpoint of the stores may answer.
+    pub(crate) StoreProblems { 503: "A store cannot be reached" }
+}
 
 /// Why a request, or a step of the worker's, is not done.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("the queue cannot be reached")]
+    #[error("Redis failed")]
     Queue(#[from] redis::RedisError),
-    #[error("the store cannot be reached")]
+    #[error("Redis took no job")]
+    NotQueued(#[source] redis::RedisError),
+    #[error("MongoDB failed")]
     Store(#[from] mongodb::error::Error),
-    #[error("the store did not answer in time")]
+    #[error("MongoDB did not answer in time")]
     StoreTimeout(#[from] tokio::time::error::Elapsed),
     #[error(transparent)]
     Database(#[from] storage::Error),
@@ -37,14 +44,24 @@ impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let detail = error.to_string();
         let problem = |status| Self::new(status).detail(detail);
-        let unavailable = |cause: Box<dyn std::error::Error + Send + Sync>| {
+        let unavailable = |detail: &str, cause: Error| {
             Self::new(StatusCode::SERVICE_UNAVAILABLE)
-                .detail("a store cannot be reached; whether anything was changed is not known")
+                .detail(detail)
                 .retry_after(Duration::from_secs(1))
                 .caused_by(cause)
         };
         match error {
-            Error::Queue(_) | Error::Store(_) | Error::StoreTimeout(_) => unavailable(error.into()),
+            Error::Queue(_) => unavailable(
+                "the queue cannot be reached; whether anything was changed is not known",
+                error,
+            ),
+            Error::NotQueued(_) => {
+                unavailable("the queue takes no jobs at present; nothing was queued", error)
+            }
+            Error::Store(_) | Error::StoreTimeout(_) => unavailable(
+                "the store cannot be reached; whether anything was changed is not known",
+                error,
+            ),
             Error::Database(error) => error.into(),
             Error::QueueFull => {
                 problem(StatusCode::SERVICE_UNAVAILABLE).retry_after(Duration::from_secs(1))

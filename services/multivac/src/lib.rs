@@ -5,6 +5,7 @@ mod config;
 mod error;
 mod metrics;
 mod routes;
+mod spans;
 mod store;
 mod worker;
 
@@ -20,6 +21,8 @@ pub use config::{AuthConfig, Config, JobsConfig, StoresConfig};
 
 use metrics::JobMetrics;
 use store::Store;
+use store::distributed::Distributed;
+use store::embedded::Embedded;
 
 /// Who this service is, as a server.
 pub const SERVICE: Service = Service { log_name: "server", ..common::service!(port: 5000) };
@@ -37,7 +40,7 @@ pub fn build(config: &Config) -> Result<Running, StartError> {
     if config.stores.redis_url.is_none() {
         // With the embedded store the worker is part of the server.
         let store = Arc::clone(&store);
-        application.context.tasks.spawn_until(|stop| worker::work(store, stop));
+        application.context.tasks.spawn_until(|stop| worker::run(store, stop));
     }
     let (store, config) = (Data::from(store), Data::new(config.clone()));
     application.serve(move |routes| {
@@ -52,15 +55,21 @@ pub fn build(config: &Config) -> Result<Running, StartError> {
 pub fn build_worker(config: &Config) -> Result<Running, StartError> {
     let application = Application::new(WORKER, &config.common);
     let store = open(config, &application.context)?;
-    application.context.tasks.spawn_until(|stop| worker::work(store, stop));
+    application.context.tasks.spawn_until(|stop| worker::run(store, stop));
     application.serve(|_| {})
 }
 
-/// The stores, with their checks and gauges.
+/// The stores that are configured, with their readiness checks and gauges. They connect when needed.
 fn open(config: &Config, context: &ServiceContext) -> Result<Arc<dyn Store>, StartError> {
     let metrics = context.metrics.register(JobMetrics::register);
-    let store = store::open(config, context, metrics.clone())?;
-    context.tasks.spawn(worker::observe(Arc::clone(&store), metrics));
+    let store: Arc<dyn Store> = match (&config.stores.redis_url, &config.stores.mongo_url) {
+        (Some(redis), Some(mongo)) => {
+            let urls = (redis.expose(), mongo.expose());
+            Distributed::open(urls, config, context, metrics.clone())?
+        }
+        _ => Embedded::open(config, context, metrics.clone())?,
+    };
+    context.tasks.spawn(worker::sample_queue(Arc::clone(&store), metrics));
     Ok(store)
 }
 

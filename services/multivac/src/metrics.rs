@@ -1,4 +1,4 @@
-//! How the jobs fare.
+//! The metrics of jobs and their queue.
 
 use std::sync::atomic::AtomicU64;
 
@@ -7,20 +7,20 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::store::Queue;
+use crate::store::QueueState;
 
-/// In seconds: from what a busy worker needs to what a takeover needs.
+/// In seconds: from the time that a busy worker needs to the time after which a job is taken over.
 const BUCKETS: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 60.0, 300.0];
 
-/// What is counted; clones share it.
+/// The metrics; clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct JobMetrics {
     pub(crate) accepted: Counter,
     pub(crate) stored: Counter,
     pub(crate) repeated: Counter,
     pub(crate) refused: Counter,
-    pub(crate) dead: Counter,
+    dead: Counter,
     pub(crate) storage_duration: Histogram,
     queue_length: Gauge,
     oldest_age: Gauge<f64, AtomicU64>,
@@ -70,8 +70,14 @@ impl JobMetrics {
         metrics
     }
 
-    /// Notes how the queue is.
-    pub(crate) fn see(&self, queue: &Queue) {
+    /// Counts and logs a job that has become a dead letter.
+    pub(crate) fn count_dead_letter(&self, job: &str, reason: &str) {
+        self.dead.inc();
+        tracing::error!(job.id = job, error = reason, "A job became a dead letter");
+    }
+
+    /// Sets the gauges of the queue.
+    pub(crate) fn set_queue(&self, queue: &QueueState) {
         self.queue_length.set(queue.length.cast_signed());
         self.oldest_age.set(queue.oldest_age.as_secs_f64());
         self.dead_letters.set(queue.dead_letters.cast_signed());

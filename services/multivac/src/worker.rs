@@ -10,26 +10,26 @@ use tokio_util::sync::CancellationToken;
 use crate::metrics::JobMetrics;
 use crate::store::Store;
 
-/// The shortest and the longest pause after a failure.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// The pauses after failures: the first, and the longest of those that follow.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
-/// How long a step that has begun may take when the service stops. What is left of it then comes again.
-const LAST_STEP: Duration = Duration::from_secs(8);
+/// How long the last batch may take when the service stops. What is not stored by then is delivered again.
+const STOP_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// How often the gauges of the queue are brought up to date.
+/// How often the gauges of the queue are set.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Works until it is told to stop, and then finishes what it has begun.
-pub(crate) async fn work(store: Arc<dyn Store>, stop: CancellationToken) {
+/// Stores jobs until the service stops, and then finishes the batch that it has begun.
+pub(crate) async fn run(store: Arc<dyn Store>, stop: CancellationToken) {
     let mut pause = None;
     while !stop.is_cancelled() {
-        let too_late = async {
+        let timeout = async {
             stop.cancelled().await;
-            sleep(LAST_STEP).await;
+            sleep(STOP_TIMEOUT).await;
         };
         let result = tokio::select! {
-            result = store.work() => result,
-            () = too_late => return,
+            result = store.store_next() => result,
+            () = timeout => return,
         };
         match result {
             Ok(()) => {
@@ -37,11 +37,13 @@ pub(crate) async fn work(store: Arc<dyn Store>, stop: CancellationToken) {
                     tracing::info!("Jobs are stored again");
                 }
             }
+            // The connections end with the service. What is not stored is delivered again.
+            Err(_) if stop.is_cancelled() => return,
             Err(error) => {
                 if pause.is_none() {
-                    tracing::warn!(error = causes(&error), "Jobs wait: they cannot be stored");
+                    tracing::warn!(error = causes(&error), "Jobs cannot be stored");
                 }
-                let this = pause.map_or(PAUSES.0, |last: Duration| PAUSES.1.min(last * 2));
+                let this = pause.map_or(BACK_OFF.0, |last: Duration| BACK_OFF.1.min(last * 2));
                 pause = Some(this);
                 stop.run_until_cancelled(sleep(this)).await;
             }
@@ -49,12 +51,12 @@ pub(crate) async fn work(store: Arc<dyn Store>, stop: CancellationToken) {
     }
 }
 
-/// Keeps the gauges of the queue up to date; while it cannot be asked, they keep their last values.
-pub(crate) async fn observe(store: Arc<dyn Store>, metrics: JobMetrics) {
+/// Sets the gauges of the queue; while its state cannot be read, they keep their last values.
+pub(crate) async fn sample_queue(store: Arc<dyn Store>, metrics: JobMetrics) {
     loop {
-        // The readiness check reports a store that is away.
+        // The readiness check reports a store that cannot be reached.
         if let Ok(queue) = store.queue().await {
-            metrics.see(&queue);
+            metrics.set_queue(&queue);
         }
         sleep(SAMPLE_INTERVAL).await;
     }

@@ -18,9 +18,9 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::connection::ConnectionState;
 
-use common::Problem;
 use common::context::RequestContext;
 use common::memory::MemoryUse;
+use common::{Problem, problems};
 
 /// How much of a body has to arrive within `REQUEST_TIMEOUT`, unless it is complete by then.
 const MIN_PROGRESS: usize = 64 * 1024;
@@ -33,6 +33,17 @@ const STEP: usize = 4 * 1024;
 
 /// How long the rest of a refused body stays wanted; the server then reads and discards it.
 const LINGER: Duration = Duration::from_secs(1);
+
+problems! {
+    /// What an endpoint that takes a body may answer.
+    pub BodyProblems {
+        400: "The body is malformed",
+        408: "The body did not arrive in time",
+        413: "The body is larger than `BODY_LIMIT`",
+        415: "The body has another media type",
+        422: "The body has a member that is missing or wrong",
+    }
+}
 
 /// How large a body may be, and how slow.
 #[derive(Clone, Copy, Debug)]

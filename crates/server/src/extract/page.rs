@@ -6,7 +6,7 @@ use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
 use actix_web::http::header::LINK;
 use actix_web::{FromRequest, HttpRequest, HttpResponse, HttpResponseBuilder};
-use common::Problem;
+use common::{Problem, problems};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
@@ -36,6 +36,11 @@ pub struct Page<const DEFAULT: u8> {
     path: String,
     limit: u8,
     below: i64,
+}
+
+problems! {
+    /// What an endpoint that lists pages may answer.
+    pub PageProblems { 400: "The query is malformed", 422: "A bad `limit` or `cursor`" }
 }
 
 /// What a client sends.

@@ -7,10 +7,17 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_TYPE};
 use actix_web::mime::TEXT_PLAIN_UTF_8;
 use actix_web::web::Data;
-use common::Problem;
-use common::problem::ProblemDetails;
+use common::{Problem, problems};
 
 use crate::external::{Answer, External};
+
+problems! {
+    /// What the external service can be to blame for.
+    ExternalProblems {
+        502: "The external service refused the key, answered with something other than a 2xx, redirects elsewhere, or cannot be reached",
+        504: "The external service did not answer in time",
+    }
+}
 
 /// Download what the external service has.
 ///
@@ -24,11 +31,7 @@ use crate::external::{Answer, External};
             (String = "text/plain", example = "download_external_logs works! EXTERNAL_INTEGRATION_API_KEY is set"),
             (String = "*/*"),
         )),
-        (status = 502, description = "The external service refused the key, answered with something other than a 2xx, \
-            redirects elsewhere, or cannot be reached",
-            body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 504, description = "The external service did not answer in time",
-            body = ProblemDetails, content_type = "application/problem+json"),
+        ExternalProblems,
     ),
 )]
 #[get("/download_external_logs")]

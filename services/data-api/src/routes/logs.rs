@@ -7,17 +7,30 @@ use std::io;
 use actix_web::http::header::LINK;
 use actix_web::{HttpResponse, get, mime, web};
 use bytes::Bytes;
-use common::problem::ProblemDetails;
-use common::{Problem, causes};
+use common::{Problem, causes, problems};
 use futures_util::{TryStreamExt as _, future};
 use serde::Serialize;
-use server::extract::Query;
+use server::extract::{PageProblems, Query};
 use utoipa::ToSchema;
 
 use input::{Authorized, Parameters};
 
 use crate::error::Error;
 use crate::log_files::{LogFile, LogFiles, Order};
+
+problems! {
+    /// What every endpoint of the log files may answer.
+    VolumeProblems { 401: "No key", 503: "The log volume is gone, or still being listed" }
+
+    /// What a list may answer.
+    ListProblems: PageProblems, VolumeProblems { 422: "A bad `limit`, `cursor` or `since`" }
+
+    /// What a download may answer.
+    DownloadProblems: PageProblems, VolumeProblems { 422: "A bad `since`" }
+
+    /// What a file may answer.
+    FileProblems: VolumeProblems { 404: "No such file", 503: "The log volume is gone" }
+}
 
 /// The line of a log file.
 #[derive(Debug, Serialize, ToSchema)]
@@ -74,12 +87,7 @@ impl From<LogFile> for LogEntry {
     responses(
         (status = 200, description = "A page of the list", body = Vec<LogEntry>,
             headers(("link" = String, description = "The next page, if there is one: `<...>; rel=\"next\"`"))),
-        (status = 400, description = "A broken query", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 401, description = "No key", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 422, description = "A bad `limit`, `cursor` or `since`",
-            body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 503, description = "The log volume is gone, or still being listed",
-            body = ProblemDetails, content_type = "application/problem+json"),
+        ListProblems,
     ),
 )]
 #[get("/logs")]
@@ -108,11 +116,7 @@ pub(crate) async fn get_logs(
     params(("since" = Option<String>, Query, description = "Only files of this time and later", format = DateTime)),
     responses(
         (status = 200, description = "An object in each line", body = LogLine, content_type = "application/x-ndjson"),
-        (status = 400, description = "A broken query", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 401, description = "No key", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 422, description = "A bad `since`", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 503, description = "The log volume is gone, or still being listed",
-            body = ProblemDetails, content_type = "application/problem+json"),
+        DownloadProblems,
     ),
 )]
 #[get("/logs/download")]
@@ -146,9 +150,7 @@ fn lines(files: Vec<LogFile>) -> Bytes {
     params(("name" = String, Path, description = "The file's name", example = "log_1715590067.000123000.txt")),
     responses(
         (status = 200, description = "Its bytes", body = String, content_type = "text/plain", example = "Preparing data...\n"),
-        (status = 401, description = "No key", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 404, description = "No such file", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 503, description = "The log volume is gone", body = ProblemDetails, content_type = "application/problem+json"),
+        FileProblems,
     ),
 )]
 #[get("/logs/{name}")]

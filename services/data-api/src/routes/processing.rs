@@ -1,12 +1,16 @@
 //! The work that leaves a log file.
 
 use actix_web::{get, web};
-use common::Problem;
-use common::problem::ProblemDetails;
+use common::{Problem, problems};
 use rand::seq::IndexedRandom as _;
 
 use crate::Config;
 use crate::log_files::LogFiles;
+
+problems! {
+    /// What writing a log file may end with.
+    WriteProblems { 507: "The log volume is full, read-only or gone" }
+}
 
 /// What a request can leave in the log.
 const MESSAGES: [&str; 4] =
@@ -22,8 +26,7 @@ const MESSAGES: [&str; 4] =
     responses(
         (status = 200, description = "The message that was written, one of four",
             body = String, content_type = "text/plain", example = "Log: Preparing data..."),
-        (status = 507, description = "The log volume is full, read-only or gone",
-            body = ProblemDetails, content_type = "application/problem+json"),
+        WriteProblems,
     ),
 )]
 #[get("/")]

@@ -4,25 +4,44 @@ use std::time::Duration;
 
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpResponse, delete, get, post, put, web};
-use common::{Problem, problem::ProblemDetails};
+use common::{Problem, problems};
 use serde::Serialize;
+use server::extract::BodyProblems;
 use tokio::time::{Instant, sleep};
 use utoipa::ToSchema;
 
 use super::input::{Authorized, DataForm, DataParts, Datum, IdempotencyKey};
-use crate::error::Error;
+use crate::error::{Error, StoreProblems};
 use crate::store::Store;
 
-/// What is answered while nothing is stored.
+/// The answer while nothing is stored.
 const INSUFFICIENT: &str = "INSUFFICIENT DATA FOR MEANINGFUL ANSWER.";
 
 /// How long DELETE waits for a job to be stored.
-const PATIENCE: Duration = Duration::from_secs(1);
+const DELETE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long it waits between two looks.
-const LOOK: Duration = Duration::from_millis(10);
+/// How often DELETE looks for one.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// That a datum is queued.
+problems! {
+    /// What a change may answer.
+    ChangeProblems { 401: "No or wrong credentials", 403: "Sent by a page of another site" }
+
+    /// What queueing a datum may answer.
+    AddProblems: BodyProblems, ChangeProblems {
+        400: "No datum, several, an empty one, or none that is UTF-8; a malformed body or key",
+        415: "Neither a form nor JSON",
+        422: "JSON whose `data` is no string",
+        503: "The queue is full or cannot be reached; `detail` says whether the datum may be queued nevertheless",
+    }
+
+    /// What deleting a datum may answer.
+    DeleteProblems: ChangeProblems {
+        503: "The store cannot be reached; the datum may be deleted nevertheless",
+    }
+}
+
+/// The answer to a datum that is queued.
 #[derive(Debug, Serialize, ToSchema)]
 struct Updated {
     #[schema(example = "MultiVAC updated!")]
@@ -36,7 +55,7 @@ struct Updated {
     responses(
         (status = 200, description = "The oldest datum, or that there is none yet",
             body = String, content_type = "text/plain", example = "INSUFFICIENT DATA FOR MEANINGFUL ANSWER."),
-        (status = 503, description = "The store cannot be reached", body = ProblemDetails, content_type = "application/problem+json"),
+        StoreProblems,
     ),
 )]
 #[get("/multivac")]
@@ -44,7 +63,7 @@ pub(crate) async fn get_oldest(store: web::Data<dyn Store>) -> Result<String, Pr
     Ok(store.oldest().await?.unwrap_or_else(|| INSUFFICIENT.to_owned()))
 }
 
-/// An operation that queues a datum. There are two, alike but for the method and the names.
+/// An operation that queues a datum: POST and PUT differ in method and names alone.
 macro_rules! queue_datum {
     ($(#[$doc:meta])+ $method:ident, $name:ident, $id:tt) => {
         $(#[$doc])+
@@ -60,16 +79,7 @@ macro_rules! queue_datum {
             responses(
                 (status = 200, description = "It is queued", body = Updated,
                     headers(("location" = String, description = "The path of its job"))),
-                (status = 400, description = "No datum, several, an empty one, or none that is UTF-8; a broken body; a bad key",
-                    body = ProblemDetails, content_type = "application/problem+json"),
-                (status = 401, description = "No or wrong credentials", body = ProblemDetails, content_type = "application/problem+json"),
-                (status = 403, description = "Sent by a page of another site", body = ProblemDetails, content_type = "application/problem+json"),
-                (status = 408, description = "The body came too slowly", body = ProblemDetails, content_type = "application/problem+json"),
-                (status = 413, description = "The body is too large", body = ProblemDetails, content_type = "application/problem+json"),
-                (status = 415, description = "Neither a form nor JSON", body = ProblemDetails, content_type = "application/problem+json"),
-                (status = 422, description = "JSON whose `data` is no string", body = ProblemDetails, content_type = "application/problem+json"),
-                (status = 503, description = "The queue is full or cannot be reached; in the second case the datum may be queued nevertheless",
-                    body = ProblemDetails, content_type = "application/problem+json"),
+                AddProblems,
             ),
         )]
         #[$method("/multivac/data")]
@@ -79,7 +89,7 @@ macro_rules! queue_datum {
             Datum(datum): Datum,
             store: web::Data<dyn Store>,
         ) -> Result<HttpResponse, Problem> {
-            let job = store.accept(&datum, key.as_deref()).await?;
+            let job = store.add(&datum, key.as_deref()).await?;
             Ok(HttpResponse::Ok()
                 .insert_header((LOCATION, format!("/multivac/jobs/{job}")))
                 .json(Updated { response: "MultiVAC updated!" }))
@@ -110,10 +120,7 @@ queue_datum!(
     responses(
         (status = 200, description = "`Deleted!`, or `no such data` where there is none",
             body = String, content_type = "text/plain", example = "Deleted!"),
-        (status = 401, description = "No or wrong credentials", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 403, description = "Sent by a page of another site", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 503, description = "A store cannot be reached; the datum may be deleted nevertheless",
-            body = ProblemDetails, content_type = "application/problem+json"),
+        DeleteProblems,
     ),
 )]
 #[delete("/multivac/zzz")]
@@ -126,9 +133,9 @@ pub(crate) async fn delete_oldest(
 }
 
 async fn delete_or_wait(store: &dyn Store) -> Result<bool, Error> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + DELETE_TIMEOUT;
     while !store.delete_oldest().await? {
-        // Asked before the store is: a job is not missed that goes from one to the other meanwhile.
+        // Read before the store: so no job is missed that moves from the queue to the store in between.
         let waiting = store.queue().await?.length > 0;
         if store.delete_oldest().await? {
             break;
@@ -136,7 +143,7 @@ async fn delete_or_wait(store: &dyn Store) -> Result<bool, Error> {
         if !waiting || Instant::now() >= deadline {
             return Ok(false);
         }
-        sleep(LOOK).await;
+        sleep(POLL_INTERVAL).await;
     }
     Ok(true)
 }

@@ -1,12 +1,17 @@
 //! What became of a datum.
 
 use actix_web::{get, web};
-use common::{Problem, problem::ProblemDetails};
+use common::{Problem, problems};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::error::Error;
+use crate::error::{Error, StoreProblems};
 use crate::store::{Status, Store};
+
+problems! {
+    /// What a job may answer.
+    JobProblems: StoreProblems { 404: "No such job" }
+}
 
 /// A job.
 #[derive(Debug, Serialize, ToSchema)]
@@ -27,8 +32,7 @@ struct JobDetails {
     params(("id" = String, Path, description = "The job's id, from `Location`", example = "1715590067000-0")),
     responses(
         (status = 200, description = "The job", body = JobDetails),
-        (status = 404, description = "No such job", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 503, description = "A store cannot be reached", body = ProblemDetails, content_type = "application/problem+json"),
+        JobProblems,
     ),
 )]
 #[get("/multivac/jobs/{id}")]

@@ -1,10 +1,11 @@
-//! How the queue is.
+//! The state of the queue.
 
 use actix_web::{get, web};
-use common::{Problem, problem::ProblemDetails};
+use common::Problem;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::error::StoreProblems;
 use crate::store::Store;
 
 /// The queue and the store.
@@ -21,13 +22,13 @@ struct QueueDetails {
     stored: u64,
 }
 
-/// How the queue is.
+/// The state of the queue.
 #[utoipa::path(
     tag = "multivac",
     operation_id = "get_queue",
     responses(
         (status = 200, description = "The queue", body = QueueDetails),
-        (status = 503, description = "A store cannot be reached", body = ProblemDetails, content_type = "application/problem+json"),
+        StoreProblems,
     ),
 )]
 #[get("/multivac/queue")]

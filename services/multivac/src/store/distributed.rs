@@ -1,7 +1,12 @@
 //! Jobs in Redis, data in MongoDB.
 
-mod adder;
+mod add;
+mod connection;
+mod dead_letters;
 mod entropy;
+mod entry;
+mod keys;
+mod order;
 mod queue;
 
 use std::sync::Arc;
@@ -10,22 +15,28 @@ use async_trait::async_trait;
 use common::ServiceContext;
 use server::StartError;
 use tokio::sync::Mutex;
+use tracing::Instrument as _;
 
-use super::{DeadLetter, Job, Queue, Store};
+use super::{DeadLetter, Job, QueueState, Store};
 use crate::config::Config;
 use crate::error::Error;
 use crate::metrics::JobMetrics;
-use adder::Adder;
+use add::Adder;
+use connection::Connections;
 use entropy::Entropy;
-use queue::{Entry, JobQueue};
+use entry::Entry;
+use order::Order;
+use queue::{DEAD_LETTER_QUEUE, JobQueue, QUEUE};
 
-/// The stores, for any number of servers and workers.
-pub(super) struct Distributed {
-    queue: JobQueue,
+/// The queue and the store, for any number of servers and workers.
+pub(crate) struct Distributed {
+    redis: Connections,
     adder: Adder,
+    queue: JobQueue,
+    order: Order,
     entropy: Entropy,
-    /// What this process has taken from the queue and not yet seen stored.
-    in_hand: Mutex<Vec<Entry>>,
+    /// Jobs that this process has taken from the queue and that are not known to be stored.
+    in_flight: Mutex<Vec<Entry>>,
     metrics: JobMetrics,
 }
 
@@ -34,27 +45,30 @@ impl Distributed {
     ///
     /// # Errors
     /// When a URL cannot be used.
-    pub(super) fn open(
-        redis_url: &str,
-        mongo_url: &str,
+    pub(crate) fn open(
+        (redis_url, mongo_url): (&str, &str),
         config: &Config,
         context: &ServiceContext,
         metrics: JobMetrics,
     ) -> Result<Arc<Self>, StartError> {
-        let queue = JobQueue::open(redis_url, &config.jobs)
-            .map_err(|error| StartError::Other(error.into()))?;
-        let (longest, accepted) = (config.jobs.queue_max_length, metrics.accepted.clone());
+        let redis =
+            Connections::open(redis_url).map_err(|error| StartError::Other(error.into()))?;
+        let entropy = Entropy::open(mongo_url, config);
+        let order = Order::new(redis.clone(), entropy.clone());
+        let of_adder = (context, metrics.accepted.clone());
         let store = Arc::new(Self {
-            adder: Adder::start(queue.shared(), context, longest, accepted),
-            queue,
-            entropy: Entropy::open(mongo_url, config),
-            in_hand: Mutex::default(),
+            adder: Adder::start(redis.clone(), order.clone(), &config.jobs, of_adder),
+            queue: JobQueue::new(redis.clone(), &config.jobs),
+            redis,
+            order,
+            entropy,
+            in_flight: Mutex::default(),
             metrics,
         });
-        let queue = store.queue.clone();
+        let (redis, order) = (store.redis.clone(), store.order.clone());
         context.readiness.check(&context.tasks, "redis", move || {
-            let queue = queue.clone();
-            async move { Ok(queue.check().await?) }
+            let (redis, order) = (redis.clone(), order.clone());
+            async move { Ok(redis.check().await.inspect_err(|_| order.doubt())?) }
         });
         let entropy = store.entropy.clone();
         context.readiness.check(&context.tasks, "mongodb", move || {
@@ -64,23 +78,44 @@ impl Distributed {
         Ok(store)
     }
 
-    /// Stores what is in hand and takes it out of the queue.
-    async fn store(&self, jobs: &[Entry]) -> Result<(), Error> {
-        let outcome = self.entropy.insert(jobs).await?;
+    /// Stores what is in flight, or else the next jobs.
+    async fn store_batch(&self, in_flight: &mut Vec<Entry>) -> Result<(), Error> {
+        // After a failure they are still there, and no others are taken.
+        if in_flight.is_empty() {
+            let (jobs, others) = self.queue.take().await?;
+            *in_flight = jobs;
+            for entry in others {
+                if self.queue.reject(&entry).await? {
+                    self.metrics.count_dead_letter(&entry.entry_id, entry.reason);
+                }
+            }
+        }
+        if !in_flight.is_empty() {
+            let offset = self.order.offset().await?;
+            let span = QUEUE.process(in_flight.iter().map(|job| job.traceparent.as_deref()));
+            self.store(in_flight, offset).instrument(span).await?;
+            in_flight.clear();
+        }
+        Ok(())
+    }
+
+    /// Stores the data of jobs, and takes these out of the queue.
+    async fn store(&self, jobs: &[Entry], offset: i64) -> Result<(), Error> {
+        let outcome = self.entropy.insert(jobs, offset).await?;
         let refused = |at: &usize| outcome.refused.iter().any(|(index, _)| index == at);
-        let (settled, repeated) = (jobs.len() - outcome.refused.len(), outcome.repeated);
-        self.metrics.stored.inc_by((settled - repeated) as u64);
+        let (stored, repeated) = (jobs.len() - outcome.refused.len(), outcome.repeated);
+        self.metrics.stored.inc_by((stored - repeated) as u64);
         self.metrics.repeated.inc_by(repeated as u64);
-        let settled = jobs.iter().enumerate().filter(|(at, _)| !refused(at)).map(|(_, job)| job);
-        for waited in self.queue.settle(settled).await? {
+        let stored = jobs.iter().enumerate().filter(|(at, _)| !refused(at)).map(|(_, job)| job);
+        for waited in self.queue.acknowledge(stored).await? {
             self.metrics.storage_duration.observe(waited.as_secs_f64());
         }
         for (index, reason) in &outcome.refused {
             let job = &jobs[*index];
             self.metrics.refused.inc();
             if self.queue.refuse(job, reason).await? {
-                self.metrics.dead.inc();
-                tracing::error!(job.id = job.id, error = reason, "A job became a dead letter");
+                DEAD_LETTER_QUEUE.sent_dead_letter(&job.id, job.traceparent.as_deref());
+                self.metrics.count_dead_letter(&job.id, reason);
             }
         }
         Ok(())
@@ -89,7 +124,7 @@ impl Distributed {
 
 #[async_trait]
 impl Store for Distributed {
-    async fn accept(&self, datum: &str, key: Option<&str>) -> Result<String, Error> {
+    async fn add(&self, datum: &str, key: Option<&str>) -> Result<String, Error> {
         self.adder.add(datum, key).await
     }
 
@@ -113,32 +148,28 @@ impl Store for Distributed {
         Ok(self.entropy.status(id).await?.and_then(stored))
     }
 
-    async fn queue(&self) -> Result<Queue, Error> {
-        self.queue.look().await
+    async fn queue(&self) -> Result<QueueState, Error> {
+        self.queue.state().await
     }
 
-    async fn queue_and_stored(&self) -> Result<(Queue, u64), Error> {
-        tokio::try_join!(self.queue.look(), self.entropy.count())
+    async fn queue_and_stored(&self) -> Result<(QueueState, u64), Error> {
+        tokio::try_join!(self.queue.state(), self.entropy.count())
     }
 
-    async fn work(&self) -> Result<(), Error> {
-        // After a failure they are still there, and no others are taken.
-        let mut in_hand = self.in_hand.lock().await;
-        if in_hand.is_empty() {
-            *in_hand = self.queue.take().await?;
+    async fn store_next(&self) -> Result<(), Error> {
+        let mut in_flight = self.in_flight.lock().await;
+        let stored = self.store_batch(&mut in_flight).await;
+        if stored.is_err() {
+            self.order.doubt();
         }
-        if !in_hand.is_empty() {
-            self.store(&in_hand).await?;
-            in_hand.clear();
-        }
-        Ok(())
+        stored
     }
 
     async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, Error> {
-        self.queue.dead_letters(limit).await
+        dead_letters::list(&self.redis, limit).await
     }
 
     async fn retry(&self, id: Option<&str>) -> Result<u64, Error> {
-        self.queue.retry(id).await
+        dead_letters::retry(&self.redis, id).await
     }
 }

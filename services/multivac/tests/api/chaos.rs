@@ -24,7 +24,7 @@ const LAST_DELETES: usize = 1000;
 const LEFT: usize = 2 * LAST_DELETES;
 
 /// How long what was fed may take to be stored.
-const PATIENCE: Duration = Duration::from_mins(5);
+const TIMEOUT: Duration = Duration::from_mins(5);
 
 /// How long a client waits before it goes on after a failure.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -57,7 +57,7 @@ impl Process {
 
     async fn kill_and_restart(&mut self, pause: Duration) {
         self.binary.signal(Signal::KILL);
-        self.binary.exit(crate::PATIENCE).await;
+        self.binary.exit(crate::TIMEOUT).await;
         sleep(pause).await;
         self.binary = Self::run(self.arguments, &self.port, &self.variables);
     }
@@ -238,15 +238,14 @@ async fn prove(mut cluster: Cluster) {
     let striking = async {
         for kill in 1..=kills {
             let due = jobs * kill / (kills + 1);
-            wait_until("more was fed", PATIENCE, async || next.load(Ordering::Relaxed) >= due)
-                .await;
+            wait_until("more was fed", TIMEOUT, async || next.load(Ordering::Relaxed) >= due).await;
             cluster.strike().await;
             // Those that rest now must do so for ever.
             resting.extend(cluster.stores.read_entropy().await.tombstones);
         }
     };
     let (_, (deleted, deletes_unknown), ()) = tokio::join!(feeding, deleting, striking);
-    wait_until("all is stored", PATIENCE, async || {
+    wait_until("all is stored", TIMEOUT, async || {
         let Ok(answer) = client.get(&queue[0]).send().await else { return false };
         let queue: Value = answer.json().await.unwrap_or_default();
         queue["length"] == 0

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use test_support::{Binary, Mode, Proxy, shifted_clock, wait_until};
 
 use crate::faults::{Servers, pending};
-use crate::{PATIENCE, PROGRAM, Stores};
+use crate::{PROGRAM, Stores, TIMEOUT};
 
 const OWN: [(&str, &str); 3] = [("HOST", "127.0.0.1"), ("PORT", "0"), ("WORKERS", "1")];
 
@@ -29,7 +29,7 @@ impl Process {
         let url = format!("http://{}", binary.addr().await);
         let process = Self { binary, url };
         let ready = async || process.get("/readyz").await.status() == 200;
-        wait_until("it is ready", PATIENCE, ready).await;
+        wait_until("it is ready", TIMEOUT, ready).await;
         Some(process)
     }
 
@@ -50,7 +50,7 @@ impl Process {
     }
 
     async fn wait_for(&self, job: &str, status: &str) {
-        wait_until(&format!("{job} is {status}"), PATIENCE, async || {
+        wait_until(&format!("{job} is {status}"), TIMEOUT, async || {
             let job: Value = self.get(job).await.json().await.unwrap();
             job["status"] == status
         })
@@ -109,7 +109,7 @@ async fn a_worker_whose_clock_is_ahead_takes_no_job_from_one_that_works() {
     proxy.set(Mode::Stall).await;
     let held = multivac.add("held").await;
     let mut redis = servers.redis().await;
-    wait_until("it is held", PATIENCE, async || pending(&mut redis).await.len() == 1).await;
+    wait_until("it is held", TIMEOUT, async || pending(&mut redis).await.len() == 1).await;
 
     let Some(_ahead) = Process::start("worker", &servers.stores(), &variables, "+1h").await else {
         return;
@@ -159,13 +159,13 @@ async fn a_clock_that_was_set_back_delays_no_job_of_the_embedded_store() {
         "CREATE TRIGGER refuse BEFORE INSERT ON entropy BEGIN SELECT RAISE(ABORT, 'no'); END";
     sqlx::Executor::execute(&mut file, refuse).await.unwrap();
     let jobs = [ahead.post("first").await, ahead.post("second").await];
-    wait_until("it was refused", PATIENCE, async || {
+    wait_until("it was refused", TIMEOUT, async || {
         let job: Value = ahead.get(&jobs[1]).await.json().await.unwrap();
         job["attempts"] != 0
     })
     .await;
     ahead.binary.signal(test_support::Signal::TERM);
-    assert_eq!(ahead.binary.exit(PATIENCE).await.code(), Some(0));
+    assert_eq!(ahead.binary.exit(TIMEOUT).await.code(), Some(0));
     sqlx::Executor::execute(&mut file, "DROP TRIGGER refuse").await.unwrap();
 
     let multivac = stores.start(&variables).await;

@@ -7,7 +7,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{Connection as _, Executor as _};
 use test_support::{Volume, wait_until};
 
-use crate::{INSUFFICIENT, PATIENCE, Stores};
+use crate::{INSUFFICIENT, Stores, TIMEOUT};
 
 pub(crate) async fn open(stores: &Stores) -> SqliteConnection {
     let url = stores.variables()[0].1;
@@ -79,7 +79,7 @@ async fn what_has_expired_is_forgotten() {
     let multivac = stores.start(&[("TOMBSTONE_TTL", "1s")]).await;
     let job = multivac.store(&["datum"]).await.remove(0);
     multivac.delete().await;
-    wait_until("it is forgotten", PATIENCE, async || {
+    wait_until("it is forgotten", TIMEOUT, async || {
         multivac.server.get(&job).await.status() == 404
     })
     .await;
@@ -105,7 +105,7 @@ async fn a_file_that_cannot_be_made_is_made_once_it_can() {
     let Stores::Embedded { folder, .. } = &stores else { return };
     fs::write(folder.path().join("data"), "a file where the folder should be").unwrap();
     let multivac = stores.begin(&[]);
-    wait_until("it is not ready", PATIENCE, async || {
+    wait_until("it is not ready", TIMEOUT, async || {
         let problem: Value = multivac.server.get("/readyz").await.json().await.unwrap_or_default();
         problem["checks"].as_array().is_some_and(|checks| checks.contains(&json!("database")))
     })
@@ -138,13 +138,13 @@ async fn a_full_volume_takes_nothing_loses_nothing_and_heals() {
     assert_eq!(multivac.server.get("/multivac").await.status(), 200, "reading goes on");
 
     volume.remount("size=4m");
-    wait_until("there is room", PATIENCE, async || {
+    wait_until("there is room", TIMEOUT, async || {
         let has_room = multivac.post("room").await.status() == 200;
         accepted += u64::from(has_room);
         has_room
     })
     .await;
-    wait_until("all that was answered is stored, and nothing else", PATIENCE, async || {
+    wait_until("all that was answered is stored, and nothing else", TIMEOUT, async || {
         let queue = multivac.queue().await;
         (&queue["length"], &queue["stored"]) == (&json!(0), &json!(accepted))
     })

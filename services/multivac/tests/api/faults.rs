@@ -6,7 +6,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use test_support::{Binary, Durability, Mode, MongoDb, Proxy, Redis, Signal, wait_until};
 
-use crate::{INSUFFICIENT, Multivac, PATIENCE, PROGRAM, Stores};
+use crate::{INSUFFICIENT, Multivac, PROGRAM, Stores, TIMEOUT};
 
 /// Servers that the test may do anything to, and the variables that lead to them.
 pub(crate) struct Servers {
@@ -34,7 +34,7 @@ impl Servers {
     /// Waits until a worker holds a job.
     async fn wait_until_taken(&self, job: &str) {
         let mut redis = self.redis().await;
-        wait_until("a worker has the job", PATIENCE, async || {
+        wait_until("a worker has the job", TIMEOUT, async || {
             pending(&mut redis).await.iter().any(|(id, _)| job.ends_with(id))
         })
         .await;
@@ -53,7 +53,7 @@ impl Servers {
         self.entropy().await.create_index(unique).await.unwrap();
     }
 
-    async fn entropy(&self) -> mongodb::Collection<Document> {
+    pub(crate) async fn entropy(&self) -> mongodb::Collection<Document> {
         let client = mongodb::Client::with_uri_str(self.mongo.url()).await.unwrap();
         client.database("multivac").collection("entropy")
     }
@@ -66,18 +66,18 @@ pub(crate) async fn pending(redis: &mut redis::aio::MultiplexedConnection) -> Ve
     pending.ids.into_iter().map(|entry| (entry.id, entry.times_delivered)).collect()
 }
 
-async fn expect_missing(multivac: &Multivac, check: &str) {
+pub(crate) async fn expect_missing(multivac: &Multivac, check: &str) {
     let missing = async |app: &test_support::App| {
         let problem: Value = app.get("/readyz").await.json().await.unwrap_or_default();
         problem["checks"] == json!([check])
     };
     for app in [Some(&multivac.server), multivac.worker.as_ref()].into_iter().flatten() {
-        wait_until(&format!("{check} is missing"), PATIENCE, async || missing(app).await).await;
+        wait_until(&format!("{check} is missing"), TIMEOUT, async || missing(app).await).await;
         assert_eq!(app.get("/healthz").await.status(), 200);
     }
 }
 
-async fn expect_ready(multivac: &Multivac) {
+pub(crate) async fn expect_ready(multivac: &Multivac) {
     for app in [Some(&multivac.server), multivac.worker.as_ref()].into_iter().flatten() {
         crate::ready(app).await;
     }
@@ -125,7 +125,7 @@ async fn while_mongodb_is_away_jobs_wait_and_no_attempt_is_counted() {
     assert_eq!(multivac.server.get(&job).await.status(), 503);
     // Until it was handed out more than once.
     let mut redis = servers.redis().await;
-    wait_until("it was tried", PATIENCE, async || {
+    wait_until("it was tried", TIMEOUT, async || {
         let pending: Vec<(String, String, u64, u64)> =
             redis.xpending_count("{multivac}:jobs", "workers", "-", "+", 1).await.unwrap();
         pending.first().is_some_and(|(_, _, idle, _)| *idle > 3000)
@@ -211,7 +211,7 @@ async fn a_datum_that_the_store_refuses_becomes_a_dead_letter_and_can_be_retried
     assert_eq!((&queue["length"], &queue["dead_letters"]), (&json!(0), &json!(1)));
     // What has become of a job is counted once the stores know it.
     let dead = async || worker.metric("multivac_jobs_dead_total").await == Some(1.0);
-    wait_until("it is counted", PATIENCE, dead).await;
+    wait_until("it is counted", TIMEOUT, dead).await;
     assert_eq!(worker.metric("multivac_jobs_refused_total").await, Some(3.0));
     let id = refused.rsplit('/').next().unwrap();
     let listed = stores.command(&["dead-letters", "list"]).await.unwrap();
@@ -238,6 +238,47 @@ async fn a_datum_that_the_store_refuses_becomes_a_dead_letter_and_can_be_retried
         assert_eq!(multivac.answer().await, datum);
         multivac.delete().await;
     }
+}
+
+#[tokio::test]
+async fn an_entry_that_no_server_has_added_becomes_a_dead_letter_with_its_reason() {
+    let Some(servers) = Servers::start().await else { return };
+    let stores = servers.stores();
+    let multivac = stores.start(&[]).await;
+    let mut redis = servers.redis().await;
+    let jobs = "{multivac}:jobs";
+    let foreign: String = redis.xadd(jobs, "*", &[("payload", "a datum")]).await.unwrap();
+    let _: String =
+        redis.xadd(jobs, "*", &[("seq", &b"7"[..]), ("data", &b"\xff"[..])]).await.unwrap();
+    let _: String = redis.xadd(jobs, "*", &[("seq", "first"), ("data", "ours")]).await.unwrap();
+
+    multivac.store(&["datum"]).await;
+
+    multivac.wait_until_settled().await;
+    let listed = stores.command(&["dead-letters", "list"]).await.unwrap();
+    let listed: Vec<Value> =
+        listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let reasons = listed.iter().map(|dead_letter| dead_letter["reason"].as_str().unwrap());
+    assert_eq!(
+        reasons.collect::<Vec<_>>(),
+        [
+            "not a job: `seq` is missing or not a number",
+            "not a job: `data` is missing or not UTF-8",
+            "not a job: `seq` is missing or not a number"
+        ]
+    );
+    assert_eq!(listed[0]["id"], foreign);
+    assert_eq!(listed[0]["data"], r#"{"payload":"a datum"}"#);
+    let dead = multivac.worker.as_ref().unwrap().metric("multivac_jobs_dead_total").await;
+    assert_eq!(dead, Some(3.0));
+
+    // What it has is a datum, if an operator says so.
+    assert_eq!(
+        stores.command(&["dead-letters", "retry", &foreign]).await.unwrap(),
+        "queued anew: 1"
+    );
+    multivac.wait_for(&format!("/multivac/jobs/{foreign}"), "stored").await;
+    assert_eq!(multivac.queue().await["stored"], 2);
 }
 
 #[tokio::test]
@@ -283,7 +324,7 @@ async fn a_worker_that_returns_late_neither_repeats_nor_brings_back() {
     proxy.heal().await;
 
     let repeated = async || late.metric("multivac_jobs_repeated_total").await >= Some(1.0);
-    wait_until("the late worker has come again", PATIENCE, repeated).await;
+    wait_until("the late worker has come again", TIMEOUT, repeated).await;
     assert_eq!(multivac.answer().await, INSUFFICIENT);
     assert_eq!(multivac.job(&job).await["status"], "deleted");
 }
@@ -336,13 +377,13 @@ async fn two_workers_with_one_name_share_the_jobs() {
         counts
     };
     let mut posted = 0_u32;
-    wait_until("each has stored some", PATIENCE, async || {
+    wait_until("each has stored some", TIMEOUT, async || {
         futures_util::future::join_all((0..50).map(|_| multivac.add("datum"))).await;
         posted += 50;
         done().await.iter().all(|count| *count > 0.0)
     })
     .await;
-    wait_until("all are stored", PATIENCE, async || {
+    wait_until("all are stored", TIMEOUT, async || {
         done().await.iter().sum::<f64>() >= f64::from(posted)
     })
     .await;

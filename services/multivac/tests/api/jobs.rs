@@ -75,17 +75,17 @@ async fn the_queue_tells_how_many_wait_and_for_how_long(stores: Stores) {
     for _ in 0..3 {
         multivac.add("datum").await;
     }
-    test_support::wait_until("the oldest has an age", crate::PATIENCE, async || {
+    test_support::wait_until("the oldest has an age", crate::TIMEOUT, async || {
         multivac.queue().await["oldest_age_seconds"].as_f64() > Some(0.0)
     })
     .await;
     assert_eq!(multivac.queue().await["length"], 3);
     let gauge = async || multivac.server.metric("multivac_queue_length").await == Some(3.0);
-    test_support::wait_until("the gauge tells it", crate::PATIENCE, gauge).await;
+    test_support::wait_until("the gauge tells it", crate::TIMEOUT, gauge).await;
 
     let _worker = stores.start_worker(&[]).await;
     let done = json!({ "length": 0, "oldest_age_seconds": 0.0, "dead_letters": 0, "stored": 3 });
-    test_support::wait_until("all are stored", crate::PATIENCE, async || {
+    test_support::wait_until("all are stored", crate::TIMEOUT, async || {
         multivac.queue().await == done
     })
     .await;
@@ -147,7 +147,7 @@ async fn stored_jobs_are_counted_and_timed(stores: Stores) {
     let worker = multivac.worker.as_ref().unwrap_or(&multivac.server);
     let timed =
         async || worker.metric("multivac_job_storage_duration_seconds_count").await == Some(2.0);
-    test_support::wait_until("both are timed", crate::PATIENCE, timed).await;
+    test_support::wait_until("both are timed", crate::TIMEOUT, timed).await;
     assert_eq!(worker.metric("multivac_jobs_stored_total").await, Some(2.0));
     assert_eq!(worker.metric("multivac_jobs_repeated_total").await, Some(0.0));
     assert_eq!(multivac.server.metric("multivac_jobs_accepted_total").await, Some(2.0));

@@ -6,12 +6,15 @@ mod chaos;
 mod clocks;
 mod data;
 mod embedded;
+mod failover;
 mod faults;
 mod home;
 mod input;
 mod jobs;
 mod mongod;
+mod order;
 mod process;
+mod spans;
 
 use std::time::Duration;
 
@@ -27,7 +30,7 @@ use test_support::{App, Binary, Database, MongoDb, Redis, wait_until};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_multivac");
 
 /// How long a test waits for what happens in the background.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const JSON: &str = "application/json";
@@ -144,7 +147,7 @@ impl Stores {
     /// What a command prints; none if it fails.
     async fn command(&self, arguments: &[&str]) -> Result<String, String> {
         let mut binary = Binary::start(PROGRAM, arguments, &self.variables());
-        match binary.exit(PATIENCE).await.code() {
+        match binary.exit(TIMEOUT).await.code() {
             Some(0) => Ok(binary.lines().join("\n")),
             _ => Err(binary.error_lines().join("\n")),
         }
@@ -157,7 +160,7 @@ fn database_of(url: &str) -> &str {
 }
 
 async fn ready(app: &App) {
-    wait_until("it is ready", PATIENCE, async || app.get("/readyz").await.status() == 200).await;
+    wait_until("it is ready", TIMEOUT, async || app.get("/readyz").await.status() == 200).await;
 }
 
 /// The service.
@@ -198,7 +201,7 @@ impl Multivac {
 
     async fn wait_for(&self, job: &str, status: &str) {
         let what = format!("{job} is {status}");
-        wait_until(&what, PATIENCE, async || self.job(job).await["status"] == status).await;
+        wait_until(&what, TIMEOUT, async || self.job(job).await["status"] == status).await;
     }
 
     /// How many jobs wait or are stored.
@@ -210,7 +213,7 @@ impl Multivac {
     /// Waits until the worker has heard that what it took is stored, and holds nothing.
     async fn wait_until_settled(&self) {
         let settled = async || self.queue().await["length"] == 0;
-        wait_until("the queue is empty", PATIENCE, settled).await;
+        wait_until("the queue is empty", TIMEOUT, settled).await;
     }
 
     async fn answer(&self) -> String {

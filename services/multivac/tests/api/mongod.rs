@@ -7,7 +7,7 @@ use mongodb::bson::{Bson, Document, doc};
 use mongodb::{Client, Database};
 use test_support::{MongoDb, wait_until};
 
-use crate::{Multivac, PATIENCE, Stores, database_of};
+use crate::{Multivac, Stores, TIMEOUT, database_of};
 
 /// How many data there are: an operation that looked at all of them would stand out.
 const DATA: usize = 300;
@@ -30,7 +30,7 @@ async fn start(variables: &[(&str, &str)]) -> Option<(Stores, Multivac, Database
 async fn profiled(database: &Database, filter: Document) -> Vec<Document> {
     let profile = database.collection::<Document>("system.profile");
     let mut found = Vec::new();
-    wait_until("the operation is noted", PATIENCE, async || {
+    wait_until("the operation is noted", TIMEOUT, async || {
         found = profile.find(filter.clone()).await.unwrap().try_collect().await.unwrap();
         !found.is_empty()
     })

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use test_support::{Binary, Durability, MongoDb, RawConnection, Redis, Signal};
 
-use crate::{PATIENCE, PROGRAM, Stores};
+use crate::{PROGRAM, Stores, TIMEOUT};
 
 async fn refused(arguments: &[&str], variables: &[(&str, &str)]) -> String {
     let mut binary = Binary::start(PROGRAM, arguments, variables);
-    assert_eq!(binary.exit(PATIENCE).await.code(), Some(78), "{arguments:?} {variables:?}");
+    assert_eq!(binary.exit(TIMEOUT).await.code(), Some(78), "{arguments:?} {variables:?}");
     binary.error_lines().join("\n")
 }
 
@@ -51,7 +51,7 @@ async fn the_configuration_is_printed_without_its_secrets() {
         ("AUTH_PASSWORD", "hush"),
     ];
     let mut binary = Binary::start(PROGRAM, &["config"], &variables);
-    assert_eq!(binary.exit(PATIENCE).await.code(), Some(0));
+    assert_eq!(binary.exit(TIMEOUT).await.code(), Some(0));
     let printed = binary.lines();
     for line in [
         "PORT=5000",
@@ -102,18 +102,62 @@ async fn sigterm_ends_server_and_worker_in_order_and_loses_nothing() {
     }
     server.signal(Signal::TERM);
 
-    assert_eq!(worker.exit(PATIENCE).await.code(), Some(0));
-    assert_eq!(server.exit(PATIENCE).await.code(), Some(0));
+    assert_eq!(worker.exit(TIMEOUT).await.code(), Some(0));
+    assert_eq!(server.exit(TIMEOUT).await.code(), Some(0));
     for (file, other) in [("server.log", "worker.log"), ("worker.log", "server.log")] {
         assert!(log_of(folder.path(), file).contains("\"Stopped\""), "{file}");
         assert!(folder.path().join(other).exists());
     }
     let multivac = stores.start(&[("JOB_CLAIM_AFTER", "1s")]).await;
-    test_support::wait_until("all are stored", PATIENCE, async || {
+    test_support::wait_until("all are stored", TIMEOUT, async || {
         let queue = multivac.queue().await;
         (queue["length"].as_u64(), queue["stored"].as_u64()) == (Some(0), Some(200))
     })
     .await;
+}
+
+/// The lines of a log that tell of something wrong.
+fn complaints(binary: &Binary) -> Vec<serde_json::Value> {
+    let is_bad = |line: &serde_json::Value| line["level"] == "WARN" || line["level"] == "ERROR";
+    binary.logs().into_iter().filter(is_bad).collect()
+}
+
+async fn expect_quiet(stores: &Stores, commands: &[&str]) {
+    let own = [("HOST", "127.0.0.1"), ("PORT", "0"), ("WORKERS", "1")];
+    let variables = [&stores.variables(), &own[..]].concat();
+    let mut binaries: Vec<Binary> =
+        commands.iter().map(|command| Binary::start(PROGRAM, &[command], &variables)).collect();
+    let mut server = RawConnection::open(binaries[0].addr().await).await;
+    for binary in &binaries {
+        let url = format!("http://{}/readyz", binary.addr().await);
+        let ready = async || reqwest::get(&url).await.is_ok_and(|answer| answer.status() == 200);
+        test_support::wait_until("it is ready", TIMEOUT, ready).await;
+    }
+    let body = "{\"data\":\"datum\"}";
+    let head = format!(
+        "POST /multivac/data HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    server.send(head + body).await;
+    assert_eq!(server.response().await.unwrap().status, 200);
+    drop(server);
+
+    for binary in &mut binaries {
+        binary.signal(Signal::TERM);
+        assert_eq!(binary.exit(TIMEOUT).await.code(), Some(0));
+        assert_eq!(complaints(binary), Vec::<serde_json::Value>::new());
+    }
+}
+
+#[tokio::test]
+async fn an_orderly_start_and_stop_warns_of_nothing() {
+    // A worker is told of the stop at any point of its work.
+    for _ in 0..5 {
+        expect_quiet(&Stores::embedded(), &["server"]).await;
+    }
+    if let Some(stores) = Stores::distributed().await {
+        expect_quiet(&stores, &["server", "worker"]).await;
+    }
 }
 
 #[tokio::test]
@@ -133,9 +177,9 @@ async fn a_worker_whose_store_is_silent_ends_in_time() {
     mongo.server.freeze();
     multivac.add("held").await;
     let held = async || multivac.server.metric("multivac_queue_length").await == Some(1.0);
-    test_support::wait_until("it is held", PATIENCE, held).await;
+    test_support::wait_until("it is held", TIMEOUT, held).await;
 
     worker.signal(Signal::TERM);
 
-    assert_eq!(worker.exit(PATIENCE).await.code(), Some(0));
+    assert_eq!(worker.exit(TIMEOUT).await.code(), Some(0));
 }

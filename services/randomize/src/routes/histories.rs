@@ -4,10 +4,9 @@ use std::future::{Ready, ready};
 
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest, HttpResponse, get, web};
-use common::Problem;
-use common::problem::ProblemDetails;
-use server::extract::Page;
-use server::extract::bearer_token;
+use common::{Problem, problems};
+use server::extract::{Page, PageProblems, bearer_token};
+use storage::ReadProblems;
 
 use crate::error::Error;
 use crate::store::{History, Store};
@@ -33,6 +32,11 @@ impl FromRequest for Authorized {
     }
 }
 
+problems! {
+    /// What the audit trail may answer.
+    HistoriesProblems: PageProblems, ReadProblems { 401: "No valid token" }
+}
+
 /// The latest requests for words, the oldest of them first.
 ///
 /// Every request under `/api/randomizes` leaves one row, failed ones, too. With `JWT_SECRET` set, this
@@ -45,10 +49,7 @@ impl FromRequest for Authorized {
     responses(
         (status = 200, description = "The rows", body = Vec<History>,
             headers(("link" = String, description = "Those before them, if there are any: `<...>; rel=\"next\"`"))),
-        (status = 400, description = "A broken query", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 422, description = "A bad `limit` or `cursor`", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = ProblemDetails, content_type = "application/problem+json"),
+        HistoriesProblems,
     ),
 )]
 #[get("/histories")]

@@ -4,14 +4,26 @@ mod input;
 
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpResponse, get, post, web};
-use common::Problem;
-use common::problem::ProblemDetails;
-use server::extract::Page;
+use common::{Problem, problems};
+use server::extract::{BodyProblems, Page, PageProblems};
+use storage::{ReadProblems, WriteProblems};
 
 use input::{NewRandomize, NewWord};
 
 use crate::error::Error;
 use crate::store::{Randomize, Store};
+
+problems! {
+    /// What creating a word may answer.
+    CreateProblems: BodyProblems, WriteProblems {
+        400: "Malformed JSON, or no word",
+        415: "Another media type than JSON",
+        422: "Not an object, an unknown member, or a `word` that is no word; `errors` says which",
+    }
+
+    /// What finding a word may answer.
+    FindProblems: ReadProblems { 404: "There is none with this number" }
+}
 
 /// Jumble a word, and keep it.
 ///
@@ -24,14 +36,7 @@ use crate::store::{Randomize, Store};
     responses(
         (status = 201, description = "The word, jumbled", body = Randomize,
             headers(("location" = String, description = "Where it is found from now on"))),
-        (status = 400, description = "Malformed JSON, or no word", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 408, description = "The body did not arrive in time", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 415, description = "Another media type than JSON", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 422, description = "Not an object, an unknown member, or a `word` that is no word; `errors` says which",
-            body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 507, description = "The database's disk is full", body = ProblemDetails, content_type = "application/problem+json"),
+        CreateProblems,
     ),
 )]
 #[post("")]
@@ -52,8 +57,7 @@ pub(super) async fn create_randomize(
     params(("id" = i64, Path, description = "Its number", minimum = 1, example = 1)),
     responses(
         (status = 200, description = "The word", body = Randomize),
-        (status = 404, description = "There is none with this number", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = ProblemDetails, content_type = "application/problem+json"),
+        FindProblems,
     ),
 )]
 #[get("/{id}")]
@@ -74,9 +78,8 @@ pub(super) async fn get_randomize(
     responses(
         (status = 200, description = "A page of the list", body = Vec<Randomize>,
             headers(("link" = String, description = "The next page, if there is one: `<...>; rel=\"next\"`"))),
-        (status = 400, description = "A broken query", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 422, description = "A bad `limit` or `cursor`", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = ProblemDetails, content_type = "application/problem+json"),
+        PageProblems,
+        ReadProblems,
     ),
 )]
 #[get("")]

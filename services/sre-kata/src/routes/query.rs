@@ -4,13 +4,26 @@ mod input;
 
 use actix_web::http::header::{ACCEPT, Accept, CONTENT_TYPE, Header as _, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, get, mime, post};
-use common::problem::ProblemDetails;
+use common::problems;
 use serde::Serialize;
+use server::extract::BodyProblems;
 use utoipa::ToSchema;
 
 use input::{FromBody, FromQuery};
 
 use crate::repeats::Subject;
+
+problems! {
+    /// What a query string may be answered with.
+    QueryProblems { 400: "No `param`, several, a short one, or one that is no UTF-8" }
+
+    /// What a body may be answered with.
+    PostProblems: BodyProblems {
+        400: "No `param`, several, a short one, one that is no UTF-8, or malformed JSON",
+        415: "The body is neither text in UTF-8 nor JSON",
+        422: "JSON that is no object with a text `param`",
+    }
+}
 
 /// How many characters occur more than once.
 #[derive(Debug, Serialize, ToSchema)]
@@ -35,8 +48,7 @@ struct Counted<'a> {
             (String = "text/plain", example = "Result: The amount of reoccurrence characters in acx333x is 2!"),
             (Counted<'_> = "application/json"),
         )),
-        (status = 400, description = "No `param`, several, a short one, or one that is no UTF-8",
-            body = ProblemDetails, content_type = "application/problem+json"),
+        QueryProblems,
     ),
 )]
 #[get("/query")]
@@ -54,16 +66,7 @@ pub(crate) async fn get_query(request: HttpRequest, FromQuery(text): FromQuery) 
             (String = "text/plain", example = "Result: The amount of reoccurrence characters in acx333x is 2!"),
             (Counted<'_> = "application/json"),
         )),
-        (status = 400, description = "No `param`, several, a short one, one that is no UTF-8, or malformed JSON",
-            body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 408, description = "The body did not arrive in time",
-            body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 413, description = "The body is larger than `BODY_LIMIT`",
-            body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 415, description = "The body is neither text in UTF-8 nor JSON",
-            body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 422, description = "JSON that is no object with a text `param`",
-            body = ProblemDetails, content_type = "application/problem+json"),
+        PostProblems,
     ),
 )]
 #[post("/query")]

@@ -1,14 +1,19 @@
 //! What was looked up.
 
 use actix_web::{HttpResponse, get, web};
-use common::Problem;
-use common::problem::ProblemDetails;
+use common::{Problem, problems};
 use serde::Serialize;
 use server::extract::Page;
+use storage::ReadProblems;
 
 use super::tools::SavedQuery;
 use crate::lookup;
 use crate::store::Store;
+
+problems! {
+    /// What the history may answer.
+    HistoryProblems: ReadProblems { 4XX: "A bad `limit` or `cursor`" }
+}
 
 /// A page of the history, in the shape of one of the two faces.
 pub(super) async fn answer<T: From<lookup::Query> + Serialize>(
@@ -27,8 +32,7 @@ pub(super) async fn answer<T: From<lookup::Query> + Serialize>(
     responses(
         (status = 200, description = "A page of the list", body = Vec<SavedQuery>,
             headers(("link" = String, description = "The next page, if there is one: `<...>; rel=\"next\"`"))),
-        (status = "4XX", description = "A bad `limit` or `cursor`", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = ProblemDetails, content_type = "application/problem+json"),
+        HistoryProblems,
     ),
 )]
 #[get("/history")]

@@ -4,8 +4,7 @@ use std::net::IpAddr;
 
 use actix_web::{post, web};
 use chrono::SecondsFormat;
-use common::Problem;
-use common::problem::ProblemDetails;
+use common::{Problem, problems};
 use serde::{Deserialize, Serialize};
 use server::extract::Json;
 use utoipa::ToSchema;
@@ -13,6 +12,17 @@ use utoipa::ToSchema;
 use super::Address;
 use crate::domain::{Domain, is_ipv4};
 use crate::lookup::{Lookups, Query};
+
+problems! {
+    /// What a lookup may answer.
+    LookupProblems {
+        4XX: "No domain name (422), no addresses (404), too many lookups (429)",
+        5XX: "The resolver fails (502, 504), or the database (503, 507)",
+    }
+
+    /// What a validation may answer.
+    ValidateProblems { 4XX: "No text in `ip`" }
+}
 
 /// What to look up.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -56,8 +66,7 @@ impl From<Query> for SavedQuery {
     request_body = LookupRequest,
     responses(
         (status = 200, description = "The addresses; they are saved", body = SavedQuery),
-        (status = "4XX", description = "No domain name (422), no addresses (404), too many lookups (429)", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = "5XX", description = "The resolver fails (502, 504), or the database (503, 507)", body = ProblemDetails, content_type = "application/problem+json"),
+        LookupProblems,
     ),
 )]
 #[post("/tools/lookup")]
@@ -89,7 +98,7 @@ pub(super) struct Validation {
     request_body = ValidateRequest,
     responses(
         (status = 200, description = "Whether it is one", body = Validation),
-        (status = "4XX", description = "No text in `ip`", body = ProblemDetails, content_type = "application/problem+json"),
+        ValidateProblems,
     ),
 )]
 #[post("/tools/validate")]

@@ -11,36 +11,38 @@ use mongodb::{Client, Collection, IndexModel};
 use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
+use tracing::Instrument as _;
 
-use super::queue::Entry;
+use super::entry::{Entry, created};
 use crate::config::Config;
 use crate::error::Error;
+use crate::spans::{fail, operation};
 use crate::store::Status;
 
-/// How long to look for a server that takes the request.
+/// How long to wait for a server that takes the request.
 const SELECTION_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long an operation may take. The driver itself would wait for a silent server for ever.
+/// How long an operation may take. The driver itself waits for a silent server for ever.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How many data are counted one by one.
+/// Up to how many data are counted one by one.
 const EXACT_COUNT: u64 = 100_000;
 
-/// The server's error code where a unique index has the key already.
+/// The server's error code for a key that a unique index has already.
 const DUPLICATE_KEY: i32 = 11000;
 
-/// The server's error code where an index exists with another expiry.
+/// The server's error code for an index that exists with another expiry.
 const INDEX_OPTIONS_CONFLICT: i32 = 85;
 
-/// Error codes with which a server tells of its own state and not of a document
+/// Error codes that tell of the server's state and not of a document
 /// (<https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml>).
-const STATES_OF_THE_SERVER: [i32; 26] = [
+const SERVER_STATE_CODES: [i32; 26] = [
     6, 7, 13, 39, 50, 63, 64, 89, 91, 100, 112, 134, 189, 202, 262, 279, 317, 365, 8000, 9001,
     10107, 11600, 11601, 11602, 13435, 14031,
 ];
 
-/// The collection `entropy`: documents `{_id, seq, data, created}`, where `_id` is the job's id. What
-/// was deleted leaves `{_id, created, deleted}` for `TOMBSTONE_TTL`.
+/// The collection `entropy`: documents `{_id, seq, data, created}`, where `_id` is the job's id. A datum that
+/// is deleted leaves `{_id, created, deleted}` for `TOMBSTONE_TTL`.
 #[derive(Clone)]
 pub(super) struct Entropy(Arc<Inner>);
 
@@ -48,21 +50,22 @@ struct Inner {
     url: String,
     database: String,
     tombstone_ttl: Duration,
-    /// Where the client's background work runs: the runtime that lasts as long as the service.
+    /// The runtime that lasts as long as the service, for the client's background tasks.
     runtime: Handle,
     collection: OnceCell<Collection<Document>>,
     indexed: OnceCell<()>,
 }
 
-/// What became of some documents.
+/// What became of the documents of an insert.
 pub(super) struct Outcome {
-    /// How many were there already.
+    /// How many were stored already.
     pub(super) repeated: usize,
-    /// Which of them the server does not take, and why.
+    /// The indexes of those that the server refused, and why.
     pub(super) refused: Vec<(usize, String)>,
 }
 
 impl Entropy {
+    /// Connects when it is first needed.
     pub(super) fn open(url: &str, config: &Config) -> Self {
         Self(Arc::new(Inner {
             url: url.to_owned(),
@@ -76,29 +79,32 @@ impl Entropy {
 
     /// Whether the server answers, and has the indexes.
     pub(super) async fn check(&self) -> Result<(), Error> {
-        self.0.indexed.get_or_try_init(|| self.make_indexes()).await?;
+        self.0.indexed.get_or_try_init(|| self.create_indexes()).await?;
         let database = self.0.database.clone();
         let database = self.collection().await?.client().database(&database);
         timeout(TIMEOUT, database.run_command(doc! { "ping": 1 })).await??;
         Ok(())
     }
 
-    /// Stores data. What the server has under the same id is left as it is.
+    /// Stores data, in the order of their numbers above `offset`. A document that has the same id already is left as it is.
     ///
     /// # Errors
     /// When it is not certain for each of them whether it is stored by a majority.
-    pub(super) async fn insert(&self, jobs: &[Entry]) -> Result<Outcome, Error> {
+    pub(super) async fn insert(&self, jobs: &[Entry], offset: i64) -> Result<Outcome, Error> {
         let collection = self.collection().await?;
         let documents = jobs.iter().map(|job| {
             let created = DateTime::from_millis(job.created);
-            doc! { "_id": &job.id, "seq": job.seq, "data": &job.data, "created": created }
+            doc! { "_id": &job.id, "seq": offset + job.seq, "data": &job.data, "created": created }
         });
-        let insert = collection.insert_many(documents).ordered(false);
-        let errors = match timeout(TIMEOUT, insert).await? {
-            Ok(_) => Vec::new(),
-            Err(error) => write_errors(error)?,
+        let insert = collection.insert_many(documents).ordered(false).into_future();
+        let insert = async {
+            match insert.await {
+                Ok(_) => Ok(Vec::new()),
+                Err(error) => write_errors(error),
+            }
         };
-        // Also another index that somebody has made may be unique.
+        let errors = self.run("insert", insert).await?;
+        // Another index that an operator has created may be unique as well.
         let duplicates = errors.iter().filter(|error| error.code == DUPLICATE_KEY);
         let known = self.known(duplicates.map(|error| jobs[error.index].id.as_str())).await?;
         let (repeated, refused): (Vec<_>, Vec<_>) = errors.into_iter().partition(|error| {
@@ -108,7 +114,21 @@ impl Entropy {
         Ok(Outcome { repeated: repeated.len(), refused })
     }
 
-    /// Which of these jobs the server knows.
+    /// The highest `seq` that is stored, and the time in the latest id of data and tombstones; each 0 if
+    /// there is none.
+    pub(super) async fn latest(&self) -> Result<(i64, i64), Error> {
+        let collection = self.collection().await?;
+        let seq = collection.find_one(stored()).sort(doc! { "seq": -1 });
+        let seq = self.run("find", seq.projection(doc! { "seq": 1 })).await?;
+        // Ids are texts, but their times have as many digits until the year 2286.
+        let id = collection.find_one(doc! {}).sort(doc! { "_id": -1 });
+        let id = self.run("find", id.projection(doc! { "_id": 1 })).await?;
+        let seq = seq.and_then(|found| found.get_i64("seq").ok());
+        let time = id.and_then(|found| created(found.get_str("_id").ok()?));
+        Ok((seq.unwrap_or_default(), time.unwrap_or_default()))
+    }
+
+    /// Those of these jobs that are stored or deleted.
     async fn known<'a>(
         &self,
         ids: impl Iterator<Item = &'a str>,
@@ -119,14 +139,14 @@ impl Entropy {
         }
         let collection = self.collection().await?;
         let find = collection.distinct("_id", doc! { "_id": { "$in": ids } });
-        let found = timeout(TIMEOUT, find).await??;
+        let found = self.run("distinct", find).await?;
         Ok(found.iter().filter_map(|id| id.as_str().map(str::to_owned)).collect())
     }
 
     /// The oldest datum.
     pub(super) async fn oldest(&self) -> Result<Option<String>, Error> {
         let find = self.collection().await?.find_one(stored()).sort(doc! { "seq": 1 });
-        let found = timeout(TIMEOUT, find).await??;
+        let found = self.run("find", find).await?;
         Ok(found.and_then(|found| found.get_str("data").ok().map(str::to_owned)))
     }
 
@@ -142,28 +162,50 @@ impl Entropy {
             .find_one_and_update(stored(), tombstone)
             .sort(doc! { "seq": 1 })
             .projection(doc! { "_id": 1 });
-        Ok(timeout(TIMEOUT, update).await??.is_some())
+        Ok(self.run("findAndModify", update).await?.is_some())
     }
 
-    /// Whether a job's datum is stored, or was.
+    /// Whether a job's datum is stored or deleted; none if neither.
     pub(super) async fn status(&self, id: &str) -> Result<Option<Status>, Error> {
         let collection = self.collection().await?;
         let find = collection.find_one(doc! { "_id": id }).projection(doc! { "deleted": 1 });
-        let found = timeout(TIMEOUT, find).await??;
+        let found = self.run("find", find).await?;
         let status = |found: Document| {
             if found.contains_key("deleted") { Status::Deleted } else { Status::Stored }
         };
         Ok(found.map(status))
     }
 
-    /// How many data there are; if they are many, about, with what was deleted of late.
+    /// How many data there are; an estimate, with tombstones, if they are many.
     pub(super) async fn count(&self) -> Result<u64, Error> {
         let collection = self.collection().await?;
-        let estimate = timeout(TIMEOUT, collection.estimated_document_count()).await??;
+        let estimate = self.run("count", collection.estimated_document_count()).await?;
         if estimate > EXACT_COUNT {
             return Ok(estimate);
         }
-        Ok(timeout(TIMEOUT, collection.count_documents(stored())).await??)
+        Ok(self.run("aggregate", collection.count_documents(stored())).await?)
+    }
+
+    /// Runs an operation on the collection, in bounded time.
+    async fn run<T>(
+        &self,
+        name: &'static str,
+        run: impl IntoFuture<Output = Result<T, MongoError>, IntoFuture: Send> + Send,
+    ) -> Result<T, Error> {
+        let span = operation("mongodb", name, Some("entropy"));
+        let outcome = timeout(TIMEOUT, run.into_future()).instrument(span.clone()).await;
+        match &outcome {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => match code_of(error) {
+                Some(code) => {
+                    span.record("db.response.status_code", code.to_string());
+                    fail(&span, &code.to_string());
+                }
+                None => fail(&span, "_OTHER"),
+            },
+            Err(_) => fail(&span, "timeout"),
+        }
+        Ok(outcome??)
     }
 
     async fn collection(&self) -> Result<&Collection<Document>, Error> {
@@ -178,9 +220,9 @@ impl Entropy {
             .await?)
     }
 
-    async fn make_indexes(&self) -> Result<(), Error> {
+    async fn create_indexes(&self) -> Result<(), Error> {
         let collection = self.collection().await?;
-        // Sparse: tombstones, which have no `seq`, take no room in it.
+        // Sparse: tombstones, which have no `seq`, are not in it.
         let by_order = IndexOptions::builder().sparse(true).build();
         let by_order = IndexModel::builder().keys(doc! { "seq": 1 }).options(by_order).build();
         timeout(TIMEOUT, collection.create_index(by_order)).await??;
@@ -200,7 +242,7 @@ impl Entropy {
     }
 }
 
-/// What has a place in the order. Tombstones have none.
+/// Matches data. Tombstones have no `seq`.
 fn stored() -> Document {
     doc! { "seq": { "$gt": 0 } }
 }
@@ -227,7 +269,7 @@ fn write_errors(error: MongoError) -> Result<Vec<IndexedWriteError>, MongoError>
             write_errors: Some(errors),
             write_concern_error: None,
             ..
-        }) if errors.iter().all(|error| !STATES_OF_THE_SERVER.contains(&error.code)) => {
+        }) if errors.iter().all(|error| !SERVER_STATE_CODES.contains(&error.code)) => {
             Ok(errors.clone())
         }
         _ => Err(error),
@@ -247,7 +289,7 @@ mod tests {
 
     #[tokio::test]
     async fn writes_wait_for_the_journals_of_a_majority_whatever_the_url_says() {
-        // Nobody is connected to before the first operation.
+        // The client connects with the first operation.
         let url = "mongodb://127.0.0.1:1/?w=0&journal=false&serverSelectionTimeoutMS=60000";
         let entropy = connect(url, "multivac").await.unwrap();
 

@@ -1,0 +1,114 @@
+//! Spans of the queue and the stores, by OpenTelemetry's semantic conventions for messaging and databases
+//! (<https://opentelemetry.io/docs/specs/semconv/>). None has a value that a client sent.
+
+use common::context::TraceParent;
+use common::telemetry::SPANS;
+use tracing::Span;
+use tracing::field::Empty;
+
+/// The queue or the dead letters of one of the stores.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Destination {
+    /// `messaging.system`.
+    pub(crate) system: &'static str,
+    /// `messaging.destination.name`.
+    pub(crate) name: &'static str,
+}
+
+impl Destination {
+    /// Of a job that is queued, if its request is recorded.
+    pub(crate) fn send(self) -> Span {
+        if TraceParent::current().is_none() {
+            return Span::none();
+        }
+        self.span("send", "producer", None)
+    }
+
+    /// Of jobs that are stored: part of the trace of the first one that is recorded, and linked to each.
+    pub(crate) fn process<'a>(self, jobs: impl Iterator<Item = Option<&'a str>>) -> Span {
+        let mut count = 0;
+        let recorded: Vec<_> = jobs.inspect(|_| count += 1).filter_map(recorded).collect();
+        let Some(first) = recorded.first() else { return Span::none() };
+        let span = self.span("process", "consumer", Some(count));
+        if !first.becomes_parent_of(&span) {
+            // No collector is configured.
+            return Span::none();
+        }
+        for job in recorded {
+            job.is_linked_from(&span);
+        }
+        span
+    }
+
+    /// Of a job that has become a dead letter, within the span that processes it. It has ended.
+    pub(crate) fn sent_dead_letter(self, job: &str, traceparent: Option<&str>) {
+        let span = self.send();
+        span.record("messaging.message.id", job);
+        if let Some(context) = recorded(traceparent) {
+            context.is_linked_from(&span);
+        }
+        fail(&span, "refused");
+    }
+
+    /// Of jobs that are taken out of the queue.
+    pub(crate) fn settle(self) -> Span {
+        if TraceParent::current().is_none() {
+            return Span::none();
+        }
+        self.span("settle", "client", None)
+    }
+
+    fn span(self, operation: &'static str, kind: &'static str, count: Option<usize>) -> Span {
+        let Self { system, name } = self;
+        tracing::info_span!(
+            target: SPANS,
+            "message",
+            otel.name = format!("{operation} {name}"),
+            otel.kind = kind,
+            otel.status_code = Empty,
+            messaging.system = system,
+            messaging.operation.name = operation,
+            "messaging.operation.type" = operation,
+            messaging.destination.name = name,
+            messaging.batch.message_count = count,
+            messaging.message.id = Empty,
+            "error.type" = Empty,
+        )
+    }
+}
+
+/// Of an operation of a database, if what needs it is recorded.
+pub(crate) fn operation(
+    system: &'static str,
+    name: &'static str,
+    collection: Option<&'static str>,
+) -> Span {
+    if TraceParent::current().is_none() {
+        return Span::none();
+    }
+    let summary = collection.map_or_else(|| name.to_owned(), |of| format!("{name} {of}"));
+    tracing::info_span!(
+        target: SPANS,
+        "operation",
+        otel.name = summary,
+        otel.kind = "client",
+        otel.status_code = Empty,
+        db.system.name = system,
+        db.operation.name = name,
+        db.collection.name = collection,
+        db.operation.batch.size = Empty,
+        db.response.status_code = Empty,
+        "error.type" = Empty,
+    )
+}
+
+/// Notes in a span that it failed, by a word from a fixed set or a code.
+pub(crate) fn fail(span: &Span, error_type: &str) {
+    span.record("error.type", error_type);
+    span.record("otel.status_code", "ERROR");
+}
+
+/// The context of a job whose request is recorded.
+fn recorded(traceparent: Option<&str>) -> Option<TraceParent> {
+    TraceParent::parse(traceparent?).filter(|context| context.flags & 1 == 1)
+}

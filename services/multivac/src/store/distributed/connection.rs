@@ -1,0 +1,99 @@
+//! The connections to Redis.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::io::tcp::TcpSettings;
+use redis::{Client, IntoConnectionInfo as _, RedisError, RedisResult, cmd};
+
+use super::keys::WRITE_CHECK;
+use crate::error::Error;
+
+/// How long a read may wait for a job.
+pub(super) const BLOCK_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How long a connection and an answer may take.
+const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The error codes of a node that is not, or not yet, the one that takes writes.
+const WRONG_NODE: [&str; 4] = ["READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN"];
+
+/// The connections of a process; clones share them.
+#[derive(Clone)]
+pub(super) struct Connections(Arc<Inner>);
+
+struct Inner {
+    client: Client,
+    current: Mutex<Pair>,
+}
+
+struct Pair {
+    commands: ConnectionManager,
+    reads: ConnectionManager,
+}
+
+impl Connections {
+    /// Connects when it is first needed.
+    ///
+    /// # Errors
+    /// When the URL is none.
+    pub(super) fn open(url: &str) -> RedisResult<Self> {
+        let tcp = TcpSettings::default().set_nodelay(true);
+        // Without it a host that has vanished is waited for, for a quarter of an hour.
+        #[cfg(target_os = "linux")]
+        let tcp = tcp.set_user_timeout(TIMEOUT);
+        let client = Client::open(url.into_connection_info()?.set_tcp_settings(tcp))?;
+        let current = Mutex::new(Pair::open(&client)?);
+        Ok(Self(Arc::new(Inner { client, current })))
+    }
+
+    /// The connection of commands that do not block.
+    pub(super) fn commands(&self) -> ConnectionManager {
+        self.with_current(|pair| pair.commands.clone())
+    }
+
+    /// The connection of blocking reads, which would hold up all other commands on their connection.
+    pub(super) fn reads(&self) -> ConnectionManager {
+        self.with_current(|pair| pair.reads.clone())
+    }
+
+    /// Whether Redis takes writes. A node that does not, as after a failover, is left: the next commands
+    /// resolve the name again, and connect to the node that it leads to by then.
+    pub(super) async fn check(&self) -> Result<(), Error> {
+        // A write that changes nothing and needs no memory: a Redis without memory is a full queue, and
+        // ready.
+        let checked = cmd("DEL").arg(WRITE_CHECK).exec_async(&mut self.commands()).await;
+        if let Err(error) = &checked {
+            self.leave_wrong_node(error)?;
+        }
+        Ok(checked?)
+    }
+
+    /// Opens other connections if another node may take what this one has refused.
+    pub(super) fn leave_wrong_node(&self, error: &RedisError) -> RedisResult<()> {
+        if error.code().is_some_and(|code| WRONG_NODE.contains(&code)) {
+            let pair = Pair::open(&self.0.client)?;
+            self.with_current(|current| *current = pair);
+        }
+        Ok(())
+    }
+
+    fn with_current<T>(&self, f: impl FnOnce(&mut Pair) -> T) -> T {
+        f(&mut self.0.current.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Pair {
+    fn open(client: &Client) -> RedisResult<Self> {
+        let connect = |timeout| {
+            let config = ConnectionManagerConfig::new()
+                // A request fails at once; the next one connects again.
+                .set_number_of_retries(0)
+                .set_connection_timeout(Some(TIMEOUT))
+                .set_response_timeout(Some(timeout));
+            ConnectionManager::new_lazy_with_config(client.clone(), config)
+        };
+        Ok(Self { commands: connect(TIMEOUT)?, reads: connect(BLOCK_TIMEOUT + TIMEOUT)? })
+    }
+}

@@ -1,0 +1,67 @@
+//! The order of jobs, which outlives the Redis that numbers them.
+//!
+//! Redis numbers jobs from 1 on. A Redis that was replaced by an empty one, or has lost its last writes,
+//! numbers from below what is stored: its numbers are raised by an offset, and its ids to above the stored
+//! ones.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
+
+use redis::{AsyncCommands as _, Script};
+
+use super::connection::Connections;
+use super::entropy::Entropy;
+use super::keys::{GROUP, JOBS, OFFSET, SEQ};
+use crate::error::Error;
+
+static CONTINUE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("continue.lua")));
+
+/// The order of jobs; clones share its state.
+#[derive(Clone)]
+pub(super) struct Order {
+    redis: Connections,
+    entropy: Entropy,
+    /// Whether it was verified since the last error. A store that fails may come back as another one, or
+    /// without its last writes.
+    is_verified: Arc<AtomicBool>,
+}
+
+impl Order {
+    pub(super) fn new(redis: Connections, entropy: Entropy) -> Self {
+        Self { redis, entropy, is_verified: Arc::default() }
+    }
+
+    /// Notes that a store has failed.
+    pub(super) fn doubt(&self) {
+        self.is_verified.store(false, Ordering::Relaxed);
+    }
+
+    /// Verifies the order before jobs are added, if a store has failed since. While MongoDB cannot be reached
+    /// that is left to the worker.
+    pub(super) async fn prepare(&self) {
+        if !self.is_verified.swap(true, Ordering::Relaxed) {
+            let _ = self.verify().await;
+        }
+    }
+
+    /// What is added to a job's number.
+    pub(super) async fn offset(&self) -> Result<i64, Error> {
+        if self.is_verified.load(Ordering::Relaxed) {
+            let offset: Option<String> = self.redis.commands().get(OFFSET).await?;
+            if let Some(offset) = offset.and_then(|offset| offset.parse().ok()) {
+                return Ok(offset);
+            }
+        }
+        let offset = self.verify().await?;
+        self.is_verified.store(true, Ordering::Relaxed);
+        Ok(offset)
+    }
+
+    /// Sees to it that jobs to come are numbered above what is stored; returns the offset.
+    pub(super) async fn verify(&self) -> Result<i64, Error> {
+        let (seq, time) = self.entropy.latest().await?;
+        let mut raise = CONTINUE.key(JOBS);
+        raise.key(SEQ).key(OFFSET).arg(GROUP).arg(seq).arg(time);
+        Ok(raise.invoke_async(&mut self.redis.commands()).await?)
+    }
+}

@@ -1,0 +1,41 @@
+//! The stored data, and the tombstones of those that were deleted.
+
+use sqlx::SqliteConnection;
+
+use super::time::now;
+
+/// The oldest datum.
+pub(super) async fn oldest(connection: &mut SqliteConnection) -> sqlx::Result<Option<String>> {
+    let oldest = "SELECT data FROM entropy ORDER BY seq LIMIT 1";
+    sqlx::query_scalar(oldest).fetch_optional(connection).await
+}
+
+/// Stores the data of the jobs of a range that are due, and takes these out of the queue.
+pub(super) async fn insert(
+    connection: &mut SqliteConnection,
+    (first, last): (i64, i64),
+    (now, latest): (i64, i64),
+) -> sqlx::Result<()> {
+    for step in [
+        "INSERT INTO entropy (seq, data, created) SELECT seq, data, created FROM jobs \
+            WHERE seq BETWEEN ? AND ? AND (due <= ? OR due > ?)",
+        "DELETE FROM jobs WHERE seq BETWEEN ? AND ? AND (due <= ? OR due > ?)",
+    ] {
+        let step = sqlx::query(step).bind(first).bind(last).bind(now).bind(latest);
+        step.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Makes a tombstone of the oldest datum; returns whether there was one.
+pub(super) async fn delete_oldest(
+    connection: &mut SqliteConnection,
+    tombstone_ttl: i64,
+) -> sqlx::Result<bool> {
+    let delete = "DELETE FROM entropy WHERE seq = (SELECT min(seq) FROM entropy) RETURNING seq";
+    let deleted = sqlx::query_scalar::<_, i64>(delete).fetch_optional(&mut *connection).await?;
+    let Some(seq) = deleted else { return Ok(false) };
+    let tombstone = sqlx::query("INSERT INTO tombstones (seq, expires) VALUES (?, ?)");
+    tombstone.bind(seq).bind(now().saturating_add(tombstone_ttl)).execute(connection).await?;
+    Ok(true)
+}
