@@ -6,6 +6,7 @@ mod database;
 mod error;
 mod metrics;
 mod migrations;
+mod postgres;
 mod sqlite;
 mod writer;
 
@@ -14,4 +15,5 @@ pub use connection::Connection;
 pub use database::{Database, Operation};
 pub use error::{BoxError, Error};
 pub use migrations::{Schema, migrate};
+pub use postgres::PostgresConnection;
 pub use writer::{Batch, Writer};
