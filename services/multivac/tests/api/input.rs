@@ -155,6 +155,12 @@ async fn credentials_are_needed_to_change_data_if_there_are_any(stores: Stores) 
         let answer = ask(method, path, Some(("multi", "v:ac \u{e9}"))).await;
         assert_eq!(answer.status(), 200, "{method}");
     }
+    let credentials = "bXVsdGk6djphYyDDqQ==";
+    for header in [format!("basic {credentials}"), format!("BASIC  {credentials}")] {
+        let request =
+            server.request(Method::DELETE, "/multivac/zzz").header("authorization", &header);
+        assert_eq!(request.send().await.unwrap().status(), 200, "{header}");
+    }
     for header in ["Bearer x", "Basic", "Basic %%%", "Basic bXVsdGk="] {
         let request =
             server.request(Method::DELETE, "/multivac/zzz").header("authorization", header);
