@@ -56,6 +56,7 @@ async fn json_goes_to_those_who_prefer_it() {
         let answer = request.send().await.unwrap();
 
         assert_eq!(answer.status(), 200, "{accept}");
+        assert_eq!(answer.headers()["vary"], "Accept", "{accept}");
         if is_json {
             assert_eq!(answer.headers()["content-type"], "application/json", "{accept}");
             let body: Value = answer.json().await.unwrap();
@@ -131,6 +132,7 @@ async fn a_body_without_a_media_type_is_json_if_it_looks_like_it_and_else_text()
     };
 
     assert_eq!(count(r#" {"param":"aab"}"#).await, 1);
+    assert_eq!(count("\u{feff}{\"param\":\"aab\"}").await, 1);
     assert_eq!(count("aabb").await, 2);
 }
 
