@@ -113,6 +113,7 @@ async fn a_body_is_counted_like_a_query() {
     for (content_type, body) in [
         ("text/plain", "acx333x"),
         ("text/plain; charset=UTF-8", "acx333x"),
+        ("text/plain; charset=utf8", "acx333x"),
         ("application/json", r#"{"param":"acx333x"}"#),
         ("application/json", r#"{"more":[1,{}],"param":"acx333x"}"#),
     ] {
