@@ -17,6 +17,7 @@ HADOLINT := $(TOOLS)/hadolint-2.15.1/bin/hadolint
 # ansible-lint and what stack.yml needs are beside it.
 ANSIBLE := $(TOOLS)/ansible-12.3.0/bin/ansible-playbook
 GROOVY_LINT := $(TOOLS)/npm-groovy-lint-16.1.1/bin/npm-groovy-lint
+SCHEMATHESIS := $(TOOLS)/schemathesis-4.32.5/bin/st
 OPENAPI_CLIENT := $(TOOLS)/openapi-python-client-0.29.1/bin/openapi-python-client
 
 # Of the charts, built with Go; and the schemas of Kubernetes, by pip.
@@ -131,11 +132,34 @@ test: test-servers ## Run all tests, against real servers; ends with what was sk
 	@rm -rf $(SKIPS) && mkdir -p $(SKIPS)
 	@status=0; TEST_SKIPS_DIR=$(SKIPS) TEST_OPENAPI_PYTHON_CLIENT=$(OPENAPI_CLIENT) $(CARGO) test --workspace $(ARGS) || status=$$?; \
 	echo; \
-	for note in $(SKIPS)/*; do \
-		if [ -e "$$note" ]; then echo "SKIPPED $${note##*/}: $$(cat "$$note")"; \
-		else echo "no suite was skipped"; fi; \
-	done; \
+	if [ -z "$$(ls $(SKIPS))" ]; then echo "no suite was skipped"; exit $$status; fi; \
+	[ $$status -eq 0 ] || echo "TESTS FAILED, and beside that:"; \
+	echo '########################################################################'; \
+	echo '##  NOT EVERYTHING WAS TESTED. These suites were skipped:'; \
+	for note in $(SKIPS)/*; do echo "##  SKIPPED $${note##*/}: $$(cat "$$note")"; done; \
+	echo '########################################################################'; \
 	exit $$status
+
+# How many requests for each operation, in each phase.
+EXAMPLES ?= 30
+# Where `make dev` starts the services.
+DEVELOPMENT := backend-api=5002 data-api=5001 multivac=5003 randomize=5000 sre-kata=8003 stakefish=3000
+
+.PHONY: schemathesis
+schemathesis: $(SCHEMATHESIS) ## Send the services what their OpenAPI documents allow, and what they do not
+	@$(CARGO) build --workspace --bins
+	@mkdir -p target; log=target/schemathesis.log; \
+	LOOKUP_RATE_LIMIT=none $(XTASK) dev >$$log 2>&1 & dev=$$!; \
+	failed=; $(XTASK) smoke --wait 60s >/dev/null || failed=' smoke'; \
+	for service in $(DEVELOPMENT); do \
+		echo "== $${service%=*}"; \
+		(cd target && $(SCHEMATHESIS) --config-file $(CURDIR)/deploy/schemathesis.toml \
+			run http://127.0.0.1:$${service#*=}/openapi.json --checks all --seed 1 \
+			--max-examples $(EXAMPLES) --suppress-health-check all --warnings off \
+			--header 'Authorization: Bearer development-key' $(ARGS)) || failed="$$failed $${service%=*}"; \
+	done; \
+	kill -INT $$dev || true; wait $$dev || failed="$$failed stop"; \
+	if [ -n "$$failed" ]; then echo "failed:$$failed; the services' logs are in $$log"; exit 1; fi
 
 # How many requests of each kind.
 CASES ?= 100000
@@ -533,16 +557,26 @@ release/check release/tag release/assets release/publish release/index release/s
 
 # Tools --------------------------------------------------------------------------------------------
 
+# How many seconds apt's locks are waited for: a fresh machine updates itself for some minutes.
+APT_WAIT ?= 600
+
 # Installs the Debian packages in $missing. Where that cannot be done it only says so: a suite
-# without its server is skipped, which CI=true does not allow.
+# without its server is skipped, which CI=true does not allow. Of the two locks apt waits for that of
+# dpkg alone; `update` takes the other one.
 define install-missing
 if [ -z "$$missing" ]; then exit 0; fi; \
 if ! command -v apt-get >/dev/null; then echo "please install:$$missing"; exit 0; fi; \
 sudo=; [ "$$(id -u)" -eq 0 ] || sudo=sudo; \
-echo "installing:$$missing"; \
-{ $$sudo apt-get update && $$sudo env DEBIAN_FRONTEND=noninteractive \
-	apt-get install --yes --no-install-recommends $$missing; \
-} || echo "could not install:$$missing"
+apt="$$sudo env LC_ALL=C DEBIAN_FRONTEND=noninteractive \
+	apt-get --option DPkg::Lock::Timeout=$(APT_WAIT)"; \
+echo "installing:$$missing"; waited=0; \
+until said=$$($$apt update 2>&1) || [ $$waited -ge $(APT_WAIT) ]; do \
+	case $$said in *'Could not get lock'*) ;; *) break ;; esac; \
+	[ $$waited -gt 0 ] || echo "another process holds apt's lock: waiting up to $(APT_WAIT) s"; \
+	sleep 2; waited=$$((waited + 2)); \
+done; \
+$$apt install --yes --no-install-recommends $$missing || \
+	{ echo "$$said"; echo "could not install:$$missing"; }
 endef
 
 # Debian keeps PostgreSQL's own programs off the PATH, and has no MongoDB: a stand-in in Java, built
@@ -553,6 +587,7 @@ test-servers:
 	has() { command -v "$$1" >/dev/null; }; missing=; \
 	{ has postgres && has psql; } || missing="$$missing postgresql"; \
 	has redis-server || has valkey-server || missing="$$missing redis-server"; \
+	has pgbouncer || [ -x /usr/sbin/pgbouncer ] || missing="$$missing pgbouncer"; \
 	has faketime || missing="$$missing faketime"; \
 	has mongod || has javac || missing="$$missing default-jdk-headless"; \
 	has mongod || has mvn || missing="$$missing maven"; \
@@ -564,7 +599,8 @@ test-servers:
 
 .PHONY: tools
 tools: ## Install the pinned tools of lint, audit and, where Go is, charts and Terraform
-tools: $(CARGO_DENY) $(CARGO_MACHETE) $(if $(shell command -v go),$(CHART_TOOLS) $(TERRAFORM_TOOLS))
+tools: $(CARGO_DENY) $(CARGO_MACHETE) $(SCHEMATHESIS)
+tools: $(if $(shell command -v go),$(CHART_TOOLS) $(TERRAFORM_TOOLS))
 
 # $(TOOLS)/<crate>-<version>/bin/<crate>, compiled in a folder that is thrown away.
 $(CARGO_DENY) $(CARGO_MACHETE) $(OHA) $(CARGO_SBOM) $(MDBOOK):
@@ -585,6 +621,11 @@ $(GROOVY_LINT):
 $(OPENAPI_CLIENT):
 	python3 -m venv $(abspath $(@D)/..)
 	$(@D)/pip install --quiet --disable-pip-version-check openapi-python-client==0.29.1 ruff==0.17.5
+
+$(SCHEMATHESIS):
+	@missing=; python3 -c 'import ensurepip' 2>/dev/null || missing=' python3-venv'; $(install-missing)
+	python3 -m venv $(abspath $(@D)/..)
+	$(@D)/pip install --quiet --disable-pip-version-check schemathesis==4.32.5
 
 # $(TOOLS)/<tool>-<version>/bin/<tool>, in the same way.
 GO_VERSION = v$(lastword $(subst -, ,$(notdir $(abspath $(@D)/..))))

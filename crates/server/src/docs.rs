@@ -1,13 +1,20 @@
 //! The page that shows the OpenAPI document.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io::{self, Read as _};
+use std::sync::{Mutex, PoisonError};
+
 use actix_web::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ContentEncoding,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ContentEncoding, VARY,
 };
-use actix_web::{HttpResponse, get, web};
+use actix_web::{HttpRequest, HttpResponse, get, web};
 use bytes::Bytes;
 use common::Problem;
+use flate2::bufread::GzDecoder;
 use utoipa::openapi::OpenApi;
 
+use crate::references::reference;
 use crate::routes::no_such_route;
 
 /// The page loads its own script and style and nothing else; Swagger UI sets styles and inline images itself.
@@ -45,10 +52,14 @@ pub(crate) async fn get_docs() -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/html; charset=utf-8"))
         .insert_header((CONTENT_SECURITY_POLICY, PAGE_POLICY))
-        .body(include_str!("docs/index.html"))
+        // Whatever a proxy has before the path, and with or without a slash behind it.
+        .body(include_str!("docs/index.html").replace("ROOT/", &reference("/")))
 }
 
-pub(crate) async fn get_docs_file(file: web::Path<String>) -> Result<HttpResponse, Problem> {
+pub(crate) async fn get_docs_file(
+    request: HttpRequest,
+    file: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
     let mut response = HttpResponse::Ok();
     response.insert_header((CACHE_CONTROL, "public, max-age=3600"));
     if *file == "start.js" {
@@ -58,14 +69,51 @@ pub(crate) async fn get_docs_file(file: web::Path<String>) -> Result<HttpRespons
     match utoipa_swagger_ui::serve(&file, config) {
         // Its own page would load an inline script.
         Ok(Some(found)) if !file.ends_with(".html") => {
+            let mut bytes = match found.bytes {
+                Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+                Cow::Owned(bytes) => bytes.into(),
+            };
             if found.gzpipped {
-                response.insert_header(ContentEncoding::Gzip);
+                response.insert_header((VARY, "Accept-Encoding"));
+                if takes_gzip(&request) {
+                    response.insert_header(ContentEncoding::Gzip);
+                } else {
+                    bytes = decoded(&file, &bytes).map_err(Problem::internal)?;
+                }
             }
-            Ok(response.content_type(found.content_type).body(match found.bytes {
-                std::borrow::Cow::Borrowed(bytes) => Bytes::from_static(bytes),
-                std::borrow::Cow::Owned(bytes) => bytes.into(),
-            }))
+            Ok(response.content_type(found.content_type).body(bytes))
         }
         _ => Err(no_such_route()),
     }
+}
+
+/// A file decoded, once for all who cannot do that themselves.
+fn decoded(file: &str, bytes: &[u8]) -> io::Result<Bytes> {
+    static DECODED: Mutex<BTreeMap<String, Bytes>> = Mutex::new(BTreeMap::new());
+    let mut decoded = DECODED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(bytes) = decoded.get(file) {
+        return Ok(bytes.clone());
+    }
+    let bytes = Bytes::from(decode(bytes)?);
+    decoded.insert(file.to_owned(), bytes.clone());
+    Ok(bytes)
+}
+
+/// Whether a client says that it decodes gzip; some proxies take what it said away.
+fn takes_gzip(request: &HttpRequest) -> bool {
+    let values = request.headers().get_all(ACCEPT_ENCODING);
+    values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(
+        |coding| {
+            let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
+            let weight =
+                weight.trim().strip_prefix("q=").and_then(|weight| weight.parse::<f32>().ok());
+            name.trim().eq_ignore_ascii_case("gzip") && weight.is_none_or(|weight| weight > 0.0)
+        },
+    )
+}
+
+fn decode(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let mut decoded = Vec::new();
+    GzDecoder::new(bytes).read_to_end(&mut decoded)?;
+    Ok(decoded)
 }

@@ -4,7 +4,7 @@ use actix_web::App;
 use common::Service;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
-use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
+use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, Server};
 use utoipa_actix_web::AppExt as _;
 use utoipa_actix_web::service_config::ServiceConfig;
 
@@ -30,7 +30,8 @@ pub(crate) fn document(service: &Service, configure: impl Fn(&mut ServiceConfig<
         .openapi(OpenApiBuilder::new().info(info).tags(Some(tags)).build())
         .configure(configure)
         .split_for_parts();
-    document.servers = None;
+    // Where the document itself is, whatever a proxy has before it.
+    document.servers = Some(vec![Server::new(".")]);
     describe_security(&mut document);
     document
 }

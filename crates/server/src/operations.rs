@@ -1,7 +1,7 @@
 //! What orchestrators and Prometheus ask of every service: probes and metrics.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
+use actix_web::http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, VARY};
 use actix_web::{Either, HttpRequest, HttpResponse, get, web};
 use common::metrics::Format;
 use common::probes::Check;
@@ -79,7 +79,10 @@ pub(crate) async fn get_metrics(
     let format =
         if wants_openmetrics(request.headers()) { Format::OpenMetrics } else { Format::Prometheus };
     let text = metrics.encode(format).map_err(Problem::internal)?;
-    Ok(HttpResponse::Ok().insert_header((CONTENT_TYPE, format.content_type())).body(text))
+    Ok(HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, format.content_type()))
+        .insert_header((VARY, "Accept"))
+        .body(text))
 }
 
 fn wants_openmetrics(headers: &HeaderMap) -> bool {

@@ -1,13 +1,15 @@
 //! Which paths and methods there are, read from the OpenAPI document, and the answers to others.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use actix_web::dev::ResourceDef;
-use actix_web::http::header::ALLOW;
+use actix_web::http::header::{ALLOW, HeaderValue, LOCATION, VARY};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 use common::Problem;
 use utoipa::openapi::{OpenApi, PathItem};
+
+use crate::references::{prefers_html, reference};
 
 /// Where the parts of the page `/docs` are; they are nobody's interface, and no part of the document.
 pub(crate) const PAGE_PARTS: &str = "/docs/{file}";
@@ -81,6 +83,12 @@ impl RouteTable {
         self.routes.get(id.0).map_or(UNMATCHED, |route| &route.template)
     }
 
+    /// The methods that any path has.
+    fn all_methods(&self) -> String {
+        let of_paths = self.routes.iter().flat_map(|route| route.allow.split(", "));
+        of_paths.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(", ")
+    }
+
     /// The methods of a path, as the header `Allow` lists them; none if there is no such path.
     pub(crate) fn allow(&self, id: RouteId) -> Option<&str> {
         self.routes.get(id.0).map(|route| route.allow.as_str())
@@ -92,8 +100,16 @@ pub(crate) async fn answer_unmatched(
     request: HttpRequest,
     routes: web::Data<RouteTable>,
 ) -> Result<HttpResponse, Problem> {
-    let Some(allow) = routes.allow(routes.find(request.match_info().as_str())) else {
-        return Err(no_such_route());
+    let path = request.match_info().as_str();
+    if request.method() == Method::OPTIONS && path == "*" {
+        // Of the server as a whole (RFC 9110, 9.3.7).
+        return Ok(HttpResponse::NoContent().insert_header((ALLOW, routes.all_methods())).finish());
+    }
+    let Some(allow) = routes.allow(routes.find(path)) else {
+        return match path {
+            "/" => welcome(&request, &routes),
+            _ => Err(no_such_route()),
+        };
     };
     if request.method() == Method::OPTIONS {
         return Ok(HttpResponse::NoContent().insert_header((ALLOW, allow)).finish());
@@ -101,6 +117,22 @@ pub(crate) async fn answer_unmatched(
     let detail = format!("the path takes {allow}");
     let allow = allow.parse().map_err(Problem::internal)?;
     Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED).detail(detail).header(ALLOW, allow))
+}
+
+/// Where a service has nothing of its own at `/`, people are shown its documentation.
+fn welcome(request: &HttpRequest, routes: &RouteTable) -> Result<HttpResponse, Problem> {
+    if request.method() == Method::GET
+        && routes.find("/docs") != RouteId::UNMATCHED
+        && prefers_html(request)
+    {
+        let location = reference("/docs");
+        let mut response = HttpResponse::SeeOther();
+        return Ok(response
+            .insert_header((LOCATION, location))
+            .insert_header((VARY, "Accept"))
+            .finish());
+    }
+    Err(no_such_route().header(VARY, HeaderValue::from_static("Accept")))
 }
 
 /// The answer to a path of no route.

@@ -1,6 +1,8 @@
 //! One connection, of either kind.
 
-use sqlx::{PgConnection, SqliteConnection};
+use sqlx::SqliteConnection;
+
+use crate::postgres::PostgresConnection;
 
 /// A connection to one of the two databases, inside a transaction where a [`Writer`](crate::Writer) lends
 /// it. [`either!`](crate::either) runs the same statement on both.
@@ -9,7 +11,7 @@ pub enum Connection<'c> {
     /// To SQLite.
     Sqlite(&'c mut SqliteConnection),
     /// To PostgreSQL.
-    Postgres(&'c mut PgConnection),
+    Postgres(&'c mut PostgresConnection),
 }
 
 /// Evaluates an expression for a [`Connection`] of either kind: it is written once and compiled twice, so

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use common::ServiceContext;
 use prometheus_client::metrics::histogram::Histogram;
-use sqlx::{Connection as _, Executor as _, PgPool};
+use sqlx::Connection as _;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
@@ -22,7 +22,7 @@ use crate::error::{BoxError, Error, Reason};
 use crate::metrics::{OperationLabel, PoolGauges, StorageMetrics};
 use crate::migrations::Schema;
 use crate::spans::{self, Target};
-use crate::sqlite::Connections;
+use crate::{postgres, sqlite};
 
 use keeper::Keeper;
 
@@ -87,9 +87,9 @@ impl State {
 #[derive(Clone, Debug)]
 pub(crate) enum Pools {
     /// SQLite has one writer at a time, and readers that it does not hold up.
-    Sqlite { readers: Connections, writer: Connections },
+    Sqlite { readers: sqlite::Connections, writer: sqlite::Connections },
     /// PostgreSQL has one kind.
-    Postgres(PgPool),
+    Postgres(postgres::Connections),
 }
 
 impl Pools {
@@ -100,7 +100,7 @@ impl Pools {
                 let (readers, writers) = (readers.size_and_idle(), writer.size_and_idle());
                 (readers.0 + writers.0, readers.1 + writers.1)
             }
-            Self::Postgres(pool) => (pool.size() as usize, pool.num_idle()),
+            Self::Postgres(pool) => pool.size_and_idle(),
         };
         (idle, size.saturating_sub(idle))
     }
@@ -185,8 +185,10 @@ impl Database {
                 Ok(statements(Connection::Sqlite(&mut connection)).await?)
             }
             Pools::Postgres(pool) => {
-                let mut connection = self.wait_for(Box::pin(pool.acquire())).await?;
-                Ok(statements(Connection::Postgres(&mut connection)).await?)
+                let mut connection = self.wait_for(Box::pin(pool.reader())).await?;
+                let value = statements(Connection::Postgres(&mut connection)).await?;
+                connection.commit().await?;
+                Ok(value)
             }
         })
         .await
@@ -234,7 +236,7 @@ impl Database {
                     Ok(value)
                 }
                 Pools::Postgres(pool) => {
-                    let mut begun = self.wait_for(Box::pin(pool.begin())).await?;
+                    let mut begun = self.wait_for(Box::pin(pool.writer())).await?;
                     let value = statements(Connection::Postgres(&mut begun)).await?;
                     begun.commit().await.map_err(Error::at_commit)?;
                     Ok(value)
@@ -325,14 +327,4 @@ impl State {
             Self::Up(_) => String::new(),
         }
     }
-}
-
-/// Limits what the server does for a client that has gone.
-async fn limit_statements(
-    connection: &mut sqlx::PgConnection,
-    timeout: Duration,
-) -> sqlx::Result<()> {
-    let milliseconds = timeout.as_millis().to_string();
-    let set = sqlx::query("SELECT set_config('statement_timeout', $1, false)").bind(milliseconds);
-    connection.execute(set).await.map(drop)
 }

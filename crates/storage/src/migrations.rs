@@ -1,10 +1,10 @@
 //! Migrations, embedded for both databases.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use sqlx::Connection as _;
-use sqlx::migrate::{Migrate, MigrateError, Migration, Migrator};
+use sqlx::migrate::{Migration, Migrator};
+use sqlx::{Executor as _, FromRow, SqlSafeStr as _, SqlStr};
 use tokio::time::timeout;
 
 use crate::config::DatabaseConfig;
@@ -12,8 +12,29 @@ use crate::connection::Connection;
 use crate::either;
 use crate::error::{BoxError, is_of_the_database};
 
-/// Where the database keeps what has been applied, by the library's default.
-const TABLE: &str = "_sqlx_migrations";
+/// Where a database keeps what has been applied, as the library has it; behind the lock of those who apply.
+const BEGIN_SQLITE: &str = "BEGIN IMMEDIATE;
+CREATE TABLE IF NOT EXISTS _sqlx_migrations (
+    version BIGINT PRIMARY KEY,
+    description TEXT NOT NULL,
+    installed_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    success BOOLEAN NOT NULL,
+    checksum BLOB NOT NULL,
+    execution_time BIGINT NOT NULL
+)";
+
+/// The same. The lock ends with the transaction, whatever becomes of the connection: a session may be one that a
+/// pooler lends to others next.
+const BEGIN_POSTGRES: &str = "BEGIN;
+SELECT pg_advisory_xact_lock(hashtext('_sqlx_migrations'));
+CREATE TABLE IF NOT EXISTS _sqlx_migrations (
+    version BIGINT PRIMARY KEY,
+    description TEXT NOT NULL,
+    installed_on TIMESTAMPTZ NOT NULL DEFAULT now(),
+    success BOOLEAN NOT NULL,
+    checksum BYTEA NOT NULL,
+    execution_time BIGINT NOT NULL
+)";
 
 /// How long the command `migrate` waits for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -60,29 +81,12 @@ pub(crate) enum MigrationError {
     #[error("migration {0} has been changed since it was applied")]
     Changed(i64),
     #[error("a migration failed")]
-    Failed(#[source] MigrateError),
+    Failed(#[source] sqlx::Error),
 }
 
 impl From<sqlx::Error> for MigrationError {
     fn from(error: sqlx::Error) -> Self {
-        if is_of_the_database(&error) {
-            Self::Connection(error)
-        } else {
-            Self::Failed(MigrateError::Execute(error))
-        }
-    }
-}
-
-impl From<MigrateError> for MigrationError {
-    fn from(error: MigrateError) -> Self {
-        match error {
-            MigrateError::VersionMismatch(version) => Self::Changed(version),
-            MigrateError::Execute(error) => error.into(),
-            MigrateError::ExecuteMigration(error, _) if is_of_the_database(&error) => {
-                Self::Connection(error)
-            }
-            other => Self::Failed(other),
-        }
+        if is_of_the_database(&error) { Self::Connection(error) } else { Self::Failed(error) }
     }
 }
 
@@ -128,11 +132,13 @@ async fn applied(connection: &mut Connection<'_>) -> sqlx::Result<Vec<(i64, Stri
         Connection::Postgres(_) => "SELECT 1 WHERE to_regclass('_sqlx_migrations') IS NOT NULL",
     };
     let all = "SELECT version, description, checksum FROM _sqlx_migrations ORDER BY version";
+    // Texts, and no prepared statements, which need a transaction where a pooler lends the session.
     either!(connection, |connection| {
-        if sqlx::query(exists).fetch_optional(&mut **connection).await?.is_none() {
+        if (&mut **connection).fetch_optional(exists).await?.is_none() {
             return Ok(Vec::new());
         }
-        sqlx::query_as(all).fetch_all(&mut **connection).await
+        let rows = (&mut **connection).fetch_all(all).await?;
+        rows.iter().map(FromRow::from_row).collect()
     })
 }
 
@@ -141,46 +147,65 @@ fn name(version: i64, description: &str) -> String {
     format!("{version}_{}", description.replace(' ', "_"))
 }
 
-/// Applies what is pending, and returns the names of what it has applied. Of several processes that do so
-/// at once, one does it and the others wait.
+/// Applies what is pending, all or nothing, and returns the names of what it has applied. Of several processes that
+/// do so at once, one does it and the others wait.
 ///
 /// # Errors
-/// When a statement fails; what came before it has been applied in PostgreSQL, and nothing in SQLite.
+/// When a statement fails; nothing has been applied then.
 pub(crate) async fn apply(
-    connection: Connection<'_>,
+    mut connection: Connection<'_>,
     schema: &Schema,
 ) -> Result<Vec<String>, MigrationError> {
-    match connection {
-        Connection::Sqlite(connection) => {
-            // The library's own transactions become savepoints in it.
-            let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-            let applied = apply_pending(&mut *transaction, &schema.sqlite).await?;
-            transaction.commit().await?;
-            Ok(applied)
-        }
-        Connection::Postgres(connection) => {
-            connection.lock().await?;
-            let applied = apply_pending(connection, &schema.postgres).await;
-            connection.unlock().await?;
-            applied
-        }
-    }
+    let begin = match connection {
+        Connection::Sqlite(_) => BEGIN_SQLITE,
+        Connection::Postgres(_) => BEGIN_POSTGRES,
+    };
+    let names = async {
+        execute(&mut connection, begin.into_sql_str()).await?;
+        apply_pending(&mut connection, schema).await
+    };
+    let names = names.await;
+    let end = if names.is_ok() { "COMMIT" } else { "ROLLBACK" };
+    let ended = execute(&mut connection, end.into_sql_str()).await;
+    let names = names?;
+    ended?;
+    Ok(names)
 }
 
-async fn apply_pending<C: Migrate>(
-    connection: &mut C,
-    migrations: &Migrator,
-) -> Result<Vec<String>, MigrationError> {
-    connection.ensure_migrations_table(TABLE).await?;
-    let applied = connection.list_applied_migrations(TABLE).await?;
+async fn apply_pending(
+    connection: &mut Connection<'_>,
+    schema: &Schema,
+) -> sqlx::Result<Vec<String>> {
+    let applied = applied(connection).await?;
     let mut names = Vec::new();
-    for migration in migrations.iter() {
-        if applied.iter().all(|applied| applied.version != migration.version) {
-            connection.apply(TABLE, migration).await?;
-            names.push(name(migration.version, &migration.description));
+    for migration in schema.migrator(connection).iter() {
+        if applied.iter().any(|(version, ..)| *version == migration.version) {
+            continue;
         }
+        let started = Instant::now();
+        execute(connection, migration.sql.clone()).await?;
+        let took = i64::try_from(started.elapsed().as_nanos()).unwrap_or(i64::MAX);
+        either!(connection, |connection| {
+            sqlx::query(
+                "INSERT INTO _sqlx_migrations \
+                 (version, description, success, checksum, execution_time) \
+                 VALUES ($1, $2, TRUE, $3, $4)",
+            )
+            .bind(migration.version)
+            .bind(&*migration.description)
+            .bind(&*migration.checksum)
+            .bind(took)
+            .execute(&mut **connection)
+            .await?;
+        });
+        names.push(name(migration.version, &migration.description));
     }
     Ok(names)
+}
+
+/// Runs a text of any number of statements.
+async fn execute(connection: &mut Connection<'_>, text: SqlStr) -> sqlx::Result<()> {
+    either!(connection, |connection| { (&mut **connection).execute(text).await.map(drop) })
 }
 
 /// The command `migrate`: applies what is pending, and tells what it was.

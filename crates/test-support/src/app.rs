@@ -79,6 +79,17 @@ impl App {
         format!("http://{}{path}", self.addr())
     }
 
+    /// The path and the query that a reference in the answer to `path` leads to.
+    ///
+    /// # Panics
+    /// When it leads elsewhere than to this application.
+    pub fn resolve(&self, path: &str, reference: &str) -> String {
+        let base = url::Url::parse(&self.url(path)).expect("a URL");
+        let found = base.join(reference).expect("a reference");
+        let found = found.as_str().strip_prefix(&self.url("")).expect("one of this application");
+        found.to_owned()
+    }
+
     /// A request, to be completed and sent.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, self.url(path))

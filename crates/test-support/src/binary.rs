@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::child::ChildProcess;
-use crate::{variable, wait_until};
+use crate::{RawConnection, variable, wait_until};
 
 /// How long a line of the log may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -133,6 +133,29 @@ impl Binary {
             assert!(closed, "its output is still open {within:?} after its end");
         }
         status.expect("just seen")
+    }
+
+    /// Waits until it is ready, then ends it as an orchestrator does.
+    ///
+    /// # Panics
+    /// When it does not become ready or does not end well, or where it has logged a warning or an error on its way.
+    pub async fn start_and_stop_quietly(mut self) {
+        let addr = self.addr().await;
+        wait_until("it is ready", PATIENCE, async || {
+            let mut connection = RawConnection::open(addr).await;
+            connection.send("GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+            connection.response().await.is_some_and(|answer| answer.status == 200)
+        })
+        .await;
+        self.signal(Signal::TERM);
+        let status = self.exit(PATIENCE).await;
+        assert!(status.success(), "{status}{}", self.output());
+        let complaints = self.logs().into_iter().filter(|line| {
+            line["level"].as_str().is_some_and(|level| ["WARN", "ERROR"].contains(&level))
+        });
+        let complaints: Vec<_> = complaints.collect();
+        assert!(complaints.is_empty(), "{complaints:#?}");
+        assert!(self.error_lines().is_empty(), "{}", self.output());
     }
 
     fn output(&self) -> String {

@@ -30,7 +30,9 @@ pub use hammer::hammer;
 pub use proxy::{Mode, Proxy, Toward};
 pub use raw::{RawConnection, RawResponse};
 pub use rustix::process::Signal;
-pub use servers::{Database, Durability, MongoDb, Postgres, Redis, Server, Sql, SqlDatabase};
+pub use servers::{
+    Database, Durability, MongoDb, PgBouncer, Postgres, Redis, Server, Sql, SqlDatabase,
+};
 pub use skips::{lack, skip};
 pub use volume::Volume;
 pub use wait::{free_port, wait_until};

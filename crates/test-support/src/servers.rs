@@ -1,4 +1,5 @@
 mod mongo;
+mod pgbouncer;
 mod postgres;
 mod redis;
 mod sql;
@@ -19,6 +20,7 @@ use crate::child::ChildProcess;
 use crate::{variable, wait_until};
 
 pub use mongo::MongoDb;
+pub use pgbouncer::PgBouncer;
 pub use postgres::Postgres;
 pub use redis::Redis;
 pub use sql::{Sql, SqlDatabase};

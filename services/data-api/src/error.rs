@@ -8,6 +8,9 @@ use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
 use common::Problem;
 use rustix::io::Errno;
 
+/// What says that a directory belongs to another process.
+pub(crate) const IN_USE: Errno = Errno::BUSY;
+
 /// Why a request is not answered as it wishes.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -15,6 +18,8 @@ pub(crate) enum Error {
     NotWritten(#[source] Errno),
     #[error("the log volume cannot be read")]
     NotRead(#[source] io::Error),
+    #[error("another process has the log volume")]
+    InUse,
     #[error("the log files are still being listed")]
     Loading,
     #[error("there is no such log file")]
@@ -29,6 +34,22 @@ pub(crate) enum Error {
     BadSince,
 }
 
+impl Error {
+    /// Of a directory that cannot be opened.
+    pub(crate) fn not_read(error: io::Error) -> Self {
+        if Errno::from_io_error(&error) == Some(IN_USE) {
+            Self::InUse
+        } else {
+            Self::NotRead(error)
+        }
+    }
+
+    /// Of a file that cannot be written.
+    pub(crate) fn not_written(error: Errno) -> Self {
+        if error == IN_USE { Self::InUse } else { Self::NotWritten(error) }
+    }
+}
+
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let detail = error.to_string();
@@ -36,7 +57,7 @@ impl From<Error> for Problem {
         match error {
             Error::NotWritten(cause) => problem(StatusCode::INSUFFICIENT_STORAGE).caused_by(cause),
             Error::NotRead(cause) => problem(StatusCode::SERVICE_UNAVAILABLE).caused_by(cause),
-            Error::Loading => {
+            Error::Loading | Error::InUse => {
                 problem(StatusCode::SERVICE_UNAVAILABLE).retry_after(Duration::from_secs(1))
             }
             Error::NotFound => problem(StatusCode::NOT_FOUND),

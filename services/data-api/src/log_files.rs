@@ -6,6 +6,7 @@ mod metrics;
 mod stamp;
 mod writer;
 
+use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::panic::resume_unwind;
@@ -21,14 +22,14 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use directory::Directory;
+use directory::{Directory, DirectoryId};
 use index::Index;
 use metrics::LogFilesMetrics;
 pub(crate) use stamp::Stamp;
 use writer::{Job, MAX_BATCH};
 
 use crate::config::LogFilesConfig;
-use crate::error::Error;
+use crate::error::{Error, IN_USE};
 
 /// How many files of a download are read at once.
 const CHUNK: usize = 256;
@@ -76,6 +77,7 @@ impl LogFiles {
             path: config.log_files_dir.clone(),
             retention: config.log_retention_files.get(),
             index: Mutex::default(),
+            owned: Mutex::default(),
             wake: Notify::new(),
             metrics: LogFilesMetrics::register(&context.metrics),
         });
@@ -95,7 +97,7 @@ impl LogFiles {
         let sent = self.jobs.send(Job { message, done }).await.is_ok();
         let written = if sent { written.await.ok() } else { None };
         // The writer outlives all requests, unless it panicked or the grace period ran out.
-        written.unwrap_or(Err(Errno::CANCELED)).map_err(Error::NotWritten)
+        written.unwrap_or(Err(Errno::CANCELED)).map_err(Error::not_written)
     }
 
     /// One file.
@@ -164,6 +166,8 @@ struct Shared {
     path: PathBuf,
     retention: usize,
     index: Mutex<Index>,
+    /// The directory that this process has for itself, and the lock.
+    owned: Mutex<Option<(DirectoryId, File)>>,
     /// There is something to list or to remove.
     wake: Notify,
     metrics: LogFilesMetrics,
@@ -177,10 +181,21 @@ impl Shared {
             std::fs::create_dir_all(&self.path)?;
         }
         let directory = Directory::open(&self.path)?;
+        self.own(&directory)?;
         if self.with_index(|index| index.turn_to(directory.id)) {
             self.wake.notify_one();
         }
         Ok(directory)
+    }
+
+    /// Makes sure that no other process writes or removes files there: it would not be known here.
+    fn own(&self, directory: &Directory) -> io::Result<()> {
+        let mut owned = self.owned.lock().unwrap_or_else(PoisonError::into_inner);
+        if owned.as_ref().is_none_or(|(id, _)| *id != directory.id) {
+            *owned = None;
+            *owned = Some((directory.id, directory.lock()?));
+        }
+        Ok(())
     }
 
     fn with_index<T>(&self, f: impl FnOnce(&mut Index) -> T) -> T {
@@ -195,7 +210,7 @@ impl Shared {
     where
         F: FnOnce(&Index) -> Result<Vec<Stamp>, Error>,
     {
-        let directory = self.open().map_err(Error::NotRead)?;
+        let directory = self.open().map_err(Error::not_read)?;
         let stamps = self.with_index(|index| choose(index))?;
         let (mut files, mut gone) = (Vec::with_capacity(stamps.len()), Vec::new());
         for stamp in stamps {
@@ -243,6 +258,8 @@ async fn tend(shared: Arc<Shared>) {
         match blocking(move || worker.tend()).await {
             Ok(true) => sleep(REMOVAL_PAUSE).await,
             Ok(false) => shared.wake.notified().await,
+            // The readiness check tells of it, until the other one ends.
+            Err(error) if Errno::from_io_error(&error) == Some(IN_USE) => sleep(RETRY).await,
             Err(error) => {
                 tracing::warn!(%error, "The log files cannot be listed or removed");
                 sleep(RETRY).await;
@@ -257,7 +274,7 @@ async fn check(shared: Arc<Shared>, turn: Arc<Semaphore>) -> Result<(), CheckErr
     let turn = turn.try_acquire_owned()?;
     blocking(move || {
         let _turn = turn;
-        shared.open()?.probe()?;
+        shared.open().map_err(Error::not_read)?.probe()?;
         shared.with_index(|index| index.loaded).then_some(()).ok_or(Error::Loading.into())
     })
     .await

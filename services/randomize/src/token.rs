@@ -1,7 +1,7 @@
 //! JSON Web Tokens (RFC 7519), signed with HS256.
 
 use std::sync::Once;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use common::config::Secret;
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
@@ -24,17 +24,25 @@ pub(crate) struct Tokens {
     validation: Validation,
 }
 
-/// What a token says.
-#[derive(Debug, Deserialize, Serialize)]
-struct Claims {
+/// What a token of ours says.
+#[derive(Debug, Serialize)]
+struct Issued {
     /// Whom it was made for.
-    #[serde(default)]
-    sub: Option<String>,
+    sub: String,
     /// When it was made, as UNIX time.
-    #[serde(default)]
-    iat: Option<u64>,
+    iat: u64,
     /// When it ends, as UNIX time.
     exp: u64,
+}
+
+/// What a token has to say: UNIX times, which may have a fraction (RFC 7519, 2).
+#[derive(Debug, Deserialize)]
+struct Claims {
+    /// It is valid before that time alone.
+    exp: f64,
+    /// It is valid from that time on.
+    #[serde(default)]
+    nbf: f64,
 }
 
 impl Tokens {
@@ -45,10 +53,9 @@ impl Tokens {
             let _ = HS256.install_default();
         });
         let mut validation = Validation::new(Algorithm::HS256);
-        validation.leeway = 0;
-        // At the second of `exp` it has ended (RFC 7519, 4.1.4).
-        validation.reject_tokens_expiring_in_less_than = 1;
-        validation.validate_nbf = true;
+        // The library would round them.
+        validation.validate_exp = false;
+        validation.required_spec_claims.clear();
         validation.validate_aud = false;
         let secret = secret.expose().as_bytes();
         Self {
@@ -65,7 +72,7 @@ impl Tokens {
     pub(crate) fn issue(&self, subject: String, ttl: Duration) -> Result<String, Error> {
         let now = jsonwebtoken::get_current_timestamp();
         let exp = now.checked_add(ttl.as_secs()).ok_or(ErrorKind::InvalidToken)?;
-        let claims = Claims { sub: Some(subject), iat: Some(now), exp };
+        let claims = Issued { sub: subject, iat: now, exp };
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding)
     }
 
@@ -77,7 +84,18 @@ impl Tokens {
         if token.len() > MAX_TOKEN {
             return Err(ErrorKind::InvalidToken.into());
         }
-        jsonwebtoken::decode::<Claims>(token, &self.decoding, &self.validation).map(drop)
+        let token = jsonwebtoken::decode::<Claims>(token, &self.decoding, &self.validation)?;
+        // No extension is understood here (RFC 7515, 4.1.11).
+        if token.header.crit.is_some() {
+            return Err(ErrorKind::InvalidToken.into());
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        match token.claims {
+            // At the time of `exp` it has ended (RFC 7519, 4.1.4).
+            Claims { exp, .. } if now >= exp => Err(ErrorKind::ExpiredSignature.into()),
+            Claims { nbf, .. } if now < nbf => Err(ErrorKind::ImmatureSignature.into()),
+            Claims { .. } => Ok(()),
+        }
     }
 }
 

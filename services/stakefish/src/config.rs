@@ -40,9 +40,10 @@ impl Config {
         if !sensible.contains(&lookups.dns_timeout) {
             loader.problem("DNS_TIMEOUT", "must be from 1ms to 1m");
         }
-        let postgres: PostgresConfig = loader.section();
-        let default_url = postgres.url().unwrap_or_else(|| EMBEDDED.to_owned());
-        let database = DatabaseConfig::load(&default_url, loader);
+        let has_url = ["DATABASE_URL", "DATABASE_URL_FILE"].iter().any(|name| loader.is_set(name));
+        // Parts that nobody asks for cannot be wrong.
+        let parts = if has_url { None } else { loader.section::<PostgresConfig>().url() };
+        let database = DatabaseConfig::load(parts.as_deref().unwrap_or(EMBEDDED), loader);
         Self { common, database, lookups, kubernetes: loader.is_set("KUBERNETES_SERVICE_HOST") }
     }
 }

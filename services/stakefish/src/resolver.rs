@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 use common::ServiceContext;
 use common::telemetry::{SPANS, spans};
 use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig};
-use hickory_resolver::net::{DnsError, NetError};
-use hickory_resolver::proto::rr::{Name, RData};
+use hickory_resolver::net::{DnsError, NetError, NoRecords};
+use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use hickory_resolver::system_conf::read_system_conf;
 use moka::Expiry;
 use moka::future::Cache;
@@ -137,7 +138,9 @@ impl Resolver {
                 let ttl = found.valid_until().saturating_duration_since(Instant::now());
                 (addresses.collect::<BTreeSet<_>>(), ttl)
             }
-            Err(NetError::Dns(DnsError::NoRecordsFound(nothing))) => {
+            Err(NetError::Dns(DnsError::NoRecordsFound(nothing)))
+                if self.is_all_there_is(&nothing).await =>
+            {
                 let ttl = Duration::from_secs(nothing.negative_ttl.unwrap_or(0).into());
                 (BTreeSet::new(), ttl)
             }
@@ -171,6 +174,21 @@ fn error_type(error: &NetError) -> &'static str {
         NetError::Dns(_) => "dns_error",
         NetError::Io(_) => "io_error",
         _ => "_OTHER",
+    }
+}
+
+impl Resolver {
+    /// Whether that there are no records is what the DNS says: no such name, or none of that kind. A chain of names that
+    /// is too long or a circle, a referral to somebody else, and a code that means nothing are no such answer.
+    async fn is_all_there_is(&self, nothing: &NoRecords) -> bool {
+        match (nothing.response_code, &nothing.soa, &nothing.ns) {
+            (ResponseCode::NXDomain, ..) | (ResponseCode::NoError, Some(_), _) => true,
+            (ResponseCode::NoError, None, None) => {
+                let next = self.dns.lookup(nothing.query.name().clone(), RecordType::CNAME).await;
+                matches!(next, Err(NetError::Dns(DnsError::NoRecordsFound(_))))
+            }
+            _ => false,
+        }
     }
 }
 

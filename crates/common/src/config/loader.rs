@@ -21,6 +21,8 @@ pub struct Loader {
     defaulted: BTreeSet<String>,
     known: BTreeSet<String>,
     problems: Vec<(String, String)>,
+    /// Sentences about variables that are not read.
+    ignored: Vec<String>,
     effective: Vec<(String, String)>,
     notes: Vec<String>,
 }
@@ -41,6 +43,7 @@ impl Loader {
             defaulted: BTreeSet::new(),
             known: BTreeSet::new(),
             problems: Vec::new(),
+            ignored: Vec::new(),
             effective: Vec::new(),
             notes: Vec::new(),
         }
@@ -132,6 +135,13 @@ impl Loader {
             let Some(value) = self.variables.get(&name).cloned() else {
                 continue;
             };
+            if is_service_link(&name, &value) {
+                self.ignored.push(format!(
+                    "{name}: is a link to a Service of Kubernetes with that name, and is ignored; \
+                     `enableServiceLinks: false` in the pod keeps it away"
+                ));
+                continue;
+            }
             // One variable at a time: envy stops at the first that is wrong.
             match envy::from_iter::<_, T>([(name.clone(), value.clone())]) {
                 Ok(_) => values.push((name, value)),
@@ -202,9 +212,9 @@ impl Loader {
         Err(Invalid { lines })
     }
 
-    /// Variables that nothing reads and that look like a slip of the pen.
+    /// Variables that nothing reads, and that look like a slip of the pen or are not meant for us.
     fn near_misses(&self) -> Vec<String> {
-        let mut hints = Vec::new();
+        let mut hints = self.ignored.clone();
         let unread = |name: &&String| {
             !self.known.contains(*name) && !NO_NEAR_MISSES.contains(&name.as_str())
         };
@@ -231,6 +241,13 @@ fn in_container(variables: &BTreeMap<String, String>) -> bool {
         || ["/.dockerenv", "/run/.containerenv"].iter().any(|marker| Path::new(marker).exists())
 }
 
+/// Whether a variable is one that Kubernetes sets in each container for a Service of its namespace:
+/// `<SERVICE>_PORT=tcp://10.0.0.1:5432`.
+fn is_service_link(name: &str, value: &str) -> bool {
+    let schemes = ["tcp://", "udp://", "sctp://"];
+    name.ends_with("_PORT") && schemes.iter().any(|scheme| value.starts_with(scheme))
+}
+
 /// What is wrong, without the value, which envy's and serde's messages repeat.
 fn reason(message: &str, value: &str) -> String {
     let reason = if let Some((reason, _)) = message.split_once(" while parsing value ") {
@@ -249,7 +266,7 @@ fn reason(message: &str, value: &str) -> String {
 pub struct Effective {
     variables: Vec<(String, String)>,
     notes: Vec<String>,
-    /// Variables that nothing reads and that look like a slip of the pen, a sentence each.
+    /// Variables that nothing reads, and that look like a slip of the pen or are not meant for us, a sentence each.
     pub near_misses: Vec<String>,
 }
 

@@ -22,6 +22,9 @@ use common::context::RequestContext;
 use common::memory::MemoryUse;
 use common::{Problem, problems};
 
+use super::coding::{Coding, too_large};
+use super::json::{self, Refusal};
+
 /// How much of a body has to arrive within `REQUEST_TIMEOUT`, unless it is complete by then.
 const MIN_PROGRESS: usize = 64 * 1024;
 
@@ -30,6 +33,8 @@ const SMALL_BODY: usize = 2 * 1024;
 
 /// Larger ones take it in such steps.
 const STEP: usize = 4 * 1024;
+/// U+FEFF in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// How long the rest of a refused body stays wanted; the server then reads and discards it.
 const LINGER: Duration = Duration::from_secs(1);
@@ -54,10 +59,11 @@ pub struct BodyLimits {
     pub timeout: Duration,
 }
 
-/// The whole body, at most `BODY_LIMIT` bytes.
+/// The whole body, at most `BODY_LIMIT` bytes, as it comes and as it is decoded from `Content-Encoding: gzip`.
 ///
-/// 413 for a larger one, 408 for one that is too slow, 400 for one that breaks off or is encoded wrongly; the
-/// connection then ends, since nobody knows where the next request begins.
+/// 415 for another coding, 413 for a larger one, 408 for one that is too slow, 400 for one that breaks off or is
+/// encoded wrongly; where it was not read to its end the connection ends, since nobody knows where the next request
+/// begins.
 #[derive(Clone, Debug)]
 pub struct Body(pub Bytes);
 
@@ -67,17 +73,27 @@ impl FromRequest for Body {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let limits = request.app_data::<web::Data<BodyLimits>>().map(|limits| ***limits);
-        let announced = announced_length(request);
+        let (coding, announced) = (Coding::of(request), announced_length(request));
         let memory = Memory::of(request);
         let mut payload = payload.take();
         Box::pin(async move {
             let limits = limits.ok_or_else(|| Problem::internal("no body limits are set"))?;
+            let coding = coding?;
             let body = read(&mut payload, limits, announced, memory).await;
             if body.is_err() {
                 linger(payload);
             }
-            body.map(Self)
+            coding.decode(body?, limits.bytes).map(Self)
         })
+    }
+}
+
+impl Body {
+    /// The body without a byte order mark, with which some programs begin what they write as UTF-8.
+    #[must_use]
+    pub fn without_mark(self) -> Bytes {
+        let Self(body) = self;
+        if body.starts_with(BYTE_ORDER_MARK) { body.slice(BYTE_ORDER_MARK.len()..) } else { body }
     }
 }
 
@@ -92,11 +108,7 @@ async fn read(
     announced: Option<u64>,
     mut memory: Memory,
 ) -> Result<Bytes, Problem> {
-    let too_large = || {
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE)
-            .detail(format!("the body is larger than {} bytes", limits.bytes))
-            .close()
-    };
+    let too_large = || too_large(limits.bytes).close();
     if announced.is_some_and(|length| length > limits.bytes as u64) {
         return Err(too_large());
     }
@@ -224,8 +236,10 @@ impl MediaType {
             return Ok(Self::None);
         }
         let mime: Mime = request.mime_type().ok().flatten().ok_or_else(unsupported)?;
+        // Many clients leave the hyphen out.
         let is_utf8 = mime.get_param(mime::CHARSET).is_none_or(|charset| {
-            charset == mime::UTF_8 || charset.as_str().eq_ignore_ascii_case("us-ascii")
+            let names = ["utf-8", "utf8", "us-ascii"];
+            names.iter().any(|name| charset.as_str().eq_ignore_ascii_case(name))
         });
         if mime.subtype() == mime::JSON || mime.suffix() == Some(mime::JSON) {
             Ok(Self::Json)
@@ -259,17 +273,18 @@ impl<T: DeserializeOwned> Json<T> {
         }
     }
 
-    /// The value of a body.
+    /// The value of a body, which may begin with a byte order mark (RFC 8259, 8.1).
     ///
     /// # Errors
-    /// 400 for what is no JSON, 422 for JSON that is no `T`.
+    /// 400 for what is no JSON, 422 for JSON that is no `T`; an array is no object.
     pub fn parse(body: &[u8]) -> Result<Self, Problem> {
-        serde_json::from_slice(body).map(Self).map_err(|error| {
-            let status = match error.classify() {
-                serde_json::error::Category::Data => StatusCode::UNPROCESSABLE_ENTITY,
-                _ => StatusCode::BAD_REQUEST,
+        let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
+        json::parse(body).map(Self).map_err(|refusal| {
+            let status = match refusal {
+                Refusal::Malformed(_) => StatusCode::BAD_REQUEST,
+                Refusal::Mismatch(_) => StatusCode::UNPROCESSABLE_ENTITY,
             };
-            Problem::new(status).detail(error.to_string())
+            Problem::new(status).detail(refusal.to_string())
         })
     }
 }

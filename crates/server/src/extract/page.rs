@@ -33,7 +33,6 @@ const MAX_LIMIT: u8 = 100;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Page<const DEFAULT: u8> {
-    path: String,
     limit: u8,
     below: i64,
 }
@@ -67,11 +66,12 @@ impl<const DEFAULT: u8> Page<DEFAULT> {
     /// client where (RFC 8288).
     pub fn begin<T>(&self, rows: &mut Vec<T>, id: fn(&T) -> i64) -> HttpResponseBuilder {
         let mut response = HttpResponse::Ok();
-        let Self { path, limit, .. } = self;
+        let limit = &self.limit;
         if rows.len() > usize::from(*limit) {
             rows.truncate(usize::from(*limit));
             let cursor = rows.last().map_or(0, id);
-            let next = format!("<{path}?limit={limit}&cursor={cursor:x}>; rel=\"next\"");
+            // Of the same path, whatever a proxy has before it.
+            let next = format!("<?limit={limit}&cursor={cursor:x}>; rel=\"next\"");
             response.insert_header((LINK, next));
         }
         response
@@ -82,10 +82,10 @@ impl<const DEFAULT: u8> Page<DEFAULT> {
         let bad = |detail: &str| Problem::new(StatusCode::UNPROCESSABLE_ENTITY).detail(detail);
         let limit = limit.map_or(Some(DEFAULT), |limit| limit.parse().ok());
         let limit = limit.filter(|limit| (1..=MAX_LIMIT).contains(limit));
+        // Many clients send an empty one for the first page.
+        let cursor = cursor.filter(|cursor| !cursor.is_empty());
         let below = cursor.map_or(Some(i64::MAX), |cursor| id(&cursor));
         Ok(Self {
-            // As the handler has it: whatever way the client writes the same.
-            path: request.match_pattern().unwrap_or_default(),
             limit: limit.ok_or_else(|| bad("`limit` must be a number from 1 to 100"))?,
             below: below
                 .ok_or_else(|| bad("`cursor` must come from the header `Link` of a page"))?,
@@ -113,7 +113,7 @@ impl<const DEFAULT: u8> IntoParams for Page<DEFAULT> {
         let limit = ObjectBuilder::new().schema_type(Type::Integer).default(Some(DEFAULT.into()));
         let limit = limit.minimum(Some(1)).maximum(Some(MAX_LIMIT));
         let cursor = ObjectBuilder::new().schema_type(Type::String);
-        let cursor = cursor.pattern(Some("^[1-9a-f][0-9a-f]{0,14}$"));
+        let cursor = cursor.pattern(Some("^([1-9a-f][0-9a-f]{0,14})?$"));
         let parameter = |name, description, schema| {
             let schema = RefOr::T(Schema::Object(schema));
             ParameterBuilder::new()
@@ -126,7 +126,11 @@ impl<const DEFAULT: u8> IntoParams for Page<DEFAULT> {
         };
         vec![
             parameter("limit", "How many", limit.build()),
-            parameter("cursor", "Where the page begins, from `Link` of another", cursor.build()),
+            parameter(
+                "cursor",
+                "Where the page begins, from `Link` of another; empty is the first page",
+                cursor.build(),
+            ),
         ]
     }
 }
@@ -155,9 +159,11 @@ mod tests {
 
     #[test]
     fn a_cursor_is_an_id_in_the_one_way_that_a_page_writes_it() {
-        assert_eq!(parse("").unwrap().below(), i64::MAX);
+        for first in ["", "cursor=", "cursor"] {
+            assert_eq!(parse(first).unwrap().below(), i64::MAX, "{first}");
+        }
         assert_eq!(parse("cursor=1f").unwrap().below(), 31);
-        for cursor in ["0", "01", "1F", "-1", "%2B1", "x", "", "8000000000000000", "1%20OR%201"] {
+        for cursor in ["0", "01", "1F", "-1", "%2B1", "x", "8000000000000000", "1%20OR%201"] {
             let problem = parse(&format!("cursor={cursor}")).unwrap_err();
             assert!(problem.to_string().contains("`cursor`"), "{cursor}: {problem}");
         }

@@ -124,3 +124,77 @@ async fn another_media_type_is_a_415() {
         assert_eq!(answer.status(), 415, "{content_type}");
     }
 }
+
+#[tokio::test]
+async fn what_is_wrong_with_json_is_said_in_the_clients_words() {
+    let app = demo::start(&[]);
+
+    for (body, detail) in [
+        (r#"["a"]"#, "expected an object, found an array"),
+        (r#"{"word":["a"]}"#, "`word`: expected a string, found an array"),
+        (r#"{"word":null}"#, "`word`: expected a string, found null"),
+        ("{}", "missing field `word`"),
+    ] {
+        let answer = app.post("/json", "application/json", body).await;
+        assert_eq!(answer.status(), 422, "{body}");
+        assert_eq!(answer.json::<Value>().await.unwrap()["detail"], detail, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_byte_order_mark_before_json_is_skipped() {
+    let app = demo::start(&[]);
+
+    let answer = app.post("/json", "application/json", "\u{feff}{\"word\":\"a\"}").await;
+    let twice = app.post("/json", "application/json", "\u{feff}\u{feff}{\"word\":\"a\"}").await;
+
+    assert_eq!(answer.text().await.unwrap(), "a");
+    assert_eq!(twice.status(), 400);
+}
+
+/// As `gzip` writes it.
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    std::io::Write::write_all(&mut encoder, text).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[tokio::test]
+async fn a_body_in_gzip_is_decoded_within_the_limit() {
+    let app = demo::start(&[("BODY_LIMIT", "1KiB")]);
+    let post = async |coding: &'static str, body: Vec<u8>| {
+        let request =
+            app.request(reqwest::Method::POST, "/echo").header("content-encoding", coding);
+        request.body(body).send().await.unwrap()
+    };
+
+    for coding in ["gzip", "GZIP", "x-gzip", "identity, gzip"] {
+        let answer = post(coding, gzip(b"some text")).await;
+        assert_eq!(answer.text().await.unwrap(), "some text", "{coding}");
+    }
+    let parts = [gzip(b"some "), gzip(b"text")].concat();
+    assert_eq!(post("gzip", parts).await.text().await.unwrap(), "some text");
+    assert_eq!(post("gzip", gzip(&[b'x'; 1024])).await.status(), 200);
+    let larger = post("gzip", gzip(&[b'x'; 1025])).await;
+    assert_eq!(larger.status(), 413);
+    // As small as its thousandth part, and never decoded as a whole.
+    let bomb = gzip(&vec![0; 900_000]);
+    assert!(bomb.len() < 1024, "{}", bomb.len());
+    assert_eq!(post("gzip", bomb).await.status(), 413);
+    for broken in [b"some text".to_vec(), gzip(b"some text")[..15].to_vec()] {
+        assert_eq!(post("gzip", broken).await.status(), 400);
+    }
+}
+
+#[tokio::test]
+async fn another_coding_is_a_415_that_names_ours() {
+    let app = demo::start(&[]);
+
+    for coding in ["br", "deflate", "zstd", "gzip, gzip", "nonsense"] {
+        let request =
+            app.request(reqwest::Method::POST, "/json").header("content-encoding", coding);
+        let answer = request.body(r#"{"word":"a"}"#).send().await.unwrap();
+        assert_eq!(answer.status(), 415, "{coding}");
+        assert_eq!(answer.headers()["accept-encoding"], "gzip", "{coding}");
+    }
+}

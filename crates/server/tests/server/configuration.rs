@@ -117,6 +117,21 @@ fn each_wrong_variable_is_reported_with_a_reason() {
 }
 
 #[test]
+fn a_link_that_kubernetes_sets_for_a_service_is_said_to_be_one_and_ignored() {
+    for link in ["tcp://10.0.0.1:80", "udp://10.0.0.1:53", "sctp://[2001:db8::1]:7"] {
+        let (config, _, hints) = load(&[("ADMIN_PORT", link), ("PORT", "1")]).unwrap();
+
+        assert_eq!((config.server.admin_port, config.server.port), (None, 1));
+        assert!(
+            hints[0].starts_with("ADMIN_PORT: is a link to a Service of Kubernetes"),
+            "{hints:?}"
+        );
+        assert!(!hints[0].contains("10.0.0.1"), "{hints:?}");
+    }
+    assert!(load(&[("HOST", "tcp://10.0.0.1:80")]).is_err());
+}
+
+#[test]
 fn all_wrong_variables_are_reported_together() {
     let error = load(&[("PORT", "x"), ("HOST", "y"), ("LOG_FORMAT", "z"), ("DRAIN_DELAY", "d")])
         .unwrap_err();

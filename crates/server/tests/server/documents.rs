@@ -37,16 +37,76 @@ async fn the_page_needs_nothing_from_elsewhere() {
     assert!(policy.contains("script-src 'self'"), "{policy}");
     let page = page.text().await.unwrap();
     assert!(!page.contains("//"), "{page}");
+}
 
-    let links = page.split('"').filter(|part| part.starts_with("/docs/"));
-    let mut loaded = 0;
-    for link in links {
-        let part = app.get(link).await;
-        assert_eq!(part.status(), 200, "{link}");
-        assert!(!part.bytes().await.unwrap().is_empty(), "{link}");
-        loaded += 1;
+#[tokio::test]
+async fn the_page_finds_its_parts_whatever_a_proxy_has_before_its_path() {
+    let app = demo::start(&[]);
+
+    for (path, prefix) in [("/docs", ""), ("/docs/", ""), ("/docs", "/team/demo"), ("/docs/", "/x")]
+    {
+        let page = app.get(path).await.text().await.unwrap();
+        let references = page.split('"').filter(|part| part.starts_with('.'));
+        let mut loaded = 0;
+        for reference in references {
+            // As a browser sees it, and as it arrives here without the prefix.
+            let found = app.resolve(&format!("{prefix}{path}"), reference);
+            let part = app.get(found.strip_prefix(prefix).unwrap()).await;
+            assert_eq!(part.status(), 200, "{reference}");
+            assert!(!part.bytes().await.unwrap().is_empty(), "{reference}");
+            loaded += 1;
+        }
+        assert!(loaded >= 5, "{page}");
     }
-    assert!(loaded >= 3, "{page}");
+    // Where requests that are tried out go: beside the document.
+    let document: Value = app.get("/openapi.json").await.json().await.unwrap();
+    let server = document["servers"][0]["url"].as_str().unwrap();
+    assert_eq!(app.resolve("/team/demo/openapi.json", server), "/team/demo/");
+}
+
+#[tokio::test]
+async fn a_part_is_compressed_for_those_who_say_that_they_decode_it() {
+    let app = demo::start(&[]);
+    let ask = async |accept: Option<&'static str>| {
+        let mut request = app.request(reqwest::Method::GET, "/docs/swagger-ui.css");
+        if let Some(accept) = accept {
+            request = request.header("accept-encoding", accept);
+        }
+        request.send().await.unwrap()
+    };
+
+    for accept in ["gzip", "gzip, deflate, br", "br;q=1.0, gzip;q=0.8, *;q=0.1"] {
+        let answer = ask(Some(accept)).await;
+        assert_eq!(answer.headers()["content-encoding"], "gzip", "{accept}");
+        assert_eq!(answer.headers()["vary"], "Accept-Encoding", "{accept}");
+    }
+    for accept in [None, Some("identity"), Some("br"), Some("gzip;q=0")] {
+        let answer = ask(accept).await;
+        assert!(!answer.headers().contains_key("content-encoding"), "{accept:?}");
+        assert!(answer.text().await.unwrap().contains(".swagger-ui"), "{accept:?}");
+    }
+}
+
+#[tokio::test]
+async fn people_are_shown_the_page_where_there_is_nothing_else() {
+    let app = demo::start(&[]);
+    let ask = async |accept: &'static str| {
+        app.request(reqwest::Method::GET, "/").header("accept", accept).send().await.unwrap()
+    };
+
+    let shown = ask("text/html,application/xhtml+xml,*/*;q=0.8").await;
+    assert_eq!(shown.status(), 303);
+    assert_eq!(shown.headers()["vary"], "Accept");
+    let location = shown.headers()["location"].to_str().unwrap();
+    assert_eq!(app.resolve("/", location), "/docs");
+    assert_eq!(app.resolve("/team/demo/", location), "/team/demo/docs");
+    for accept in ["*/*", "application/json", "application/json, text/html;q=0.5"] {
+        let answer = ask(accept).await;
+        assert_eq!(answer.status(), 404, "{accept}");
+        assert_eq!(answer.headers()["vary"], "Accept", "{accept}");
+    }
+    let posted = app.post("/", "text/html", "").await;
+    assert_eq!(posted.status(), 404);
 }
 
 #[tokio::test]

@@ -84,6 +84,21 @@ async fn options_lists_the_methods() {
 }
 
 #[tokio::test]
+async fn options_of_the_whole_server_lists_all_methods() {
+    let app = demo::start(&[]);
+    let mut connection = app.connect().await;
+
+    connection.send("OPTIONS * HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let answer = connection.response().await.unwrap();
+    connection.send("GET * HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let other = connection.response().await.unwrap();
+
+    assert_eq!(answer.status, 204);
+    assert!(answer.head.contains("allow: get, head, options, post\r\n"), "{answer:?}");
+    assert!((400..500).contains(&other.status), "{other:?}");
+}
+
+#[tokio::test]
 async fn head_is_get_without_the_body() {
     let app = demo::start(&[]);
     let mut connection = app.connect().await;

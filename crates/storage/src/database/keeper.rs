@@ -7,19 +7,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::causes;
-use sqlx::pool::PoolOptions;
-use sqlx::{ConnectOptions as _, Connection as _, PgConnection, SqliteConnection};
+use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Pools, State, limit_statements};
+use super::{Pools, State};
 use crate::config::{DatabaseConfig, Options};
 use crate::connection::Connection;
 use crate::metrics::PoolGauges;
 use crate::migrations::{self, MigrationError, Schema};
-use crate::sqlite::Connections;
+use crate::postgres::{self, PostgresConnection, Sessions};
+use crate::sqlite;
 
 /// How long to wait between two looks.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -29,14 +29,6 @@ const LEAST_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A database that takes longer to connect or to answer is away.
 const PATIENCE: Duration = Duration::from_millis(1500);
-
-/// A connection of the pool that was idle for longer is asked before it is used.
-const TRUSTED_IDLE: Duration = Duration::from_secs(1);
-
-/// An idle connection is closed after this time, and any after that one: load balancers and servers then
-/// see them come and go.
-const IDLE_TIMEOUT: Duration = Duration::from_mins(10);
-const MAX_LIFETIME: Duration = Duration::from_mins(30);
 
 /// Connections that read from SQLite, at most.
 const SQLITE_READERS: usize = 4;
@@ -121,7 +113,11 @@ impl Keeper {
             }
         }
         match self.check_schema().await {
-            Ok(()) => self.set(State::Up(self.options.pools(self.max_connections, self.timeout))),
+            Ok(()) => {
+                let sessions = self.session.as_ref().map_or(Sessions::Own, Session::sessions);
+                let pools = self.options.pools(sessions, self.max_connections, self.timeout);
+                self.set(State::Up(pools));
+            }
             Err(MigrationError::Connection(error)) => {
                 self.session = None;
                 self.set(State::Away(causes(&error)));
@@ -160,7 +156,7 @@ impl Keeper {
 /// The keeper's own connection.
 pub(crate) enum Session {
     Sqlite { connection: SqliteConnection, path: PathBuf, file: FileId },
-    Postgres(PgConnection),
+    Postgres(PostgresConnection, Sessions),
 }
 
 /// Which file a path leads to: device and inode.
@@ -183,17 +179,24 @@ impl Session {
                     .fetch_optional(connection)
                     .await?;
             }
-            Self::Postgres(connection) => {
-                sqlx::query("SELECT 1").execute(connection).await?;
+            Self::Postgres(connection, _) => {
+                sqlx::raw_sql("SELECT 1").execute(connection).await?;
             }
         }
         Ok(())
     }
 
+    fn sessions(&self) -> Sessions {
+        match self {
+            Self::Sqlite { .. } => Sessions::Own,
+            Self::Postgres(_, sessions) => *sessions,
+        }
+    }
+
     pub(crate) fn connection(&mut self) -> Connection<'_> {
         match self {
             Self::Sqlite { connection, .. } => Connection::Sqlite(connection),
-            Self::Postgres(connection) => Connection::Postgres(connection),
+            Self::Postgres(connection, _) => Connection::Postgres(connection),
         }
     }
 
@@ -201,7 +204,7 @@ impl Session {
         // There is nothing to be done about a connection that cannot even be closed.
         let _ = match self {
             Self::Sqlite { connection, .. } => connection.close().await,
-            Self::Postgres(connection) => connection.close().await,
+            Self::Postgres(connection, _) => connection.close().await,
         };
     }
 }
@@ -219,11 +222,14 @@ impl Options {
                 let path = options.get_filename().to_owned();
                 Ok(Session::Sqlite { connection, file: file_id(&path), path })
             }
-            Self::Postgres(options) => options.connect().await.map(Session::Postgres),
+            Self::Postgres(options) => {
+                let (connection, sessions) = postgres::connect(options).await?;
+                Ok(Session::Postgres(connection, sessions))
+            }
         }
     }
 
-    fn pools(&self, max_connections: u32, timeout: Duration) -> Pools {
+    fn pools(&self, sessions: Sessions, max_connections: u32, timeout: Duration) -> Pools {
         match self {
             Self::Sqlite(options) => {
                 let options = options.clone().pragma("cache_size", SQLITE_CACHE);
@@ -231,27 +237,16 @@ impl Options {
                 let readers = SQLITE_READERS.min(max_connections as usize);
                 let read_only = options.clone().pragma("query_only", "ON");
                 Pools::Sqlite {
-                    readers: Connections::new(read_only, readers),
-                    writer: Connections::new(options, 1),
+                    readers: sqlite::Connections::new(read_only, readers),
+                    writer: sqlite::Connections::new(options, 1),
                 }
             }
-            Self::Postgres(options) => {
-                let pool = PoolOptions::<sqlx::Postgres>::new()
-                    .max_connections(max_connections)
-                    .acquire_timeout(timeout)
-                    .idle_timeout(IDLE_TIMEOUT)
-                    .max_lifetime(MAX_LIFETIME)
-                    .test_before_acquire(false)
-                    .before_acquire(|connection, about| {
-                        Box::pin(async move {
-                            Ok(about.idle_for < TRUSTED_IDLE || connection.ping().await.is_ok())
-                        })
-                    })
-                    .after_connect(move |connection, _| {
-                        Box::pin(limit_statements(connection, timeout))
-                    });
-                Pools::Postgres(pool.connect_lazy_with(options.clone()))
-            }
+            Self::Postgres(options) => Pools::Postgres(postgres::Connections::new(
+                options,
+                sessions,
+                max_connections,
+                timeout,
+            )),
         }
     }
 }

@@ -4,6 +4,7 @@
 mod availability;
 mod batches;
 mod migrations;
+mod pgbouncer;
 mod tls;
 
 use std::time::Duration;

@@ -230,7 +230,7 @@ fn debian_folders() -> Vec<PathBuf> {
 }
 
 /// PostgreSQL refuses to run as root: the user and group that it runs as then.
-fn unprivileged_user() -> Option<(u32, u32)> {
+pub(super) fn unprivileged_user() -> Option<(u32, u32)> {
     if !rustix::process::geteuid().is_root() {
         return None;
     }
@@ -246,7 +246,7 @@ fn ids_of(line: &str, name: &str) -> Option<(u32, u32)> {
 }
 
 /// Opens a session: the server takes connections before it takes statements.
-fn answers(addr: SocketAddr) -> bool {
+pub(super) fn answers(addr: SocketAddr) -> bool {
     let parameters = b"\0\x03\0\0user\0postgres\0database\0postgres\0\0";
     let length = u32::try_from(parameters.len() + 4).expect("it is short").to_be_bytes();
     let open = || {

@@ -247,3 +247,8 @@ async fn a_stop_waits_for_an_operation() {
     assert_eq!(connection.response().await.unwrap().status, 200);
     assert_eq!(binary.exit(PATIENCE).await.code(), Some(0));
 }
+
+#[tokio::test]
+async fn an_orderly_start_and_stop_logs_no_warning() {
+    serve(&[("EXTERNAL_INTEGRATION_KEY", KEY)]).start_and_stop_quietly().await;
+}

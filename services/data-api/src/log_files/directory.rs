@@ -6,10 +6,13 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use rustix::fs::{self, AtFlags, Dir, FileType, Mode, OFlags, linkat, openat, unlinkat};
+use rustix::fs::{
+    self, AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, flock, linkat, openat, unlinkat,
+};
 use rustix::io::Errno;
 
 use super::Stamp;
+use crate::error::IN_USE;
 
 /// The largest file that is taken for one of ours, in bytes: many times what we write, and few enough
 /// for a page of them to fit in memory.
@@ -26,6 +29,9 @@ const FUSE: fs::FsWord = 0x6573_5546;
 
 /// What no path, and for a file no symbolic link, leads anywhere else with.
 const OPEN: OFlags = OFlags::CLOEXEC.union(OFlags::NOFOLLOW);
+
+/// The file that the process that owns the directory has locked where the directory itself cannot be.
+const LOCK: &str = ".log-files.lock";
 
 /// Which directory a path leads to: its device and inode.
 pub(super) type DirectoryId = (u64, u64);
@@ -51,6 +57,26 @@ impl Directory {
         let file = File::from(fs::open(path, flags, Mode::empty())?);
         let metadata = file.metadata()?;
         Ok(Self { file, id: (metadata.dev(), metadata.ino()) })
+    }
+
+    /// Takes the directory for this process, until that ends or the file is dropped.
+    ///
+    /// # Errors
+    /// [`IN_USE`] where another process has it.
+    pub(super) fn lock(&self) -> io::Result<File> {
+        let mut file =
+            File::from(openat(&self.file, c".", OFlags::DIRECTORY | OPEN, Mode::empty())?);
+        let mut locked = flock(&file, FlockOperation::NonBlockingLockExclusive);
+        if locked == Err(Errno::BADF) {
+            // On NFS only what is open for writing can be locked.
+            let flags = OPEN | OFlags::RDWR | OFlags::CREATE;
+            file = File::from(openat(&self.file, LOCK, flags, Mode::from(0o644))?);
+            locked = flock(&file, FlockOperation::NonBlockingLockExclusive);
+        }
+        match locked {
+            Err(Errno::WOULDBLOCK) => Err(IN_USE.into()),
+            locked => Ok(locked.map(|()| file)?),
+        }
     }
 
     /// The log files, and temporary files that are older than `leftover`.

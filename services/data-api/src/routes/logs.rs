@@ -81,7 +81,8 @@ impl From<LogFile> for LogEntry {
     security((), ("bearerAuth" = [])),
     params(
         ("limit" = Option<u16>, Query, description = "How many, 100 by default", minimum = 1, maximum = 1000),
-        ("cursor" = Option<String>, Query, description = "Where the page begins, from `Link` of the one before"),
+        ("cursor" = Option<String>, Query, description = "Where the page begins, from `Link` of the one before; empty is the first page",
+            pattern = r"^(log_(0|[1-9][0-9]{0,9})\.[0-9]{9}\.txt)?$"),
         ("since" = Option<String>, Query, description = "Only files of this time and later", format = DateTime),
     ),
     responses(

@@ -15,7 +15,8 @@ const FILES: [(&str, &str); 3] = [
 fn next_page(answer: &Response) -> Option<String> {
     let link = answer.headers().get("link")?.to_str().unwrap();
     let url = link.strip_prefix('<').unwrap().strip_suffix(">; rel=\"next\"").unwrap();
-    Some(url.to_owned())
+    let url = answer.url().join(url).unwrap();
+    Some(format!("{}?{}", url.path(), url.query().unwrap()))
 }
 
 async fn names(answer: Response) -> Vec<String> {
@@ -100,7 +101,6 @@ async fn bad_parameters_are_a_422_that_says_which() {
         ("limit=x", "`limit`"),
         ("limit=", "`limit`"),
         ("cursor=nonsense", "`cursor`"),
-        ("cursor=", "`cursor`"),
         ("since=yesterday", "`since`"),
         ("since=2023-11-14", "`since`"),
     ] {

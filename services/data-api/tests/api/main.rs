@@ -72,8 +72,8 @@ fn names_in(directory: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(directory).unwrap();
     let mut names: Vec<String> =
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    // The readiness check's own file comes and goes.
-    names.retain(|name| name != ".log-volume-probe");
+    // The readiness check's own file comes and goes, and that with the lock stays.
+    names.retain(|name| ![".log-volume-probe", ".log-files.lock"].contains(&name.as_str()));
     names.sort();
     names
 }

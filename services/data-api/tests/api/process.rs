@@ -122,3 +122,45 @@ async fn sigterm_lets_the_work_be_finished() {
     assert_eq!(binary.exit(PATIENCE).await.code(), Some(0));
     assert_eq!(names_in(&logs).len(), 1);
 }
+
+#[tokio::test]
+async fn an_orderly_start_and_stop_logs_no_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    serve(&folder.path().join("logs"), &[]).start_and_stop_quietly().await;
+}
+
+#[tokio::test]
+async fn a_directory_belongs_to_one_process_until_it_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let logs = folder.path().join("logs");
+    let first = serve(&logs, &[]);
+    ready_is(&first, true).await;
+
+    let second = serve(&logs, &[]);
+
+    second
+        .wait_for_log("the reason", PATIENCE, |line| {
+            (line["error"] == "another process has the log volume").then_some(())
+        })
+        .await;
+    ready_is(&second, false).await;
+    let mut refused = RawConnection::open(second.addr().await).await;
+    refused.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert_eq!(refused.response().await.unwrap().status, 503);
+    ready_is(&first, true).await;
+    // However it ends.
+    first.signal(Signal::KILL);
+    ready_is(&second, true).await;
+    refused.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert_eq!(refused.response().await.unwrap().status, 200);
+}
+
+async fn ready_is(binary: &Binary, ready: bool) {
+    let addr = binary.addr().await;
+    wait_until(&format!("ready is {ready}"), PATIENCE, async || {
+        let mut connection = RawConnection::open(addr).await;
+        connection.send("GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        (connection.response().await.unwrap().status == 200) == ready
+    })
+    .await;
+}

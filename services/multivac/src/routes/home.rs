@@ -2,11 +2,12 @@
 
 use std::sync::LazyLock;
 
-use actix_web::http::header::{Accept, CONTENT_SECURITY_POLICY, Header as _, VARY};
+use actix_web::http::header::{CONTENT_SECURITY_POLICY, VARY};
 use actix_web::{HttpRequest, HttpResponse, get, mime};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::digest::{SHA256, digest};
+use server::prefers_html;
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
@@ -47,10 +48,4 @@ pub(crate) async fn get_home(request: HttpRequest) -> HttpResponse {
         response.content_type(mime::TEXT_PLAIN_UTF_8);
         response.body("Welcome to MultiVAC!")
     }
-}
-
-/// Whether HTML is what the client likes best; one that takes anything gets the line.
-fn prefers_html(request: &HttpRequest) -> bool {
-    let best = Accept::parse(request).ok().and_then(|accept| accept.ranked().into_iter().next());
-    best.is_some_and(|best| best.essence_str() == mime::TEXT_HTML.essence_str())
 }

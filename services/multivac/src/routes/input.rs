@@ -5,15 +5,14 @@ mod forms;
 use std::future::{Ready, ready};
 
 use actix_web::dev::Payload;
-use actix_web::http::header::{CONTENT_TYPE, Header as _};
+use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{FromRequest, HttpRequest, web};
-use actix_web_httpauth::headers::authorization::{Authorization, Basic};
 use common::Problem;
 use common::config::Secret;
 use futures_util::future::LocalBoxFuture;
 use mime::Mime;
 use serde::Serialize;
-use server::extract::{Body, Json};
+use server::extract::{Body, Json, basic_credentials};
 use subtle::ConstantTimeEq as _;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
@@ -43,12 +42,10 @@ fn authorize(request: &HttpRequest) -> Result<(), Error> {
     let auth = request.app_data::<web::Data<Config>>().map(|config| &config.auth);
     let auth = auth.ok_or(Error::Unauthorized)?;
     if let (Some(name), Some(password)) = (&auth.auth_username, &auth.auth_password) {
-        let given = Authorization::<Basic>::parse(request).map_err(|_| Error::Unauthorized)?;
-        let given = given.into_scheme();
-        let password_given = given.password().unwrap_or_default();
+        let given = basic_credentials(request).ok_or(Error::Unauthorized)?;
         // Both are compared whatever the first comparison says.
-        let right = given.user_id().as_bytes().ct_eq(name.as_bytes())
-            & password_given.as_bytes().ct_eq(Secret::expose(password).as_bytes());
+        let right = given.name.ct_eq(name.as_bytes())
+            & given.password.ct_eq(Secret::expose(password).as_bytes());
         if !bool::from(right) {
             return Err(Error::Unauthorized);
         }
@@ -125,7 +122,7 @@ impl FromRequest for Datum {
         let format = Format::of(request);
         let body = Body::from_request(request, payload);
         Box::pin(async move {
-            let (format, Body(body)) = (format?, body.await?);
+            let (format, body) = (format?, body.await?.without_mark());
             let data = match format {
                 Format::UrlEncoded => forms::urlencoded(&body)?,
                 Format::Multipart(boundary) => forms::multipart(body, boundary).await?,

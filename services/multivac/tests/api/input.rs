@@ -37,6 +37,9 @@ async fn a_datum_comes_as_form_or_json(stores: Stores) {
         (FORM, "other=1&data=x%20y+z&more".to_owned()),
         ("application/x-www-form-urlencoded; charset=utf-8", "data=%C3%A9".to_owned()),
         (FORM, "d%61ta=x".to_owned()),
+        (FORM, "\u{feff}data=x".to_owned()),
+        (MULTIPART, format!("\u{feff}{}", part(""))),
+        (JSON, "\u{feff}{\"data\":\"x\"}".to_owned()),
         (MULTIPART, part("")),
         (MULTIPART, part("; filename=\"f\"\r\nContent-Type: text/plain")),
         (JSON, r#"{"data":"x","other":[1]}"#.to_owned()),
@@ -154,6 +157,12 @@ async fn credentials_are_needed_to_change_data_if_there_are_any(stores: Stores) 
         }
         let answer = ask(method, path, Some(("multi", "v:ac \u{e9}"))).await;
         assert_eq!(answer.status(), 200, "{method}");
+    }
+    let credentials = "bXVsdGk6djphYyDDqQ==";
+    for header in [format!("basic {credentials}"), format!("BASIC  {credentials}")] {
+        let request =
+            server.request(Method::DELETE, "/multivac/zzz").header("authorization", &header);
+        assert_eq!(request.send().await.unwrap().status(), 200, "{header}");
     }
     for header in ["Bearer x", "Basic", "Basic %%%", "Basic bXVsdGk="] {
         let request =

@@ -6,6 +6,7 @@ use actix_web::http::header::LOCATION;
 use actix_web::{HttpResponse, get, post, web};
 use common::{Problem, problems};
 use server::extract::{BodyProblems, Page, PageProblems};
+use server::reference;
 use storage::{ReadProblems, WriteProblems};
 
 use input::{NewRandomize, NewWord};
@@ -46,7 +47,7 @@ pub(super) async fn create_randomize(
 ) -> Result<HttpResponse, Problem> {
     let jumbled = word.jumble(&mut rand::rng());
     let created = store.create(request, word.into_text(), jumbled).await.map_err(Error::from)?;
-    let location = format!("/api/randomizes/{}", created.id);
+    let location = reference(&format!("/api/randomizes/{}", created.id));
     Ok(HttpResponse::Created().insert_header((LOCATION, location)).json(created))
 }
 
@@ -65,7 +66,9 @@ pub(super) async fn get_randomize(
     id: web::Path<String>,
     store: web::Data<Store>,
 ) -> Result<web::Json<Randomize>, Problem> {
-    let id = id.parse().map_err(|_| Error::NotFound)?;
+    // One name for one word: neither `+1` nor `01`.
+    let id = id.parse().ok().filter(|number: &i64| number.to_string() == *id);
+    let id = id.ok_or(Error::NotFound)?;
     let word = store.find(id).await.map_err(Error::from)?.ok_or(Error::NotFound)?;
     Ok(web::Json(word))
 }

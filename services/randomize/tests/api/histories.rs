@@ -93,7 +93,8 @@ on_both_databases! {
         let answer = service.app.get("/api/histories?limit=4").await;
         let link = answer.headers()["link"].to_str().unwrap().to_owned();
         let latest: Vec<Value> = answer.json().await.unwrap();
-        let path = link.strip_prefix('<').unwrap().split_once('>').unwrap().0.to_owned();
+        let reference = link.strip_prefix('<').unwrap().split_once('>').unwrap().0;
+        let path = service.app.resolve("/api/histories", reference);
         let answer = service.app.get(&path).await;
         assert!(!answer.headers().contains_key("link"));
         let before: Vec<Value> = answer.json().await.unwrap();
@@ -115,6 +116,11 @@ async fn with_a_secret_only_a_valid_token_shows_the_trail() {
         format!("bearer {good}"),
         format!("BEARER  {good}"),
         format!("Bearer {}", hs256(&json!({ "exp": exp, "aud": "another", "nbf": now() - 1 }))),
+        // As Python's `time.time()` has it.
+        format!(
+            "Bearer {}",
+            hs256(&json!({ "exp": 4_000_000_000.5, "nbf": 1_700_000_000.25, "iat": 1.5 }))
+        ),
     ] {
         assert_eq!(status_with(&service, &authorization).await, 200, "{authorization}");
     }
@@ -129,6 +135,21 @@ async fn with_a_secret_only_a_valid_token_shows_the_trail() {
         ("expired", format!("Bearer {}", hs256(&json!({ "exp": now() - 1 })))),
         ("expires now", format!("Bearer {}", hs256(&json!({ "exp": now() })))),
         ("not yet valid", format!("Bearer {}", hs256(&json!({ "exp": exp, "nbf": now() + 30 })))),
+        ("just expired", format!("Bearer {}", hs256(&json!({ "exp": 1_700_000_000.5 })))),
+        ("not for long", format!("Bearer {}", hs256(&json!({ "exp": exp, "nbf": 4e9 + 0.5 })))),
+        ("nbf of another type", format!("Bearer {}", hs256(&json!({ "exp": exp, "nbf": null })))),
+        (
+            "an extension that is not understood",
+            format!(
+                "Bearer {}",
+                token(
+                    ring::hmac::HMAC_SHA256,
+                    &json!({"alg": "HS256", "crit": ["b64"], "b64": true}),
+                    &claims,
+                    SECRET
+                )
+            ),
+        ),
         ("without exp", format!("Bearer {}", hs256(&json!({ "sub": "alice" })))),
         ("exp of another type", format!("Bearer {}", hs256(&json!({ "exp": "never" })))),
         ("none", format!("Bearer {}.", unsigned(&json!({"alg": "none"}), &claims))),

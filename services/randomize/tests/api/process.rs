@@ -236,3 +236,11 @@ async fn the_configuration_is_printed_without_its_secrets() {
         assert!(printed.lines().any(|printed| printed == line), "{line}: {printed}");
     }
 }
+
+#[tokio::test]
+async fn an_orderly_start_and_stop_logs_no_warning() {
+    for sql in [Sql::Sqlite, Sql::Postgres] {
+        let Some(database) = sql.database().await else { return };
+        serve(database.url()).start_and_stop_quietly().await;
+    }
+}

@@ -31,8 +31,26 @@ on_both_databases! {
         assert_eq!(sorted(created["jumbled"].as_str().unwrap()), sorted("string"));
         let time = created["created"].as_str().unwrap();
         assert!(time.len() == 24 && time.ends_with('Z') && time.as_bytes()[19] == b'.', "{time}");
-        assert_eq!(location, format!("/api/randomizes/{}", created["id"]));
-        assert_eq!(service.json(&location).await, created);
+        for path in ["/api/randomizes", "/prefix/of/a/proxy/api/randomizes"] {
+            let found = service.app.resolve(path, &location);
+            assert_eq!(found, format!("{path}/{}", created["id"]));
+        }
+        assert_eq!(service.json(&service.app.resolve("/api/randomizes", &location)).await, created);
+        let answer =
+            service.app.post("/api/randomizes/", "application/json", r#"{"word":"a"}"#).await;
+        let location = answer.headers()["location"].to_str().unwrap().to_owned();
+        assert_eq!(service.app.resolve("/api/randomizes/", &location), "/api/randomizes/2");
+    }
+
+    async fn a_word_has_one_number(sql: Sql) {
+        let Some(service) = Service::start(sql, &[]).await else { return };
+        service.create("word").await;
+
+        for id in ["+1", "01", "1.0", "%201", "1%20", "-1", "0", "x", "9223372036854775808"] {
+            let answer = service.app.get(&format!("/api/randomizes/{id}")).await;
+            assert_eq!(answer.status(), 404, "{id}");
+        }
+        assert_eq!(service.app.get("/api/randomizes/1").await.status(), 200);
     }
 
     async fn any_text_of_255_code_points_comes_back_as_it_was(sql: Sql) {
@@ -164,7 +182,8 @@ on_both_databases! {
             let Some(link) = link else { break };
             // A word that comes meanwhile moves no page.
             service.create("meanwhile").await;
-            path = link.strip_prefix('<').unwrap().split_once('>').unwrap().0.to_owned();
+            let reference = link.strip_prefix('<').unwrap().split_once('>').unwrap().0;
+            path = service.app.resolve(&path, reference);
             assert!(link.ends_with("; rel=\"next\""), "{link}");
         }
         assert_eq!(pages, created);
@@ -172,7 +191,7 @@ on_both_databases! {
 
     async fn a_bad_limit_or_cursor_is_a_422(sql: Sql) {
         let Some(service) = Service::start(sql, &[]).await else { return };
-        for query in ["limit=0", "limit=101", "limit=x", "limit=", "cursor=", "cursor=x", "cursor=-1", "cursor=01", "cursor=ffffffffffffffff"] {
+        for query in ["limit=0", "limit=101", "limit=x", "limit=", "cursor=x", "cursor=-1", "cursor=01", "cursor=ffffffffffffffff"] {
             for path in ["/api/randomizes", "/api/histories"] {
                 let answer = service.app.get(&format!("{path}?{query}")).await;
                 assert_eq!(answer.status(), 422, "{path}?{query}");

@@ -2,7 +2,7 @@
 
 mod input;
 
-use actix_web::http::header::{ACCEPT, Accept, CONTENT_TYPE, Header as _, HeaderValue};
+use actix_web::http::header::{ACCEPT, Accept, CONTENT_TYPE, Header as _, HeaderValue, VARY};
 use actix_web::{HttpRequest, HttpResponse, get, mime, post};
 use common::problems;
 use serde::Serialize;
@@ -60,7 +60,7 @@ pub(crate) async fn get_query(request: HttpRequest, FromQuery(text): FromQuery) 
 #[utoipa::path(
     tag = "sre-kata",
     operation_id = "post_query",
-    request_body(content((String = "text/plain", example = "acx333x"), (input::Body = "application/json"))),
+    request_body(content((input::Text = "text/plain", example = "acx333x"), (input::Body = "application/json"))),
     responses(
         (status = 200, description = "The count", content(
             (String = "text/plain", example = "Result: The amount of reoccurrence characters in acx333x is 2!"),
@@ -76,10 +76,12 @@ pub(crate) async fn post_query(request: HttpRequest, FromBody(text): FromBody) -
 
 fn answer(request: &HttpRequest, text: &Subject) -> HttpResponse {
     let (param, count) = (text.as_str(), text.count());
+    let mut response = HttpResponse::Ok();
+    response.insert_header((VARY, HeaderValue::from_static("Accept")));
     if prefers_json(request) {
-        HttpResponse::Ok().json(Counted { param, count })
+        response.json(Counted { param, count })
     } else {
-        HttpResponse::Ok()
+        response
             .insert_header((CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8")))
             .body(format!("Result: The amount of reoccurrence characters in {param} is {count}!"))
     }

@@ -340,3 +340,8 @@ async fn a_log_that_nobody_reads_holds_up_no_request_and_no_stop() {
     wait_until("it has stopped", PATIENCE, async || process.try_wait().unwrap().is_some()).await;
     assert_eq!(process.wait().unwrap().code(), Some(0));
 }
+
+#[tokio::test]
+async fn an_orderly_start_and_stop_logs_no_warning() {
+    serve(&[]).start_and_stop_quietly().await;
+}

@@ -56,6 +56,7 @@ async fn json_goes_to_those_who_prefer_it() {
         let answer = request.send().await.unwrap();
 
         assert_eq!(answer.status(), 200, "{accept}");
+        assert_eq!(answer.headers()["vary"], "Accept", "{accept}");
         if is_json {
             assert_eq!(answer.headers()["content-type"], "application/json", "{accept}");
             let body: Value = answer.json().await.unwrap();
@@ -112,6 +113,7 @@ async fn a_body_is_counted_like_a_query() {
     for (content_type, body) in [
         ("text/plain", "acx333x"),
         ("text/plain; charset=UTF-8", "acx333x"),
+        ("text/plain; charset=utf8", "acx333x"),
         ("application/json", r#"{"param":"acx333x"}"#),
         ("application/json", r#"{"more":[1,{}],"param":"acx333x"}"#),
     ] {
@@ -131,6 +133,7 @@ async fn a_body_without_a_media_type_is_json_if_it_looks_like_it_and_else_text()
     };
 
     assert_eq!(count(r#" {"param":"aab"}"#).await, 1);
+    assert_eq!(count("\u{feff}{\"param\":\"aab\"}").await, 1);
     assert_eq!(count("aabb").await, 2);
 }
 

@@ -13,7 +13,7 @@ use serde::Serialize;
 use server::extract::Page;
 use server::extract::{Json, Query};
 use utoipa::ToSchema;
-use utoipa::openapi::Info;
+use utoipa::openapi::{Info, Server};
 use utoipa_actix_web::{AppExt as _, OpenApiFactory};
 
 use problems::HttpError;
@@ -120,7 +120,8 @@ async fn queries_history(page: Page<20>, store: web::Data<Store>) -> Result<Http
 
 static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
     let (_, mut document) = App::new().into_utoipa_app().service(scope()).split_for_parts();
-    (document.info, document.servers) = (Info::new(SERVICE.name, SERVICE.version), None);
+    (document.info, document.servers) =
+        (Info::new(SERVICE.name, SERVICE.version), Some(vec![Server::new("..")]));
     // It is nothing but text, numbers and lists.
     document.to_json().unwrap_or_default()
 });

@@ -9,7 +9,7 @@ use hickory_server::Server;
 use hickory_server::net::runtime::Time;
 use hickory_server::net::xfer::Protocol;
 use hickory_server::proto::op::{Header, HeaderCounts, Metadata, ResponseCode};
-use hickory_server::proto::rr::rdata::{A, AAAA, CNAME, SOA};
+use hickory_server::proto::rr::rdata::{A, AAAA, CNAME, NS, SOA};
 use hickory_server::proto::rr::{Name, RData, Record};
 use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
 use hickory_server::zone_handler::MessageResponseBuilder;
@@ -31,6 +31,8 @@ pub(crate) enum Reply {
     NoData(u32),
     /// No such name, for as many seconds.
     NxDomain(u32),
+    /// No answer, but who is to be asked.
+    Referral(&'static str),
     /// An error.
     Code(ResponseCode),
     /// Over UDP nothing but that it does not fit, over TCP this.
@@ -188,6 +190,11 @@ impl RequestHandler for Zone {
                 Reply::NxDomain(ttl) => {
                     metadata.response_code = ResponseCode::NXDomain;
                     authority = Some(soa(ttl));
+                    break;
+                }
+                Reply::Referral(server) => {
+                    let data = RData::NS(NS(absolute(server)));
+                    authority = Some(Record::from_rdata(absolute("example"), 60, data));
                     break;
                 }
                 Reply::Code(code) => {

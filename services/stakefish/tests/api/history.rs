@@ -10,7 +10,8 @@ use crate::Service;
 fn next_page(answer: &Response) -> Option<String> {
     let link = answer.headers().get("link")?.to_str().unwrap();
     let url = link.strip_prefix('<').unwrap().strip_suffix(">; rel=\"next\"").unwrap();
-    Some(url.to_owned())
+    let url = answer.url().join(url).unwrap();
+    Some(format!("{}?{}", url.path(), url.query().unwrap()))
 }
 
 async fn domains(answer: Response) -> Vec<String> {
@@ -157,7 +158,6 @@ async fn bad_parameters_are_a_422_and_under_v1_a_400() {
         ("limit=x", "`limit`"),
         ("limit=", "`limit`"),
         ("limit=1%27%3B%20DROP%20TABLE%20queries", "`limit`"),
-        ("cursor=", "`cursor`"),
         ("cursor=0", "`cursor`"),
         ("cursor=-5", "`cursor`"),
         ("cursor=99999999999999999999", "`cursor`"),

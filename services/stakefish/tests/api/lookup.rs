@@ -83,13 +83,13 @@ async fn seven_cnames_that_take_a_question_each_are_followed_and_no_more() {
 
     assert_eq!(service.addresses("1.many.example").await, ["192.0.2.2"]);
     assert_eq!(service.dns.asked("8.many.example"), 1);
-    assert_eq!(service.look_up("0.many.example").await.status(), 404);
-    assert_eq!(service.dns.asked("7.many.example"), 2, "it is asked for, and leads too far");
+    assert_eq!(service.look_up("0.many.example").await.status(), 502);
+    assert_eq!(service.dns.asked("7.many.example"), 3, "it is asked for, and leads too far");
     assert_eq!(service.dns.asked("8.many.example"), 1);
 }
 
 #[tokio::test]
-async fn a_cname_that_leads_nowhere_or_in_a_circle_is_a_404() {
+async fn a_cname_that_leads_in_a_circle_is_a_502_and_one_that_leads_nowhere_a_404() {
     let service = Service::start(&[]).await;
     let (to, fro) =
         (cname("to.example", 60, "fro.example"), cname("fro.example", 60, "to.example"));
@@ -104,9 +104,26 @@ async fn a_cname_that_leads_nowhere_or_in_a_circle_is_a_404() {
     let dangling = cname("dangling.example", 60, "nobody.example");
     service.dns.set("dangling.example", Reply::Records(vec![dangling]));
 
-    for name in ["to.example", "both.example", "own.example", "dangling.example"] {
-        assert_eq!(service.look_up(name).await.status(), 404, "{name}");
+    for name in ["to.example", "both.example", "own.example"] {
+        assert_eq!(service.look_up(name).await.status(), 502, "{name}");
     }
+    assert_eq!(service.look_up("dangling.example").await.status(), 404);
+    let outcome = "stakefish_lookups_total{outcome=\"failed\"}";
+    assert_eq!(service.app.metric(outcome).await, Some(3.0));
+}
+
+#[tokio::test]
+async fn an_answer_that_is_none_is_a_502() {
+    let service = Service::start(&[]).await;
+    service.dns.set("referral.example", Reply::Referral("ns.example"));
+    service.dns.set("unassigned.example", Reply::Code(ResponseCode::Unknown(13)));
+    service.dns.set("empty.example", Reply::Records(Vec::new()));
+
+    for name in ["referral.example", "unassigned.example"] {
+        let answer = service.look_up(name).await;
+        assert_eq!(answer.status(), 502, "{name}: {:?}", answer.text().await);
+    }
+    assert_eq!(service.look_up("empty.example").await.status(), 404);
 }
 
 #[tokio::test]

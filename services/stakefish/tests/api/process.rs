@@ -86,7 +86,7 @@ on_both_databases! {
             let answer = service.app.get(&path).await;
             next = answer.headers().get("link").map(|link| {
                 let link = link.to_str().unwrap();
-                link[1..link.find('>').unwrap()].to_owned()
+                service.app.resolve(&path, &link[1..link.find('>').unwrap()])
             });
             for query in answer.json::<Vec<Value>>().await.unwrap() {
                 assert_eq!(query["addresses"].as_array().unwrap().len(), 2, "no half a query");
@@ -148,7 +148,6 @@ async fn wrong_variables_are_named_and_no_secret_is_shown() {
         ("DNS_TIMEOUT", "1h"),
         ("LOOKUP_RATE_LIMIT", "hush"),
         ("METRICS_TOP_DOMAINS", "0"),
-        ("POSTGRES_PORT", "tcp://hush:5432"),
     ];
     let mut binary = Binary::start(PROGRAM, &[], &variables);
 
@@ -178,4 +177,25 @@ async fn the_effective_configuration_shows_the_defaults_and_masks_the_database()
         assert!(printed.contains(&line.to_owned()), "{line}: {printed:?}");
     }
     assert!(!printed.join("\n").contains("hush"), "{printed:?}");
+}
+
+#[tokio::test]
+async fn an_orderly_start_and_stop_logs_no_warning() {
+    let dns = Dns::start().await;
+    for sql in [Sql::Sqlite, Sql::Postgres] {
+        let Some(database) = sql.database().await else { return };
+        serve(database.url(), &dns).start_and_stop_quietly().await;
+    }
+}
+
+#[tokio::test]
+async fn parts_that_nobody_asks_for_and_links_of_kubernetes_are_ignored() {
+    let link = ("POSTGRES_PORT", "tcp://10.0.0.1:5432");
+    let url = ("DATABASE_URL", "sqlite://data/stakefish.db");
+    for variables in [vec![link, url], vec![link], vec![("POSTGRES_PORT", "many"), url]] {
+        let mut config = Binary::start(PROGRAM, &["config"], &variables);
+        assert_eq!(config.exit(PATIENCE).await.code(), Some(0), "{:?}", config.error_lines());
+    }
+    let mut wrong = Binary::start(PROGRAM, &["config"], &[("POSTGRES_PORT", "many")]);
+    assert_eq!(wrong.exit(PATIENCE).await.code(), Some(78));
 }

@@ -4,18 +4,27 @@ use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
 use sqlx::Connection as _;
-use test_support::{Postgres, Sql, on_both_databases, wait_until};
+use test_support::{PgBouncer, Postgres, Sql, on_both_databases, wait_until};
 
 use crate::{PATIENCE, Service};
 
 on_both_databases! {
     async fn two_replicas_that_save_the_same_names_never_deadlock(sql: Sql) {
         let Some(database) = sql.database().await else { return };
-        save_the_same_names(sql, database.url()).await;
+        save_the_same_names(sql, database.url(), database.url()).await;
     }
 }
 
-async fn save_the_same_names(sql: Sql, url: &str) {
+#[tokio::test]
+async fn two_replicas_behind_a_pooler_start_at_once_and_save_the_same_names() {
+    let Some(postgres) = Postgres::shared().await else { return };
+    let Some(pooler) = PgBouncer::start(postgres, &[]).await else { return };
+    let database = postgres.database().await;
+    save_the_same_names(Sql::Postgres, &pooler.url(database.url()), database.url()).await;
+}
+
+/// By way of `url`, on the database at `direct`.
+async fn save_the_same_names(sql: Sql, url: &str, direct: &str) {
     // Those of SQLite are processes on one machine, which wait for each other's transactions.
     let variables = [("WORKERS", "2"), ("DATABASE_TIMEOUT", "30s"), ("DNS_TIMEOUT", "30s")];
     let (one, two) =
@@ -42,13 +51,13 @@ async fn save_the_same_names(sql: Sql, url: &str) {
     for answer in forwards.into_iter().chain(backwards) {
         assert_eq!(answer.status(), 200, "{:?}", answer.text().await);
     }
-    let addresses = count(sql, url, "SELECT count(*) FROM addresses").await;
+    let addresses = count(sql, direct, "SELECT count(*) FROM addresses").await;
     assert_eq!(addresses, i64::try_from(all.len()).unwrap(), "one row an address");
-    let links = count(sql, url, "SELECT count(*) FROM query_addresses").await;
+    let links = count(sql, direct, "SELECT count(*) FROM query_addresses").await;
     assert_eq!(links, 2 * 400 * 40);
     if sql == Sql::Postgres {
         let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
-        assert_eq!(count(sql, url, deadlocks).await, 0);
+        assert_eq!(count(sql, direct, deadlocks).await, 0);
     }
     for service in [one, two] {
         wait_until("each has counted all", PATIENCE, async || {

@@ -37,6 +37,8 @@ async fn problem(
         request = request.header("accept", accept);
     }
     let answer = request.send().await.unwrap();
+    let vary = answer.headers().get("vary").map(|vary| vary.to_str().unwrap());
+    assert_eq!(vary, path.starts_with("/v1").then_some("Accept"), "{path}");
     let content_type = answer.headers()["content-type"].to_str().unwrap().to_owned();
     (answer.status().as_u16(), content_type, answer.json().await.unwrap())
 }

@@ -54,7 +54,9 @@ impl Parameters {
 
     /// The cursor is the name of the last file on the page before.
     pub(super) fn range(&self) -> Result<Range<Stamp>, Error> {
-        let end = self.cursor.as_deref().map_or(Ok(Stamp::LAST), str::parse);
+        // Many clients send an empty one for the first page.
+        let cursor = self.cursor.as_deref().filter(|cursor| !cursor.is_empty());
+        let end = cursor.map_or(Ok(Stamp::LAST), str::parse);
         Ok(self.since()?..end.map_err(|()| Error::BadCursor)?)
     }
 }
@@ -65,5 +67,6 @@ pub(super) fn link(rest: &Range<Stamp>, limit: usize) -> String {
         Stamp::FIRST => String::new(),
         since => format!("&since={}", since.rfc3339()),
     };
-    format!("</logs?limit={limit}{since}&cursor={}>; rel=\"next\"", rest.end)
+    // Of the same path, whatever a proxy has before it.
+    format!("<?limit={limit}{since}&cursor={}>; rel=\"next\"", rest.end)
 }

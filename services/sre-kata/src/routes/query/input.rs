@@ -51,7 +51,10 @@ impl FromRequest for FromBody {
                 MediaType::Json => true,
                 MediaType::Text => false,
                 // Without a word from the client, what looks like our object is one.
-                MediaType::None => body.trim_ascii_start().starts_with(b"{"),
+                MediaType::None => {
+                    let body = extract::Body(body.clone()).without_mark();
+                    body.trim_ascii_start().starts_with(b"{")
+                }
             };
             let text = if json {
                 let Json(Params(params)) = Json::parse(&body)?;
@@ -72,6 +75,12 @@ fn one(mut values: impl Iterator<Item = String>) -> Result<Subject, Error> {
         (Some(_), Some(_)) => Err(Error::Ambiguous),
     }
 }
+
+/// A body as text.
+#[derive(ToSchema)]
+#[schema(min_length = 2)]
+#[expect(dead_code, reason = "describes the body for the OpenAPI document")]
+pub(super) struct Text(String);
 
 /// A body as JSON.
 #[derive(ToSchema)]

@@ -3,7 +3,7 @@
 use actix_web::body::{BoxBody, MessageBody as _};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
-use actix_web::http::header::{Accept, CONTENT_TYPE, Header as _, HeaderValue, Quality};
+use actix_web::http::header::{Accept, CONTENT_TYPE, Header as _, HeaderValue, Quality, VARY};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpRequest};
 use common::problem::{MEDIA_TYPE, ProblemDetails};
@@ -45,6 +45,7 @@ pub(super) async fn translate(
         let message = problem.get("detail").or(problem.get("title")).cloned();
         problem.insert("message".into(), message.into());
         head.headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+        head.headers.append(VARY, HeaderValue::from_static("Accept"));
         BoxBody::new(serde_json::to_vec(&problem).unwrap_or_default())
     }))
 }
