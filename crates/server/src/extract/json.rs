@@ -99,18 +99,20 @@ impl de::Error for Mismatch {
 /// What a type calls itself, in JSON's words.
 fn name(expected: &str) -> &str {
     match expected {
-        "i8" | "i16" | "i32" | "i64" | "i128" | "isize" => "an integer",
-        "u8" | "u16" | "u32" | "u64" | "u128" | "usize" => "an integer",
-        _ if expected.starts_with("a nonzero ") => "an integer",
+        "i8" | "i16" | "i32" | "i64" | "i128" | "isize" | "u8" | "u16" | "u32" | "u64" | "u128"
+        | "usize" => "an integer",
         "f32" | "f64" => "a number",
         "a borrowed string" | "a character" => "a string",
         "a sequence" => "an array",
         "a map" => "an object",
         "unit" => "null",
-        _ if expected.starts_with("struct ") => "an object",
-        _ if expected.starts_with("tuple ") => "an array",
-        _ if expected.starts_with("enum ") => "a string",
-        other => other,
+        other => match other.split_once(' ') {
+            Some(("struct", _)) => "an object",
+            Some(("tuple", _)) => "an array",
+            Some(("enum", _)) => "a string",
+            Some(("a", kind)) if kind.starts_with("nonzero ") => "an integer",
+            _ => other,
+        },
     }
 }
 
