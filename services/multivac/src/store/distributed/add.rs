@@ -169,8 +169,10 @@ impl Batches {
         let contexts: Vec<_> =
             batch.iter().map(|waiting| waiting.span.in_scope(TraceParent::current)).collect();
         let span = batch_span(&batch, &contexts);
-        self.order.prepare().await;
-        let mut added = self.run(&batch, &contexts, false).instrument(span.clone()).await;
+        let mut added = match self.order.prepare().await {
+            Ok(()) => self.run(&batch, &contexts, false).instrument(span.clone()).await,
+            Err(error) => Err(error),
+        };
         if matches!(added, Ok(None)) {
             // Redis is empty. While the store cannot be reached, the worker finds the place of these jobs.
             let _ = self.order.verify().await;

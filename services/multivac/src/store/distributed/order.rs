@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 
-use redis::{AsyncCommands as _, Script};
+use redis::{AsyncCommands as _, RedisResult, Script};
 
 use super::connection::Connections;
 use super::entropy::Entropy;
@@ -38,9 +38,13 @@ impl Order {
 
     /// Verifies the order before jobs are added, if a store has failed since. While MongoDB cannot be reached
     /// that is left to the worker.
-    pub(super) async fn prepare(&self) {
-        if !self.is_verified.swap(true, Ordering::Relaxed) {
-            let _ = self.verify().await;
+    pub(super) async fn prepare(&self) -> RedisResult<()> {
+        if self.is_verified.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        match self.verify().await {
+            Err(Error::Queue(error)) => Err(error),
+            _ => Ok(()),
         }
     }
 
