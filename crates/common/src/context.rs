@@ -209,7 +209,7 @@ impl<const N: usize> Hex<N> {
         Self(std::array::from_fn(|at| {
             let at = at + 32 - N;
             let byte = bytes[at / 2];
-            let digit = if at % 2 == 0 { byte >> 4 } else { byte & 0xf };
+            let digit = if at.is_multiple_of(2) { byte >> 4 } else { byte & 0xf };
             DIGITS[usize::from(digit)]
         }))
     }
