@@ -1,6 +1,6 @@
 //! Spans of the database.
 
-use test_support::{Binary, Collector, RawConnection, Sql, SqlDatabase, on_both_databases};
+use test_support::{Binary, Collector, RawConnection, SqlDatabase, on_both_databases};
 use tokio::task::JoinSet;
 
 use crate::{PATIENCE, database};
