@@ -68,35 +68,18 @@ impl Target {
                 )
             };
         }
-        match parent {
-            Some(parent) => span!(parent: parent,),
-            None => span!(),
-        }
+        if let Some(parent) = parent { span!(parent: parent,) } else { span!() }
     }
 }
 
 /// The span of the wait for a connection of the pool.
 pub(crate) fn wait_for_connection() -> Span {
-    wait("wait for connection")
+    spans::begin("wait for connection", "internal")
 }
 
 /// The span of the wait of an item for its batch, and for the commit of that.
 pub(crate) fn wait_for_batch(operation: &'static str) -> Span {
-    wait(operation)
-}
-
-fn wait(name: &'static str) -> Span {
-    if !spans::is_recording() {
-        return Span::none();
-    }
-    tracing::info_span!(
-        target: SPANS,
-        "wait",
-        otel.name = name,
-        otel.kind = "internal",
-        otel.status_code = Empty,
-        "error.type" = Empty,
-    )
+    spans::begin(operation, "internal")
 }
 
 /// Notes in a span how it failed.

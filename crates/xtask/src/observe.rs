@@ -8,7 +8,7 @@ use std::time::Duration;
 use actix_web::{App, HttpResponse, HttpServer, Responder, web};
 use anyhow::{Context as _, bail};
 use test_support::{Exported, tree};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 use crate::process;
 use crate::table;
@@ -51,7 +51,9 @@ pub(crate) async fn print(args: Args) -> anyhow::Result<()> {
 
 /// Takes spans, on the loopback, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Observer(JoinHandle<std::io::Result<()>>);
+pub(crate) struct Observer {
+    _server: JoinSet<std::io::Result<()>>,
+}
 
 impl Observer {
     /// Starts it.
@@ -63,7 +65,9 @@ impl Observer {
         let listener = listener.with_context(|| {
             format!("cannot take spans on 127.0.0.1:{PORT}, where another collector may listen")
         })?;
-        Ok(Self(tokio::spawn(server(listener)?)))
+        let mut running = JoinSet::new();
+        running.spawn(server(listener)?);
+        Ok(Self { _server: running })
     }
 
     /// What leads the services here, without much delay.
@@ -72,12 +76,6 @@ impl Observer {
             ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://127.0.0.1:{PORT}")),
             ("OTEL_BSP_SCHEDULE_DELAY", "200".to_owned()),
         ]
-    }
-}
-
-impl Drop for Observer {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 

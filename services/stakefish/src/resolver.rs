@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::ServiceContext;
-use common::telemetry::{SPANS, spans};
+use common::telemetry::spans;
 use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig};
 use hickory_resolver::net::{DnsError, NetError, NoRecords};
 use hickory_resolver::proto::op::ResponseCode;
@@ -25,8 +25,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Unit;
 use server::StartError;
 use tokio::time::timeout;
-use tracing::field::Empty;
-use tracing::{Instrument as _, Span};
+use tracing::Instrument as _;
 use udp::Network;
 
 use crate::config::{DnsServers, LookupConfig};
@@ -125,7 +124,8 @@ impl Resolver {
         name.set_fqdn(true);
         // Also where a chain of names takes several questions.
         let limit = self.dns.options().timeout * TRIES;
-        let span = span();
+        // Without the name: a client chose that.
+        let span = spans::begin("DNS lookup", "client");
         let lookup = timeout(limit, self.dns.ipv4_lookup(name)).instrument(span.clone());
         let answer = lookup.await;
         self.duration.observe(started.elapsed().as_secs_f64());
@@ -151,21 +151,6 @@ impl Resolver {
         };
         Ok((addresses.into_iter().collect(), ttl.min(MAX_TTL)))
     }
-}
-
-/// The span of a question to the resolvers, without the name: a client chose that.
-fn span() -> Span {
-    if !spans::is_recording() {
-        return Span::none();
-    }
-    tracing::info_span!(
-        target: SPANS,
-        "dns",
-        otel.name = "DNS lookup",
-        otel.kind = "client",
-        otel.status_code = Empty,
-        "error.type" = Empty,
-    )
 }
 
 fn error_type(error: &NetError) -> &'static str {

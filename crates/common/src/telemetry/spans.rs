@@ -8,12 +8,31 @@ use opentelemetry::Context;
 pub use opentelemetry::trace::SpanContext;
 use opentelemetry::trace::TraceContextExt as _;
 use tracing::Span;
+use tracing::field::Empty;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+
+use super::targets::SPANS;
 
 /// Whether what this thread does at the moment belongs to a recorded span.
 #[must_use]
 pub fn is_recording() -> bool {
     Context::map_current(|context| context.span().span_context().is_sampled())
+}
+
+/// A span of which only its kind, its duration and its failure are of interest; none if nothing is recorded.
+#[must_use]
+pub fn begin(name: &'static str, kind: &'static str) -> Span {
+    if !is_recording() {
+        return Span::none();
+    }
+    tracing::info_span!(
+        target: SPANS,
+        "step",
+        otel.name = name,
+        otel.kind = kind,
+        otel.status_code = Empty,
+        "error.type" = Empty,
+    )
 }
 
 /// The ids of a span by which others can refer to it, if it is recorded.
