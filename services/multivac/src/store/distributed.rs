@@ -86,7 +86,7 @@ impl Distributed {
             *in_flight = jobs;
             for entry in others {
                 if self.queue.reject(&entry).await? {
-                    self.metrics.count_dead_letter(&entry.entry_id, entry.reason);
+                    self.metrics.count_dead_letter(&entry.stream_id, entry.reason);
                 }
             }
         }

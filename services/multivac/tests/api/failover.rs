@@ -1,4 +1,5 @@
 //! A Redis that answers and does not take writes: a replica, or one without memory.
+#![expect(clippy::disallowed_methods, reason = "the name ends with its test")]
 
 use std::net::SocketAddr;
 

@@ -143,7 +143,9 @@ fn attribute(span: &Span, key: &str) -> String {
 
 fn find<'a>(spans: &'a [Span], name: &str) -> &'a Span {
     let names: Vec<_> = spans.iter().map(|span| &span.name).collect();
-    spans.iter().find(|span| span.name == name).unwrap_or_else(|| panic!("no {name} in {names:?}"))
+    let found = spans.iter().find(|span| span.name == name);
+    assert!(found.is_some(), "no {name} in {names:?}");
+    found.unwrap()
 }
 
 /// The queue, the dead letters, and `messaging.system`.
@@ -231,44 +233,37 @@ async fn what_is_not_recorded_has_no_spans(stores: Stores) {
 
 /// From now on the store refuses every datum.
 async fn refuse_all(stores: &Stores) {
-    match stores {
-        Stores::Distributed { mongo, .. } => {
-            let name = crate::database_of(mongo.url());
-            let client = mongodb::Client::with_uri_str(mongo.url()).await.unwrap();
-            let entropy = client.database(name).collection::<mongodb::bson::Document>("entropy");
-            let unique = mongodb::options::IndexOptions::builder().unique(true).build();
-            let unique = mongodb::IndexModel::builder()
-                .keys(mongodb::bson::doc! { "data": 1 })
-                .options(unique)
-                .build();
-            entropy.create_index(unique).await.unwrap();
-            let same = mongodb::bson::doc! { "_id": "1-0", "seq": 1_i64, "data": "a datum" };
-            entropy.insert_one(same).await.unwrap();
-        }
-        _ => {
-            let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON entropy \
+    if let Stores::Distributed { mongo, .. } = stores {
+        let name = crate::database_of(mongo.url());
+        let client = mongodb::Client::with_uri_str(mongo.url()).await.unwrap();
+        let entropy = client.database(name).collection::<mongodb::bson::Document>("entropy");
+        let unique = mongodb::options::IndexOptions::builder().unique(true).build();
+        let unique = mongodb::IndexModel::builder()
+            .keys(mongodb::bson::doc! { "data": 1 })
+            .options(unique)
+            .build();
+        entropy.create_index(unique).await.unwrap();
+        let same = mongodb::bson::doc! { "_id": "1-0", "seq": 1_i64, "data": "a datum" };
+        entropy.insert_one(same).await.unwrap();
+    } else {
+        let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON entropy \
                 BEGIN SELECT RAISE(ABORT, 'no'); END";
-            let mut file = crate::embedded::open(stores).await;
-            sqlx::Executor::execute(&mut file, refuse).await.unwrap();
-        }
+        let mut file = crate::embedded::open(stores).await;
+        sqlx::Executor::execute(&mut file, refuse).await.unwrap();
     }
 }
 
 /// Queues a job that has no context of a trace.
 async fn queue_without_context(stores: &Stores) {
-    match stores {
-        Stores::Distributed { redis, .. } => {
-            let client = redis::Client::open(redis.url()).unwrap();
-            let mut redis = client.get_multiplexed_async_connection().await.unwrap();
-            let fields = [("seq", "2"), ("data", "of the release before")];
-            let jobs = "{multivac}:jobs";
-            let _: String =
-                redis::AsyncCommands::xadd(&mut redis, jobs, "*", &fields).await.unwrap();
-        }
-        _ => {
-            let add = "INSERT INTO jobs (data, created) VALUES ('of the release before', 1)";
-            let mut file = crate::embedded::open(stores).await;
-            sqlx::Executor::execute(&mut file, add).await.unwrap();
-        }
+    if let Stores::Distributed { redis, .. } = stores {
+        let client = redis::Client::open(redis.url()).unwrap();
+        let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+        let fields = [("seq", "2"), ("data", "of the release before")];
+        let jobs = "{multivac}:jobs";
+        let _: String = redis::AsyncCommands::xadd(&mut redis, jobs, "*", &fields).await.unwrap();
+    } else {
+        let add = "INSERT INTO jobs (data, created) VALUES ('of the release before', 1)";
+        let mut file = crate::embedded::open(stores).await;
+        sqlx::Executor::execute(&mut file, add).await.unwrap();
     }
 }

@@ -183,7 +183,7 @@ impl Entropy {
         if estimate > EXACT_COUNT {
             return Ok(estimate);
         }
-        Ok(self.run("aggregate", collection.count_documents(stored())).await?)
+        self.run("aggregate", collection.count_documents(stored())).await
     }
 
     /// Runs an operation on the collection, in bounded time.

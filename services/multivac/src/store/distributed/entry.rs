@@ -5,7 +5,7 @@ use redis::streams::StreamId;
 /// A job that was delivered.
 pub(super) struct Entry {
     /// Its id in the stream. That of a dead letter that was queued again differs from the job's.
-    pub(super) entry_id: String,
+    pub(super) stream_id: String,
     /// The job's id: that of its first entry.
     pub(super) id: String,
     pub(super) seq: i64,
@@ -18,7 +18,7 @@ pub(super) struct Entry {
 
 /// An entry that no server of this service has added.
 pub(super) struct NoJob {
-    pub(super) entry_id: String,
+    pub(super) stream_id: String,
     pub(super) reason: &'static str,
 }
 
@@ -29,7 +29,7 @@ impl Entry {
         for entry in entries {
             match Self::parse(entry) {
                 Ok(job) => jobs.push(job),
-                Err(reason) => others.push(NoJob { entry_id: entry.id.clone(), reason }),
+                Err(reason) => others.push(NoJob { stream_id: entry.id.clone(), reason }),
             }
         }
         (jobs, others)
@@ -42,7 +42,7 @@ impl Entry {
             seq: entry.get("seq").ok_or("not a job: `seq` is missing or not a number")?,
             data: entry.get("data").ok_or("not a job: `data` is missing or not UTF-8")?,
             traceparent: entry.get("traceparent"),
-            entry_id: entry.id.clone(),
+            stream_id: entry.id.clone(),
             id,
         })
     }

@@ -132,7 +132,7 @@ impl JobQueue {
         let mut acknowledge = ACKNOWLEDGE.key(JOBS);
         acknowledge.key(ATTEMPTS).arg(GROUP);
         for job in jobs.clone() {
-            acknowledge.arg(&job.entry_id).arg(&job.id);
+            acknowledge.arg(&job.stream_id).arg(&job.id);
         }
         let mut redis = self.redis.commands();
         let now: i64 = acknowledge.invoke_async(&mut redis).instrument(QUEUE.settle()).await?;
@@ -141,12 +141,12 @@ impl JobQueue {
 
     /// Counts an attempt that the store refused; returns whether the job has become a dead letter.
     pub(super) async fn refuse(&self, job: &Entry, reason: &str) -> Result<bool, Error> {
-        self.refuse_up_to(self.max_attempts, (&job.entry_id, &job.id), reason).await
+        self.refuse_up_to(self.max_attempts, (&job.stream_id, &job.id), reason).await
     }
 
     /// Makes a dead letter of an entry that is no job; returns whether it was still there.
     pub(super) async fn reject(&self, entry: &NoJob) -> Result<bool, Error> {
-        self.refuse_up_to(1, (&entry.entry_id, &entry.entry_id), entry.reason).await
+        self.refuse_up_to(1, (&entry.stream_id, &entry.stream_id), entry.reason).await
     }
 
     async fn refuse_up_to(
