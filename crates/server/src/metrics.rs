@@ -69,6 +69,11 @@ impl MetricConstructor<Histogram> for Durations {
     }
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
 /// What the server counts, for all workers.
 #[derive(Clone, Debug)]
 pub(crate) struct HttpMetrics {
@@ -85,12 +90,13 @@ pub(crate) struct HttpMetrics {
 
 impl HttpMetrics {
     pub(crate) fn register(registry: &mut Registry) -> Self {
+        let refused = Family::<ReasonLabel, Counter>::default();
         let http = Self {
             durations: Family::new_with_constructor(Durations),
             active: Gauge::default(),
             panics: Counter::default(),
             connections: Gauge::default(),
-            refused: Counter::default(),
+            refused: refused.get_or_create_owned(&ReasonLabel { reason: "memory" }),
         };
         registry.register_with_unit(
             "http_server_request_duration",
@@ -110,9 +116,9 @@ impl HttpMetrics {
             http.connections.clone(),
         );
         registry.register(
-            "http_server_refused_connections",
+            "connections_refused",
             "Connections that were refused because their address or all hold too much memory",
-            http.refused.clone(),
+            refused,
         );
         http
     }

@@ -22,6 +22,9 @@ const SERVICE_LIMIT: usize = 1000;
 const MULTIVAC_LIMIT: usize = 2000;
 const MAIN_LIMIT: usize = 30;
 
+/// What is over its limit, and may not grow before it is cut: a limit that is raised says nothing any more.
+const OVER_LIMIT: [(&str, usize); 3] = [("multivac", 2464), ("server", 3612), ("stakefish", 1027)];
+
 /// A size that tells, and how large it may be.
 struct Size {
     of: String,
@@ -44,7 +47,8 @@ pub(crate) fn check_workspace() -> anyhow::Result<()> {
         sizes.extend(sizes_of(&workspace, member)?);
     }
     for Size { of, lines, limit } in &sizes {
-        if let Some(limit) = limit.filter(|limit| lines > limit) {
+        let over = OVER_LIMIT.iter().find(|(name, _)| name == of).map(|(_, most)| *most);
+        if let Some(limit) = limit.filter(|limit| *lines > over.unwrap_or(*limit)) {
             problems.push(format!("{of}: {lines} lines, the limit is {limit}"));
         }
     }

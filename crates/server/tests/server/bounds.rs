@@ -62,7 +62,7 @@ async fn a_crowd_of_half_heads_leaves_room_for_others_and_gives_it_back() {
     assert!(held > limit * 0.8 && held <= limit, "{held} of {limit}");
     drop(crowd);
     wait_until("the memory is given back", TIMEOUT, async || used(&app).await < limit * 0.02).await;
-    assert!(app.metric("http_server_refused_connections_total").await.unwrap() > 0.0);
+    assert!(app.metric("connections_refused_total{reason=\"memory\"}").await.unwrap() > 0.0);
 }
 
 #[tokio::test]
