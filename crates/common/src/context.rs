@@ -447,7 +447,9 @@ mod tests {
             let call = outgoing(&context_of(&HeaderMap::new()));
             let current = TraceParent::current().unwrap();
 
-            assert_eq!(TraceParent::parse(&current.to_string()), Some(call));
+            assert_eq!(TraceParent::parse(&current.to_string()), Some(current));
+            assert_eq!(current.trace_id.to_be_bytes(), exported.trace_id().to_bytes());
+            assert_eq!(current.span_id, call.span_id);
             assert_eq!(call.span_id.to_be_bytes(), exported.span_id().to_bytes());
             assert_eq!(call.flags, 1);
         });
