@@ -28,6 +28,8 @@ impl Binary {
     /// # Panics
     /// When it cannot be started.
     pub fn start(program: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        // The test's own clients need the process's provider; another test may have installed it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let mut process = ChildProcess::new("binary", "", &[]);
         let child = process.spawn(
             Command::new(program)

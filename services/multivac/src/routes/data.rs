@@ -7,6 +7,7 @@ use actix_web::{HttpResponse, delete, get, post, put, web};
 use common::{Problem, problems};
 use serde::Serialize;
 use server::extract::BodyProblems;
+use server::reference;
 use tokio::time::{Instant, sleep};
 use utoipa::ToSchema;
 
@@ -91,7 +92,7 @@ macro_rules! queue_datum {
         ) -> Result<HttpResponse, Problem> {
             let job = store.add(&datum, key.as_deref()).await?;
             Ok(HttpResponse::Ok()
-                .insert_header((LOCATION, format!("/multivac/jobs/{job}")))
+                .insert_header((LOCATION, reference(&format!("/multivac/jobs/{job}"))))
                 .json(Updated { response: "MultiVAC updated!" }))
         }
     };

@@ -33,7 +33,7 @@ async function send(id, path, options) {
 }
 
 byId('ask').addEventListener('click', async () => {
-  const response = await send('answer', '/multivac');
+  const response = await send('answer', 'multivac');
   if (response) {
     say('answer', await response.text());
   }
@@ -42,14 +42,14 @@ byId('ask').addEventListener('click', async () => {
 byId('feed').addEventListener('submit', async (event) => {
   event.preventDefault();
   const data = byId('data').value;
-  const response = await send('message', '/multivac/data', {
+  const response = await send('message', 'multivac/data', {
     method: 'POST',
     headers: { 'Content-Type': 'application/json' },
     body: JSON.stringify({ data }),
   });
   if (response) {
     say('message', (await response.json()).response);
-    jobs.unshift({ path: response.headers.get('Location'), data, status: 'queued', attempts: 0 });
+    jobs.unshift({ path: new URL(response.headers.get('Location'), response.url).href, data, status: 'queued', attempts: 0 });
     jobs.length = Math.min(jobs.length, SHOWN_JOBS);
     byId('feed').reset();
     byId('data').focus();
@@ -58,7 +58,7 @@ byId('feed').addEventListener('submit', async (event) => {
 });
 
 byId('delete').addEventListener('click', async () => {
-  const response = await send('message', '/multivac/zzz', { method: 'DELETE' });
+  const response = await send('message', 'multivac/zzz', { method: 'DELETE' });
   if (response) {
     say('message', await response.text());
     refresh();
@@ -66,7 +66,7 @@ byId('delete').addEventListener('click', async () => {
 });
 
 async function showQueue() {
-  const response = await send('queue-message', '/multivac/queue');
+  const response = await send('queue-message', 'multivac/queue');
   const queue = response ? await response.json() : {};
   if (response) {
     say('queue-message', '');

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use test_support::{Binary, Mode, Proxy, shifted_clock, wait_until};
 
 use crate::faults::{Servers, pending};
-use crate::{PROGRAM, Stores, TIMEOUT};
+use crate::{PROGRAM, Stores, TIMEOUT, job_of};
 
 const OWN: [(&str, &str); 3] = [("HOST", "127.0.0.1"), ("PORT", "0"), ("WORKERS", "1")];
 
@@ -41,7 +41,7 @@ impl Process {
         let request = client().post(format!("{}/multivac/data", self.url));
         let answer = request.json(&json!({ "data": datum })).send().await.unwrap();
         assert_eq!(answer.status(), 200);
-        answer.headers()["location"].to_str().unwrap().to_owned()
+        job_of(&answer)
     }
 
     async fn delete(&self) -> String {

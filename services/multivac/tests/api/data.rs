@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::{FORM, INSUFFICIENT, Stores, on_each_store};
+use crate::{FORM, INSUFFICIENT, Stores, job_of, on_each_store};
 
 on_each_store!(
     nothing_stored_is_too_little_to_answer,
@@ -32,7 +32,7 @@ async fn the_commands_of_the_original_work(stores: Stores) {
     let answer = server.post("/multivac/data", FORM, "data=whatever I want to post..").await;
     assert_eq!(answer.status(), 200);
     assert_eq!(answer.headers()["content-type"], "application/json");
-    let job = answer.headers()["location"].to_str().unwrap().to_owned();
+    let job = job_of(&answer);
     assert_eq!(answer.json::<Value>().await.unwrap(), json!({ "response": "MultiVAC updated!" }));
 
     multivac.wait_for(&job, "stored").await;
@@ -63,7 +63,7 @@ async fn put_does_what_post_does(stores: Stores) {
     let answer = request.form(&[("data", "put")]).send().await.unwrap();
 
     assert_eq!(answer.status(), 200);
-    multivac.wait_for(answer.headers()["location"].to_str().unwrap(), "stored").await;
+    multivac.wait_for(&job_of(&answer), "stored").await;
     assert_eq!(multivac.answer().await, "put");
 }
 

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::{Stores, on_each_store};
+use crate::{Stores, job_of, on_each_store};
 
 on_each_store!(
     an_unknown_job_is_a_404,
@@ -122,7 +122,7 @@ async fn requests_at_once_get_jobs_of_their_own_while_there_is_room(stores: Stor
             continue;
         }
         assert_eq!(answer.status(), 200);
-        let job = answer.headers()["location"].to_str().unwrap().to_owned();
+        let job = job_of(&answer);
         assert_eq!(*jobs.entry(key).or_insert_with(|| job.clone()), job, "one key, one job");
     }
 

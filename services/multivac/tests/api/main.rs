@@ -169,6 +169,13 @@ struct Multivac {
     worker: Option<App>,
 }
 
+/// The path of the job that an answer to `/multivac/data` names, relative to that.
+fn job_of(answer: &Response) -> String {
+    let location = answer.headers()["location"].to_str().unwrap();
+    location.strip_prefix("..").unwrap().to_owned()
+}
+
+
 impl Multivac {
     async fn post(&self, datum: &str) -> Response {
         self.server
@@ -180,7 +187,7 @@ impl Multivac {
     async fn add(&self, datum: &str) -> String {
         let answer = self.post(datum).await;
         assert_eq!(answer.status(), 200);
-        answer.headers()["location"].to_str().unwrap().to_owned()
+        job_of(&answer)
     }
 
     /// Posts data one after the other, and waits until they are stored.

@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-use crate::{PROGRAM, Stores, TIMEOUT};
+use crate::{PROGRAM, Stores, TIMEOUT, job_of};
 
 const TRACE_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
@@ -96,7 +96,7 @@ impl Traced {
     async fn add(&self, flags: &str, status: &str) -> String {
         let answer = self.ask(Method::POST, "/multivac/data", flags).await;
         assert_eq!(answer.status(), 200);
-        let job = answer.headers()["location"].to_str().unwrap().to_owned();
+        let job = job_of(&answer);
         wait_until("its job has come so far", TIMEOUT, async || {
             let answer = reqwest::get(format!("{}{job}", self.url)).await.unwrap();
             let found: Value = answer.json().await.unwrap_or_default();
