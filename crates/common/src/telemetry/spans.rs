@@ -1,6 +1,6 @@
 //! What parts of a service need to know of the span in progress.
 //!
-//! A span of ours is one of `tracing` with the target [`SPANS`](super::SPANS). Most requests are not recorded, and a
+//! A span of ours is one of `tracing` with the target [`SPANS`]. Most requests are not recorded, and a
 //! span costs whether it is recorded or not: so ask [`is_recording`] before making one. A number has to be an `i64`; of
 //! any other type it would be exported as text.
 

@@ -13,7 +13,7 @@ use super::names::kind_and_name;
 /// `stack-<version>` with the values files of its time.
 const RELEASES: &str = "charts/stack/tests/releases";
 
-/// What may change in the `spec` of a StatefulSet, in the oldest Kubernetes that the charts support.
+/// What may change in the `spec` of a `StatefulSet`, in the oldest Kubernetes that the charts support.
 const OF_STATEFUL_SET: [&str; 6] = [
     "replicas",
     "ordinals",

@@ -18,7 +18,7 @@ use super::metrics;
 use crate::services::SERVICES;
 
 /// Two scrapes with traffic between them, and an evaluation of rules that stand on rules.
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_mins(3);
 
 /// Between two rounds of traffic.
 const ROUND: Duration = Duration::from_secs(8);

@@ -175,7 +175,6 @@ fn job_of(answer: &Response) -> String {
     location.strip_prefix("..").unwrap().to_owned()
 }
 
-
 impl Multivac {
     async fn post(&self, datum: &str) -> Response {
         self.server

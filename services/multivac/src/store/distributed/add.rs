@@ -91,9 +91,9 @@ impl Adder {
         let span = QUEUE.send();
         let (datum, key) = (datum.to_owned(), key.map(|key| format!("{IDEMPOTENCY_KEY}{key}")));
         let taken = self.memory.take(MemoryUse::Queues, size_of::<Waiting>() + datum.len());
-        let _memory = taken.map_err(|_| Error::QueueFull)?;
+        let memory = taken.map_err(|_| Error::QueueFull)?;
         self.waiting
-            .try_send(Waiting { datum, key, span: span.clone(), done, _memory })
+            .try_send(Waiting { datum, key, span: span.clone(), done, _memory: memory })
             .map_err(|_| Error::QueueFull)?;
         // The task has ended only where the service stops.
         match outcome.await {
