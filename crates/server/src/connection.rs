@@ -35,7 +35,7 @@ pub(crate) const CONNECTION_BYTES: usize = 3 * 1024;
 const TLS_BYTES: usize = 20 * 1024;
 
 /// What a connection takes beside that once a head is complete: actix-http's buffers, a request in progress.
-const REQUEST_BYTES: usize = 12 * 1024;
+const REQUEST_BYTES: usize = 15 * 1024;
 
 /// How many bytes of a head a connection holds without taking more.
 const HEAD_BYTES: usize = 512;
