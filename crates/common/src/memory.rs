@@ -57,6 +57,9 @@ impl fmt::Display for LimitSource {
 }
 
 impl MemoryLimit {
+    /// No limit that is known.
+    pub const NONE: Self = Self { bytes: u64::MAX, source: LimitSource::Machine };
+
     /// The limit of this process: the least of its cgroups', of `configured`, and of the machine's memory.
     #[must_use]
     pub fn detect(configured: Option<u64>) -> Self {
@@ -68,7 +71,7 @@ impl MemoryLimit {
             .chain(variable)
             .chain(machine())
             .min_by_key(|limit| limit.bytes)
-            .unwrap_or(Self { bytes: u64::MAX, source: LimitSource::Machine })
+            .unwrap_or(Self::NONE)
     }
 }
 

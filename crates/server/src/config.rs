@@ -138,7 +138,8 @@ impl Default for ServerConfig {
             force_https: false,
             memory_limit: None,
             client_share: Share::default(),
-            memory: MemoryLimit::detect(None),
+            // Looked up by `Config::load`, once: a default is made for each variable that is read.
+            memory: MemoryLimit::NONE,
             rate_limit: RateLimit::default(),
         }
     }
