@@ -6,9 +6,9 @@ use std::sync::Arc;
 use common::telemetry::RequestSampler;
 use common::{Service, ServiceContext};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use transport::{Clients, tls};
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use crate::clients::Clients;
 use crate::config::{Config, ServerConfig};
 use crate::endpoints::Endpoints;
 use crate::error::StartError;
@@ -16,7 +16,6 @@ use crate::listener::{self, Shared};
 use crate::metrics::HttpMetrics;
 use crate::rate_limit::RateLimiter;
 use crate::running::{self, Running};
-use crate::tls;
 
 /// The builder of a service: its context first, for the service's own parts, then the server.
 #[derive(Debug)]

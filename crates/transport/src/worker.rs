@@ -1,6 +1,8 @@
 //! The threads that serve connections.
 
 use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,11 +16,14 @@ use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::acceptor::Accepted;
+use crate::clients::ClientPermit;
 use crate::connection::{Connection, Connections};
 
 /// Threads for blocking work, of all workers together.
 const BLOCKING_THREADS: usize = 512;
+
+/// A connection and what it takes of the memory budget.
+pub(crate) type Accepted = (std::net::TcpStream, SocketAddr, ClientPermit);
 
 /// What the workers of a listener share.
 #[derive(Clone)]
@@ -50,11 +55,12 @@ impl Workers {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub(crate) fn start<B, F>(number: usize, shared: &Shared, build: B) -> io::Result<Self>
+    pub(crate) fn start<B, F>(number: NonZeroUsize, shared: &Shared, build: B) -> io::Result<Self>
     where
         B: Fn() -> (Connections, F) + Clone + Send + 'static,
-        F: ServiceFactory<(Connection, Option<std::net::SocketAddr>), Config = ()> + 'static,
+        F: ServiceFactory<(Connection, Option<SocketAddr>), Config = ()> + 'static,
     {
+        let number = number.get();
         let start = |number_of: usize| {
             let (connections, receiver) = mpsc::unbounded_channel();
             let load = Arc::new(AtomicUsize::new(0));
@@ -122,7 +128,7 @@ async fn serve<B, F>(
     load: Arc<AtomicUsize>,
 ) where
     B: Fn() -> (Connections, F),
-    F: ServiceFactory<(Connection, Option<std::net::SocketAddr>), Config = ()> + 'static,
+    F: ServiceFactory<(Connection, Option<SocketAddr>), Config = ()> + 'static,
 {
     let (connections, factory) = build();
     let Ok(service) = factory.new_service(()).await else {

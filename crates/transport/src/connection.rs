@@ -7,26 +7,25 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use actix_web::http::StatusCode;
 use actix_web::rt::net::TcpStream;
-use common::Problem;
 use common::memory::MemoryUse;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::clients::ClientPermit;
 use crate::head::{self, HeadEnd};
+use crate::refusals::{REQUEST_TIMEOUT, UNAVAILABLE};
+use crate::state::{ConnectionState, Incoming};
+use crate::stream::Stream;
 
 /// What a connection takes of the memory budget from its acceptance on: its task, its socket, the beginning of a head.
 pub(crate) const CONNECTION_BYTES: usize = 3 * 1024;
@@ -42,20 +41,6 @@ const HEAD_BYTES: usize = 512;
 
 /// From this size on a head is actix-http's to judge, which refuses it at 128 KiB.
 const MAX_HEAD_BYTES: usize = 8 * 1024;
-
-/// When a client may try again for whose request there is no memory.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
-
-/// How long a client may take nothing of its answer.
-const WRITE_TIMEOUT: Duration = Duration::from_mins(1);
-
-/// What a client gets whose head is not complete in time; it has sent no request that could be logged.
-const REQUEST_TIMEOUT: &[u8] =
-    b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-
-/// What a client gets for whose connection or request there is no memory.
-pub(crate) const UNAVAILABLE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n\
-    content-length: 0\r\nconnection: close\r\n\r\n";
 
 /// The connections of one worker.
 #[derive(Clone)]
@@ -144,193 +129,6 @@ pub(crate) struct Connection {
     /// What was read and is not passed on yet.
     ahead: Vec<u8>,
     head_end: HeadEnd,
-}
-
-#[derive(Debug)]
-enum Stream {
-    Plain(TcpStream),
-    /// Boxed: a session is some kilobytes.
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
-        }
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
-    }
-}
-
-/// What is read next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Incoming {
-    /// A head.
-    Head,
-    /// Nothing, until it is known whether the request has a body.
-    Undecided,
-    /// So many bytes of a body.
-    Body(u64),
-    /// A body whose end only its decoder sees.
-    Stream,
-    /// Nothing, until the request has ended.
-    Nothing,
-}
-
-/// The body of a request, as its head announces it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Announced {
-    /// None.
-    Nothing,
-    /// So many bytes.
-    Length(u64),
-    /// One of unknown length.
-    Unknown,
-}
-
-/// How far a client is, and what is held for it.
-#[derive(Debug)]
-pub(crate) struct ConnectionState {
-    /// The client speaks HTTPS.
-    tls: bool,
-    /// Requests that are being answered.
-    busy: Cell<u32>,
-    /// Since when a head is awaited; none between requests.
-    waiting_since: Cell<Option<Instant>>,
-    /// Some of a head is there.
-    head_begun: Cell<bool>,
-    /// Since when the client takes nothing.
-    blocked_since: Cell<Option<Instant>>,
-    incoming: Cell<Incoming>,
-    /// There is something to read that is not wanted yet.
-    more_to_read: Cell<bool>,
-    /// How much of a body was passed on together with its head.
-    body_read: Cell<u64>,
-    too_slow: Cell<bool>,
-    /// The connection is to end as soon as it is idle.
-    ended: Cell<bool>,
-    reader: RefCell<Option<Waker>>,
-    writer: RefCell<Option<Waker>>,
-    /// What the connection takes of the memory budget.
-    permit: RefCell<ClientPermit>,
-    /// What its request takes beside that.
-    request_permits: RefCell<Vec<ClientPermit>>,
-}
-
-impl ConnectionState {
-    pub(crate) fn is_tls(&self) -> bool {
-        self.tls
-    }
-
-    /// A head is complete: until its answer is, time limits are the handler's.
-    pub(crate) fn request_begins(&self, body: Announced) {
-        self.busy.set(self.busy.get() + 1);
-        self.waiting_since.set(None);
-        self.head_begun.set(false);
-        let read = self.body_read.take();
-        self.incoming.set(match body {
-            Announced::Length(length) if length > read => Incoming::Body(length - read),
-            Announced::Unknown => Incoming::Stream,
-            Announced::Length(_) | Announced::Nothing => Incoming::Nothing,
-        });
-        if self.incoming.get() != Incoming::Nothing {
-            self.read_on();
-        }
-    }
-
-    pub(crate) fn request_ends(&self) {
-        self.busy.set(self.busy.get().saturating_sub(1));
-        if self.busy.get() == 0 {
-            // What a request has taken often takes a lock to give back.
-            if !self.request_permits.borrow().is_empty() {
-                self.request_permits.borrow_mut().clear();
-            }
-            // Else the rest of its body comes first, which nobody wants.
-            if self.incoming.get() == Incoming::Nothing {
-                self.incoming.set(Incoming::Head);
-                self.read_on();
-            }
-        }
-    }
-
-    /// Takes memory for a request of this client until the request ends.
-    ///
-    /// # Errors
-    /// 503 when there is none; the refusal is counted.
-    pub(crate) fn take(&self, client: IpAddr, of: MemoryUse, bytes: usize) -> Result<(), Problem> {
-        let clients = Arc::clone(self.permit.borrow().clients());
-        let permit = clients.take(client, of, bytes).map_err(|exhausted| {
-            clients.count_refusal(of);
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE)
-                .detail("the memory that requests of this client or of all may take is in use")
-                .retry_after(RETRY_AFTER)
-                .caused_by(exhausted)
-        })?;
-        self.request_permits.borrow_mut().push(permit);
-        Ok(())
-    }
-
-    /// Wakes the reader if there is something that it was told not to want.
-    fn read_on(&self) {
-        if self.more_to_read.replace(false)
-            && let Some(waker) = self.reader.borrow_mut().take()
-        {
-            waker.wake();
-        }
-    }
-
-    /// Between two requests, or before the first.
-    fn is_idle(&self) -> bool {
-        self.busy.get() == 0 && !self.head_begun.get()
-    }
-
-    fn expire(&self, head_timeout: Duration, ended: bool) {
-        let over = |since: &Cell<Option<Instant>>, limit| {
-            since.get().is_some_and(|since| since.elapsed() >= limit)
-        };
-        if over(&self.waiting_since, head_timeout) || over(&self.blocked_since, WRITE_TIMEOUT) {
-            self.too_slow.set(true);
-        }
-        self.ended.set(ended);
-        if self.too_slow.get() || ended {
-            for waker in [&self.reader, &self.writer] {
-                if let Some(waker) = waker.borrow_mut().take() {
-                    waker.wake();
-                }
-            }
-        }
-    }
 }
 
 impl Connection {

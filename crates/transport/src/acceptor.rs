@@ -12,8 +12,9 @@ use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::clients::{ClientPermit, Clients};
-use crate::connection::{CONNECTION_BYTES, UNAVAILABLE};
+use crate::clients::Clients;
+use crate::connection::CONNECTION_BYTES;
+use crate::refusals::UNAVAILABLE;
 use crate::worker::Workers;
 
 /// How long to wait when the process or the system has no file descriptor left.
@@ -21,9 +22,6 @@ const NO_DESCRIPTOR_BACK_OFF: Duration = Duration::from_millis(100);
 
 /// How long handshakes that have begun may take once no new one begins, before the socket is closed.
 const LAST_HANDSHAKES: Duration = Duration::from_millis(20);
-
-/// A connection and what it takes of the memory budget.
-pub(crate) type Accepted = (TcpStream, SocketAddr, ClientPermit);
 
 /// What is needed to accept connections.
 pub(crate) struct Acceptor {

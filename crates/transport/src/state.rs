@@ -1,0 +1,162 @@
+//! How far a client is with its request, and what is held for it.
+
+use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use actix_web::http::StatusCode;
+use common::Problem;
+use common::memory::MemoryUse;
+
+use crate::clients::ClientPermit;
+
+/// When a client may try again for whose request there is no memory.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// How long a client may take nothing of its answer.
+const WRITE_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// What is read next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Incoming {
+    /// A head.
+    Head,
+    /// Nothing, until it is known whether the request has a body.
+    Undecided,
+    /// So many bytes of a body.
+    Body(u64),
+    /// A body whose end only its decoder sees.
+    Stream,
+    /// Nothing, until the request has ended.
+    Nothing,
+}
+
+/// The body of a request, as its head announces it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Announced {
+    /// None.
+    Nothing,
+    /// So many bytes.
+    Length(u64),
+    /// One of unknown length.
+    Unknown,
+}
+
+/// How far a client is, and what is held for it.
+#[derive(Debug)]
+pub struct ConnectionState {
+    /// The client speaks HTTPS.
+    pub(crate) tls: bool,
+    /// Requests that are being answered.
+    pub(crate) busy: Cell<u32>,
+    /// Since when a head is awaited; none between requests.
+    pub(crate) waiting_since: Cell<Option<Instant>>,
+    /// Some of a head is there.
+    pub(crate) head_begun: Cell<bool>,
+    /// Since when the client takes nothing.
+    pub(crate) blocked_since: Cell<Option<Instant>>,
+    pub(crate) incoming: Cell<Incoming>,
+    /// There is something to read that is not wanted yet.
+    pub(crate) more_to_read: Cell<bool>,
+    /// How much of a body was passed on together with its head.
+    pub(crate) body_read: Cell<u64>,
+    pub(crate) too_slow: Cell<bool>,
+    /// The connection is to end as soon as it is idle.
+    pub(crate) ended: Cell<bool>,
+    pub(crate) reader: RefCell<Option<Waker>>,
+    pub(crate) writer: RefCell<Option<Waker>>,
+    /// What the connection takes of the memory budget.
+    pub(crate) permit: RefCell<ClientPermit>,
+    /// What its request takes beside that.
+    pub(crate) request_permits: RefCell<Vec<ClientPermit>>,
+}
+
+impl ConnectionState {
+    /// Whether the client speaks HTTPS.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.tls
+    }
+
+    /// A head is complete: until its answer is, time limits are the handler's.
+    pub fn request_begins(&self, body: Announced) {
+        self.busy.set(self.busy.get() + 1);
+        self.waiting_since.set(None);
+        self.head_begun.set(false);
+        let read = self.body_read.take();
+        self.incoming.set(match body {
+            Announced::Length(length) if length > read => Incoming::Body(length - read),
+            Announced::Unknown => Incoming::Stream,
+            Announced::Length(_) | Announced::Nothing => Incoming::Nothing,
+        });
+        if self.incoming.get() != Incoming::Nothing {
+            self.read_on();
+        }
+    }
+
+    /// The answer is complete, and the next head may come.
+    pub fn request_ends(&self) {
+        self.busy.set(self.busy.get().saturating_sub(1));
+        if self.busy.get() == 0 {
+            // What a request has taken often takes a lock to give back.
+            if !self.request_permits.borrow().is_empty() {
+                self.request_permits.borrow_mut().clear();
+            }
+            // Else the rest of its body comes first, which nobody wants.
+            if self.incoming.get() == Incoming::Nothing {
+                self.incoming.set(Incoming::Head);
+                self.read_on();
+            }
+        }
+    }
+
+    /// Takes memory for a request of this client until the request ends.
+    ///
+    /// # Errors
+    /// 503 when there is none; the refusal is counted.
+    pub fn take(&self, client: IpAddr, of: MemoryUse, bytes: usize) -> Result<(), Problem> {
+        let clients = Arc::clone(self.permit.borrow().clients());
+        let permit = clients.take(client, of, bytes).map_err(|exhausted| {
+            clients.count_refusal(of);
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE)
+                .detail("the memory that requests of this client or of all may take is in use")
+                .retry_after(RETRY_AFTER)
+                .caused_by(exhausted)
+        })?;
+        self.request_permits.borrow_mut().push(permit);
+        Ok(())
+    }
+
+    /// Wakes the reader if there is something that it was told not to want.
+    fn read_on(&self) {
+        if self.more_to_read.replace(false)
+            && let Some(waker) = self.reader.borrow_mut().take()
+        {
+            waker.wake();
+        }
+    }
+
+    /// Between two requests, or before the first.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.busy.get() == 0 && !self.head_begun.get()
+    }
+
+    pub(crate) fn expire(&self, head_timeout: Duration, ended: bool) {
+        let over = |since: &Cell<Option<Instant>>, limit| {
+            since.get().is_some_and(|since| since.elapsed() >= limit)
+        };
+        if over(&self.waiting_since, head_timeout) || over(&self.blocked_since, WRITE_TIMEOUT) {
+            self.too_slow.set(true);
+        }
+        self.ended.set(ended);
+        if self.too_slow.get() || ended {
+            for waker in [&self.reader, &self.writer] {
+                if let Some(waker) = waker.borrow_mut().take() {
+                    waker.wake();
+                }
+            }
+        }
+    }
+}
