@@ -3,8 +3,10 @@
 //! actix-http reads as much as a client sends, decodes up to sixteen requests ahead, and bounds the time of the first
 //! head alone. Here a connection costs little until a head is complete, every head has to be complete in time, and
 //! while a request is in progress nothing is read but its body: a client that sends ahead fills its own buffers.
+//! A connection that stays idle leaves the dispatcher, with whose buffers it would cost four times as much, and gets
+//! a new one with its next request.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
@@ -24,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clients::ClientPermit;
 use crate::head::{self, HeadEnd};
 use crate::refusals::{REQUEST_TIMEOUT, UNAVAILABLE};
-use crate::state::{ConnectionState, Incoming};
+use crate::state::{ConnectionState, Incoming, Limits, Phase};
 use crate::stream::Stream;
 
 /// What a connection takes of the memory budget from its acceptance on: its task, its socket, the beginning of a head.
@@ -51,6 +53,10 @@ pub(crate) struct Connections {
     known: Rc<RefCell<Vec<Weak<ConnectionState>>>>,
 }
 
+/// How long an idle connection is kept for the next request: longer than the 60 s of common load
+/// balancers, so that the balancer and not the server ends it.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
 impl Connections {
     /// Starts to watch over connections; idle ones end with `end_idle`. Must be called on the worker's thread.
     pub(crate) fn new(
@@ -62,11 +68,12 @@ impl Connections {
         let watched = Rc::clone(&known);
         // One timer for all: a timer for each request would cost more than the request.
         let tick = (head_timeout / 8).clamp(Duration::from_millis(10), Duration::from_secs(1));
+        let limits = Limits { head: head_timeout, keep_alive: ticks(KEEP_ALIVE, tick) };
         actix_web::rt::spawn(async move {
             loop {
                 let ended = timeout(tick, end_idle.cancelled()).await.is_ok();
                 watched.borrow_mut().retain(|state| {
-                    state.upgrade().inspect(|state| state.expire(head_timeout, ended)).is_some()
+                    state.upgrade().inspect(|state| state.expire(&limits, ended)).is_some()
                 });
                 if ended {
                     tokio::time::sleep(tick).await;
@@ -76,9 +83,9 @@ impl Connections {
         Self { tls: tls.map(TlsAcceptor::from), handshake_timeout: head_timeout, known }
     }
 
-    /// Takes a connection over: the two sides agree how to speak, and the first head is read.
+    /// Takes a connection over: the two sides agree how to speak.
     ///
-    /// None if there is nothing to serve: the client left, was too slow, or there is no memory for its request.
+    /// None if there is no memory for that.
     pub(crate) async fn accept(
         &self,
         stream: TcpStream,
@@ -98,32 +105,24 @@ impl Connections {
                 ))
             }
         };
-        let state = Rc::new(ConnectionState {
-            tls: self.tls.is_some(),
-            waiting_since: Cell::new(Some(Instant::now())),
-            permit: RefCell::new(permit),
-            request_permits: RefCell::default(),
-            busy: Cell::default(),
-            head_begun: Cell::default(),
-            blocked_since: Cell::default(),
-            incoming: Cell::new(Incoming::Head),
-            more_to_read: Cell::default(),
-            body_read: Cell::default(),
-            too_slow: Cell::default(),
-            ended: Cell::default(),
-            reader: RefCell::default(),
-            writer: RefCell::default(),
-        });
+        let state = Rc::new(ConnectionState::new(self.tls.is_some(), permit));
         self.known.borrow_mut().push(Rc::downgrade(&state));
-        let mut connection =
-            Connection { stream, state, ahead: Vec::new(), head_end: HeadEnd::default() };
-        Ok(connection.read_head().await?.then_some(connection))
+        let socket = Socket { stream, state, ahead: Vec::new(), head_end: HeadEnd::default() };
+        Ok(Some(Connection(Rc::new(RefCell::new(socket)))))
     }
 }
 
-/// A connection that ends when its client is too slow.
+/// How many ticks make this time, at least one.
+fn ticks(time: Duration, tick: Duration) -> u32 {
+    u32::try_from(time.as_millis() / tick.as_millis().max(1)).unwrap_or(u32::MAX).max(1)
+}
+
+/// A client's connection; its task and the dispatcher of a request hold the same one.
+#[derive(Clone, Debug)]
+pub(crate) struct Connection(Rc<RefCell<Socket>>);
+
 #[derive(Debug)]
-pub(crate) struct Connection {
+struct Socket {
     stream: Stream,
     state: Rc<ConnectionState>,
     /// What was read and is not passed on yet.
@@ -133,59 +132,98 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn state(&self) -> Rc<ConnectionState> {
-        Rc::clone(&self.state)
+        Rc::clone(&self.0.borrow().state)
     }
 
-    /// Reads until a head is complete, or is one for actix-http to refuse. Returns whether there is one.
-    async fn read_head(&mut self) -> io::Result<bool> {
+    /// Reads until a head is complete, or is one for actix-http to refuse. Returns whether there is one: the client
+    /// may leave, be too slow, or there may be no memory for its request.
+    pub(crate) async fn read_head(&self) -> io::Result<bool> {
         let mut charged = 0;
         loop {
-            // The least that may be read at once.
-            if self.ahead.capacity() == self.ahead.len() {
-                let more = self.ahead.len().max(HEAD_BYTES);
-                if self.ahead.len() >= HEAD_BYTES {
-                    if self.state.permit.borrow_mut().grow(more).is_err() {
-                        self.refuse().await;
-                        return Ok(false);
-                    }
-                    charged += more;
-                }
-                self.ahead.reserve_exact(more);
-            }
-            if poll_fn(|cx| self.poll_ahead(cx)).await? == 0 {
+            if !self.0.borrow_mut().make_room(&mut charged) {
+                self.refuse().await;
                 return Ok(false);
             }
-            if self.ahead.len() >= MAX_HEAD_BYTES || head::is_decided(&self.ahead) {
+            if poll_fn(|cx| self.0.borrow_mut().poll_ahead(cx)).await? == 0 {
+                return Ok(false);
+            }
+            if self.0.borrow().has_head() {
                 break;
             }
         }
-        let fits = {
-            let mut permit = self.state.permit.borrow_mut();
-            permit.shrink(charged);
-            if head::is_probe(&self.ahead) {
-                permit.grow_into_reserve(REQUEST_BYTES)
-            } else {
-                permit.grow(REQUEST_BYTES)
-            }
-        };
-        if fits.is_err() {
+        if !self.0.borrow_mut().begin(charged) {
             self.refuse().await;
             return Ok(false);
         }
-        self.state.more_to_read.set(false);
         Ok(true)
     }
 
-    async fn refuse(&mut self) {
-        self.state.permit.borrow().clients().count_refusal(MemoryUse::Connections);
+    /// Takes an idle connection back from its dispatcher. Returns false if that has ended for another reason, and the
+    /// connection with it.
+    pub(crate) fn take_back(&self) -> bool {
+        let state = &self.0.borrow().state;
+        let taken = state.phase.replace(Phase::Reading) == Phase::Parked;
+        if taken {
+            state.permit.borrow_mut().shrink(REQUEST_BYTES);
+        }
+        taken
+    }
+
+    async fn refuse(&self) {
+        self.state().permit.borrow().clients().count_refusal(MemoryUse::Connections);
         // The answer is a courtesy: whoever does not take it at once does not see it.
         poll_fn(|cx| {
-            let stream = Pin::new(&mut self.stream);
-            let _ = stream.poll_write(cx, UNAVAILABLE);
-            let _ = Pin::new(&mut self.stream).poll_flush(cx);
+            let stream = &mut self.0.borrow_mut().stream;
+            let _ = Pin::new(&mut *stream).poll_write(cx, UNAVAILABLE);
+            let _ = Pin::new(stream).poll_flush(cx);
             Poll::Ready(())
         })
         .await;
+    }
+
+    /// Says goodbye where the protocol has a word for it, and does not wait for an answer.
+    pub(crate) async fn close(&self) {
+        poll_fn(|cx| {
+            let _ = Pin::new(&mut self.0.borrow_mut().stream).poll_shutdown(cx);
+            Poll::Ready(())
+        })
+        .await;
+    }
+}
+
+impl Socket {
+    /// Makes room for more of a head, the least that may be read at once. Returns whether there is memory for it.
+    fn make_room(&mut self, charged: &mut usize) -> bool {
+        if self.ahead.capacity() > self.ahead.len() {
+            return true;
+        }
+        let more = self.ahead.len().max(HEAD_BYTES);
+        if self.ahead.len() >= HEAD_BYTES {
+            if self.state.permit.borrow_mut().grow(more).is_err() {
+                return false;
+            }
+            *charged += more;
+        }
+        self.ahead.reserve_exact(more);
+        true
+    }
+
+    fn has_head(&self) -> bool {
+        self.ahead.len() >= MAX_HEAD_BYTES || head::is_decided(&self.ahead)
+    }
+
+    /// Takes what a request needs, instead of what its head did. Returns whether there is memory for it.
+    fn begin(&mut self, charged: usize) -> bool {
+        let mut permit = self.state.permit.borrow_mut();
+        permit.shrink(charged);
+        let fits = if head::is_probe(&self.ahead) {
+            permit.grow_into_reserve(REQUEST_BYTES)
+        } else {
+            permit.grow(REQUEST_BYTES)
+        };
+        self.state.more_to_read.set(false);
+        self.state.phase.set(Phase::Serving);
+        fits.is_ok()
     }
 
     /// Reads more into `ahead`, whose spare capacity is the most that is read. Returns how much, 0 at the end.
@@ -240,6 +278,57 @@ impl Connection {
             *reader = Some(cx.waker().clone());
         }
         Poll::Pending
+    }
+
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.has_ended(cx) {
+            // The end of the stream, as if the client had closed it.
+            return Poll::Ready(Ok(()));
+        }
+        match self.state.incoming.get() {
+            Incoming::Head => {
+                let read = self.poll_head(cx, buffer);
+                if self.state.phase.get() != Phase::Parking {
+                    return read;
+                }
+                if read.is_pending() {
+                    // The same, for the dispatcher alone.
+                    self.state.phase.set(Phase::Parked);
+                    return Poll::Ready(Ok(()));
+                }
+                self.state.phase.set(Phase::Serving);
+                read
+            }
+            Incoming::Body(left) => self.poll_body(cx, buffer, left),
+            Incoming::Stream => {
+                let before = buffer.filled().len();
+                let read = self.poll_some(cx, buffer);
+                self.note_read(buffer.filled().len() - before);
+                read
+            }
+            Incoming::Undecided | Incoming::Nothing => self.poll_nothing(cx),
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let Self { stream, state, .. } = self;
+        if state.too_slow.get() && state.blocked_since.get().is_some() {
+            return Poll::Ready(Err(ErrorKind::TimedOut.into()));
+        }
+        let written = Pin::new(stream).poll_write(cx, bytes);
+        if written.is_pending() {
+            if state.blocked_since.get().is_none() {
+                state.blocked_since.set(Some(Instant::now()));
+            }
+            state.writer.replace(Some(cx.waker().clone()));
+        } else {
+            state.blocked_since.set(None);
+        }
+        written
     }
 
     /// Passes on what was read ahead, else what the client sends.
@@ -364,22 +453,7 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if this.has_ended(cx) {
-            // The end of the stream, as if the client had closed it.
-            return Poll::Ready(Ok(()));
-        }
-        match this.state.incoming.get() {
-            Incoming::Head => this.poll_head(cx, buffer),
-            Incoming::Body(left) => this.poll_body(cx, buffer, left),
-            Incoming::Stream => {
-                let before = buffer.filled().len();
-                let read = this.poll_some(cx, buffer);
-                this.note_read(buffer.filled().len() - before);
-                read
-            }
-            Incoming::Undecided | Incoming::Nothing => this.poll_nothing(cx),
-        }
+        self.0.borrow_mut().poll_read(cx, buffer)
     }
 }
 
@@ -389,27 +463,18 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let Self { stream, state, .. } = self.get_mut();
-        if state.too_slow.get() && state.blocked_since.get().is_some() {
-            return Poll::Ready(Err(ErrorKind::TimedOut.into()));
-        }
-        let written = Pin::new(stream).poll_write(cx, bytes);
-        if written.is_pending() {
-            if state.blocked_since.get().is_none() {
-                state.blocked_since.set(Some(Instant::now()));
-            }
-            state.writer.replace(Some(cx.waker().clone()));
-        } else {
-            state.blocked_since.set(None);
-        }
-        written
+        self.0.borrow_mut().poll_write(cx, bytes)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+        Pin::new(&mut self.0.borrow_mut().stream).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+        let Socket { stream, state, .. } = &mut *self.0.borrow_mut();
+        if state.phase.get() == Phase::Parked {
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(stream).poll_shutdown(cx)
     }
 }

@@ -20,10 +20,6 @@ use crate::clients::Clients;
 use crate::connection::{Connection, Connections};
 use crate::worker::{self, Workers};
 
-/// How long an idle connection is kept for the next request: longer than the 60 s of common load
-/// balancers, so that the balancer and not the server ends it.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
-
 /// How long the rest of a refused body is read and thrown away, so that the client reads the answer
 /// instead of a reset.
 const LINGER: Duration = Duration::from_secs(1);
@@ -72,13 +68,12 @@ where
     let end_idle = shutdown.end_idle.clone();
     let build = move || {
         let connections = Connections::new(head_timeout, tls.clone(), end_idle.clone());
-        let end_idle = end_idle.clone();
         let http = HttpService::build()
-            .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
-            // `Connection` bounds every head, not only the first.
+            // `Connection` bounds every head, not only the first, and the time between requests, with one timer
+            // for all connections.
+            .keep_alive(KeepAlive::Os)
             .client_request_timeout(Duration::ZERO)
             .client_disconnect_timeout(LINGER)
-            .graceful_shutdown_signal(move || end_idle.clone().cancelled_owned())
             // A client that closes its side is taken to be gone, and its request ends.
             .h1_allow_half_closed(false)
             .on_connect_ext(|connection: &Connection, data| {

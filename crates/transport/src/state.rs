@@ -44,6 +44,31 @@ pub enum Announced {
     Unknown,
 }
 
+/// Who reads a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Its task, which waits for a head.
+    Reading,
+    /// A dispatcher.
+    Serving,
+    /// A dispatcher, from which it is to be taken.
+    Parking,
+    /// Nobody: the dispatcher was told that the stream has ended.
+    Parked,
+}
+
+/// How long clients may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// For a head.
+    pub(crate) head: Duration,
+    /// Between two requests, in ticks.
+    pub(crate) keep_alive: u32,
+}
+
+/// After how many ticks an idle connection leaves its dispatcher: a busy one shall not come and go.
+const PARKED_AFTER: u32 = 2;
+
 /// How far a client is, and what is held for it.
 #[derive(Debug)]
 pub struct ConnectionState {
@@ -65,6 +90,9 @@ pub struct ConnectionState {
     pub(crate) too_slow: Cell<bool>,
     /// The connection is to end as soon as it is idle.
     pub(crate) ended: Cell<bool>,
+    pub(crate) phase: Cell<Phase>,
+    /// For how many ticks it has been idle.
+    pub(crate) idle_ticks: Cell<u32>,
     pub(crate) reader: RefCell<Option<Waker>>,
     pub(crate) writer: RefCell<Option<Waker>>,
     /// What the connection takes of the memory budget.
@@ -74,6 +102,27 @@ pub struct ConnectionState {
 }
 
 impl ConnectionState {
+    pub(crate) fn new(tls: bool, permit: ClientPermit) -> Self {
+        Self {
+            tls,
+            busy: Cell::default(),
+            waiting_since: Cell::new(Some(Instant::now())),
+            head_begun: Cell::default(),
+            blocked_since: Cell::default(),
+            incoming: Cell::new(Incoming::Head),
+            more_to_read: Cell::default(),
+            body_read: Cell::default(),
+            too_slow: Cell::default(),
+            ended: Cell::default(),
+            phase: Cell::new(Phase::Reading),
+            idle_ticks: Cell::default(),
+            reader: RefCell::default(),
+            writer: RefCell::default(),
+            permit: RefCell::new(permit),
+            request_permits: RefCell::default(),
+        }
+    }
+
     /// Whether the client speaks HTTPS.
     #[must_use]
     pub fn is_tls(&self) -> bool {
@@ -104,6 +153,7 @@ impl ConnectionState {
             if !self.request_permits.borrow().is_empty() {
                 self.request_permits.borrow_mut().clear();
             }
+            self.idle_ticks.set(0);
             // Else the rest of its body comes first, which nobody wants.
             if self.incoming.get() == Incoming::Nothing {
                 self.incoming.set(Incoming::Head);
@@ -143,20 +193,74 @@ impl ConnectionState {
         self.busy.get() == 0 && !self.head_begun.get()
     }
 
-    pub(crate) fn expire(&self, head_timeout: Duration, ended: bool) {
+    /// Ends the connection if its client is too slow, or was idle for long; `ended` if it is to end when idle.
+    pub(crate) fn expire(&self, limits: &Limits, ended: bool) {
         let over = |since: &Cell<Option<Instant>>, limit| {
             since.get().is_some_and(|since| since.elapsed() >= limit)
         };
-        if over(&self.waiting_since, head_timeout) || over(&self.blocked_since, WRITE_TIMEOUT) {
+        if over(&self.waiting_since, limits.head) || over(&self.blocked_since, WRITE_TIMEOUT) {
             self.too_slow.set(true);
         }
-        self.ended.set(ended);
-        if self.too_slow.get() || ended {
+        let mut parking = false;
+        if self.waiting_since.get().is_none() && self.is_idle() {
+            let ticks = self.idle_ticks.get() + 1;
+            self.idle_ticks.set(ticks);
+            parking = ticks >= PARKED_AFTER
+                && self.phase.get() == Phase::Serving
+                && self.blocked_since.get().is_none();
+            if parking {
+                self.phase.set(Phase::Parking);
+            }
+        }
+        if ended || self.idle_ticks.get() > limits.keep_alive {
+            self.ended.set(true);
+        }
+        if self.too_slow.get() || self.ended.get() || parking {
             for waker in [&self.reader, &self.writer] {
                 if let Some(waker) = waker.borrow_mut().take() {
                     waker.wake();
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use common::memory::{MemoryBudget, MemoryLimit};
+    use common::{Metrics, Service};
+
+    use super::*;
+    use crate::clients::Clients;
+
+    #[test]
+    fn a_connection_ends_when_it_was_idle_for_as_long_as_it_is_kept() {
+        let service =
+            Service { name: "t", version: "0", description: "", log_name: "t", default_port: 0 };
+        let budget = MemoryBudget::new(MemoryLimit::NONE, &Metrics::new(&service));
+        let clients = Arc::new(Clients::new(budget, 1.0));
+        let permit = clients.take(Ipv4Addr::LOCALHOST.into(), MemoryUse::Connections, 1).unwrap();
+        let state = ConnectionState::new(false, permit);
+        let limits = Limits { head: Duration::MAX, keep_alive: 3 };
+        let expire = |times| {
+            for _ in 0..times {
+                state.expire(&limits, false);
+            }
+            state.ended.get()
+        };
+
+        assert!(!expire(9), "its first head has a limit of its own");
+        state.phase.set(Phase::Serving);
+        state.request_begins(Announced::Nothing);
+        assert!(!expire(9), "a request is in progress");
+        state.request_ends();
+        assert!(!expire(3));
+        assert_eq!(state.phase.get(), Phase::Parking);
+        state.request_begins(Announced::Nothing);
+        state.request_ends();
+        assert!(!expire(3), "the time begins anew with each request");
+        assert!(expire(1));
     }
 }

@@ -146,12 +146,16 @@ async fn serve<B, F>(
         let (connections, service) = (connections.clone(), Rc::clone(&service));
         served.spawn_local(async move {
             let accepted = async { connections.accept(TcpStream::from_std(stream)?, permit).await };
-            // Boxed where it is large, so that a connection without a request is small.
-            let connection = accepted.await;
-            open.first_head_ended();
-            if let Ok(Some(connection)) = connection {
-                let _ = Box::pin(service.call((connection, Some(peer)))).await;
+            let Ok(Some(connection)) = accepted.await else { return };
+            while matches!(connection.read_head().await, Ok(true)) {
+                open.first_head_ended();
+                // Boxed, so that a connection without a request is small.
+                let _ = Box::pin(service.call((connection.clone(), Some(peer)))).await;
+                if !connection.take_back() {
+                    return;
+                }
             }
+            connection.close().await;
         });
     }
     served.close();
