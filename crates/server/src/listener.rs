@@ -37,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) draining: Arc<AtomicBool>,
     /// What clients hold of the memory budget.
     pub(crate) clients: Arc<Clients>,
+    /// What they hold of the file descriptors.
+    pub(crate) descriptors: Arc<Clients>,
 }
 
 /// Serves these endpoints on a listener, over TLS or not.
@@ -97,6 +99,7 @@ where
         head_timeout: shared.config.request_timeout,
         tls,
         clients: Arc::clone(&shared.clients),
+        descriptors: Arc::clone(&shared.descriptors),
         open: shared.http.connections.clone(),
         refused: shared.http.refused.clone(),
     };

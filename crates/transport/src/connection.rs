@@ -19,7 +19,7 @@ use actix_web::rt::net::TcpStream;
 use common::memory::MemoryUse;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
@@ -50,6 +50,7 @@ pub(crate) struct Connections {
     tls: Option<TlsAcceptor>,
     /// A handshake has as much time as a head.
     handshake_timeout: Duration,
+    closing: CancellationToken,
     known: Rc<RefCell<Vec<Weak<ConnectionState>>>>,
 }
 
@@ -57,30 +58,46 @@ pub(crate) struct Connections {
 /// balancers, so that the balancer and not the server ends it.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
+/// How long a client may take nothing of its answer.
+const WRITE_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// The same once the listener is closed: whoever takes nothing now would not have it all before the process ends.
+const CLOSING_WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a head or a handshake may take once the listener is closed.
+const CLOSING_HEAD_TIMEOUT: Duration = Duration::from_secs(1);
+
 impl Connections {
-    /// Starts to watch over connections; idle ones end with `end_idle`. Must be called on the worker's thread.
+    /// Starts to watch over connections. With `closing` clients have less time, and idle connections end with
+    /// `end_idle`. Must be called on the worker's thread.
     pub(crate) fn new(
         head_timeout: Duration,
         tls: Option<Arc<ServerConfig>>,
+        closing: CancellationToken,
         end_idle: CancellationToken,
     ) -> Self {
         let known = Rc::<RefCell<Vec<Weak<ConnectionState>>>>::default();
         let watched = Rc::clone(&known);
         // One timer for all: a timer for each request would cost more than the request.
         let tick = (head_timeout / 8).clamp(Duration::from_millis(10), Duration::from_secs(1));
-        let limits = Limits { head: head_timeout, keep_alive: ticks(KEEP_ALIVE, tick) };
+        let keep_alive = ticks(KEEP_ALIVE, tick);
+        let usual = Limits { head: head_timeout, write: WRITE_TIMEOUT, keep_alive };
+        let head = head_timeout.min(CLOSING_HEAD_TIMEOUT);
+        let hurried = Limits { head, write: CLOSING_WRITE_TIMEOUT, keep_alive };
+        let stop = closing.clone();
         actix_web::rt::spawn(async move {
             loop {
                 let ended = timeout(tick, end_idle.cancelled()).await.is_ok();
+                let limits = if stop.is_cancelled() { hurried } else { usual };
                 watched.borrow_mut().retain(|state| {
                     state.upgrade().inspect(|state| state.expire(&limits, ended)).is_some()
                 });
                 if ended {
-                    tokio::time::sleep(tick).await;
+                    sleep(tick).await;
                 }
             }
         });
-        Self { tls: tls.map(TlsAcceptor::from), handshake_timeout: head_timeout, known }
+        Self { tls: tls.map(TlsAcceptor::from), handshake_timeout: head_timeout, closing, known }
     }
 
     /// Takes a connection over: the two sides agree how to speak.
@@ -99,7 +116,14 @@ impl Connections {
                     permit.clients().count_refusal(MemoryUse::Connections);
                     return Ok(None);
                 }
-                let handshake = timeout(self.handshake_timeout, tls.accept(stream)).await;
+                let too_late = async {
+                    self.closing.cancelled().await;
+                    sleep(CLOSING_HEAD_TIMEOUT).await;
+                };
+                let handshake = tokio::select! {
+                    handshake = timeout(self.handshake_timeout, tls.accept(stream)) => handshake,
+                    () = too_late => return Err(ErrorKind::TimedOut.into()),
+                };
                 Stream::Tls(Box::new(
                     handshake.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))?,
                 ))

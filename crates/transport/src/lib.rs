@@ -13,4 +13,5 @@ mod worker;
 
 pub use clients::Clients;
 pub use listener::{Listener, Settings, listen};
+pub use refusals::Refused;
 pub use state::{Announced, ConnectionState};

@@ -10,7 +10,6 @@ use std::{fmt, io, thread};
 use actix_http::body::{BoxBody, MessageBody};
 use actix_http::{HttpService, KeepAlive, Request, Response};
 use actix_service::{IntoServiceFactory, Service, ServiceFactory};
-use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::acceptor::Acceptor;
 use crate::clients::Clients;
 use crate::connection::{Connection, Connections};
+use crate::refusals::Refused;
 use crate::worker::{self, Workers};
 
 /// How long the rest of a refused body is read and thrown away, so that the client reads the answer
@@ -35,10 +35,12 @@ pub struct Settings {
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// What clients hold of the memory budget.
     pub clients: Arc<Clients>,
+    /// What they hold of the file descriptors.
+    pub descriptors: Arc<Clients>,
     /// Connections that clients have open.
     pub open: Gauge,
-    /// Connections that were refused for want of memory.
-    pub refused: Counter,
+    /// Connections that were refused.
+    pub refused: Refused,
 }
 
 /// Serves what `app` makes, once on each worker's thread.
@@ -65,9 +67,10 @@ where
     };
     let plain = settings.tls.is_none();
     let (head_timeout, tls) = (settings.head_timeout, settings.tls);
-    let end_idle = shutdown.end_idle.clone();
+    let (closing, end_idle) = (shutdown.close.clone(), shutdown.end_idle.clone());
     let build = move || {
-        let connections = Connections::new(head_timeout, tls.clone(), end_idle.clone());
+        let connections =
+            Connections::new(head_timeout, tls.clone(), closing.clone(), end_idle.clone());
         let http = HttpService::build()
             // `Connection` bounds every head, not only the first, and the time between requests, with one timer
             // for all connections.
@@ -86,6 +89,7 @@ where
         listener,
         workers: Workers::start(settings.workers, &shared, build)?,
         clients: settings.clients,
+        descriptors: settings.descriptors,
         refused: settings.refused,
         plain,
     };

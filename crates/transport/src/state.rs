@@ -15,9 +15,6 @@ use crate::clients::ClientPermit;
 /// When a client may try again for whose request there is no memory.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// How long a client may take nothing of its answer.
-const WRITE_TIMEOUT: Duration = Duration::from_mins(1);
-
 /// What is read next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Incoming {
@@ -62,6 +59,8 @@ pub(crate) enum Phase {
 pub(crate) struct Limits {
     /// For a head.
     pub(crate) head: Duration,
+    /// Until it takes some of its answer.
+    pub(crate) write: Duration,
     /// Between two requests, in ticks.
     pub(crate) keep_alive: u32,
 }
@@ -198,7 +197,7 @@ impl ConnectionState {
         let over = |since: &Cell<Option<Instant>>, limit| {
             since.get().is_some_and(|since| since.elapsed() >= limit)
         };
-        if over(&self.waiting_since, limits.head) || over(&self.blocked_since, WRITE_TIMEOUT) {
+        if over(&self.waiting_since, limits.head) || over(&self.blocked_since, limits.write) {
             self.too_slow.set(true);
         }
         let mut parking = false;
@@ -243,7 +242,7 @@ mod tests {
         let clients = Arc::new(Clients::new(budget, 1.0));
         let permit = clients.take(Ipv4Addr::LOCALHOST.into(), MemoryUse::Connections, 1).unwrap();
         let state = ConnectionState::new(false, permit);
-        let limits = Limits { head: Duration::MAX, keep_alive: 3 };
+        let limits = Limits { head: Duration::MAX, write: Duration::MAX, keep_alive: 3 };
         let expire = |times| {
             for _ in 0..times {
                 state.expire(&limits, false);

@@ -22,8 +22,15 @@ use crate::connection::{Connection, Connections};
 /// Threads for blocking work, of all workers together.
 const BLOCKING_THREADS: usize = 512;
 
-/// A connection and what it takes of the memory budget.
-pub(crate) type Accepted = (std::net::TcpStream, SocketAddr, ClientPermit);
+/// A connection that may be served.
+pub(crate) struct Accepted {
+    pub(crate) stream: std::net::TcpStream,
+    pub(crate) peer: SocketAddr,
+    /// What it takes of the memory budget.
+    pub(crate) memory: ClientPermit,
+    /// What it takes of the descriptors.
+    pub(crate) descriptor: ClientPermit,
+}
 
 /// What the workers of a listener share.
 #[derive(Clone)]
@@ -103,6 +110,7 @@ struct Open {
     load: Arc<AtomicUsize>,
     /// Until its first head is complete.
     fresh: Option<Arc<AtomicUsize>>,
+    _descriptor: ClientPermit,
 }
 
 impl Open {
@@ -136,16 +144,17 @@ async fn serve<B, F>(
         return;
     };
     let (service, served) = (Rc::new(service), TaskTracker::new());
-    while let Some((stream, peer, permit)) = accepted.recv().await {
+    while let Some(Accepted { stream, peer, memory, descriptor }) = accepted.recv().await {
         shared.open.inc();
         let mut open = Open {
             gauge: shared.open.clone(),
             load: Arc::clone(&load),
             fresh: Some(Arc::clone(&shared.fresh)),
+            _descriptor: descriptor,
         };
         let (connections, service) = (connections.clone(), Rc::clone(&service));
         served.spawn_local(async move {
-            let accepted = async { connections.accept(TcpStream::from_std(stream)?, permit).await };
+            let accepted = async { connections.accept(TcpStream::from_std(stream)?, memory).await };
             let Ok(Some(connection)) = accepted.await else { return };
             while matches!(connection.read_head().await, Ok(true)) {
                 open.first_head_ended();
