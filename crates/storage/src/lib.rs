@@ -6,9 +6,13 @@ mod database;
 mod error;
 mod metrics;
 mod migrations;
+mod monitor;
+mod pools;
 mod postgres;
+mod session;
 mod spans;
 mod sqlite;
+mod state;
 mod writer;
 
 pub use config::DatabaseConfig;

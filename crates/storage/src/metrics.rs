@@ -10,7 +10,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::database::Pools;
+use crate::pools::Pools;
 
 /// In seconds: a read by key takes some 100 µs, a time-out 5 s.
 const DURATIONS: [f64; 12] =

@@ -21,16 +21,16 @@ use crate::error::Error;
 use crate::spans::{self, Commit};
 
 /// Items that wait at most, however small they are; more are refused.
-const QUEUE: usize = 4096;
+const QUEUE_CAPACITY: usize = 4096;
 
-/// What an item takes of the memory budget beside its own bytes: its place in the batch, who waits for it.
+/// What an item takes of the memory budget beside its own bytes: its entry in the batch, who waits for it.
 const ITEM_BYTES: usize = 256;
 
 /// Items in one transaction at most.
 const MAX_BATCH: usize = 256;
 
 /// How long an item that nobody waits for is kept for others to come.
-const LATER: Duration = Duration::from_millis(500);
+const FLUSH_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Writes a batch within a transaction, and returns something for each of its items, in their order.
 pub type Batch<I, O> = for<'a> fn(Connection<'a>, &'a [I]) -> BoxFuture<'a, sqlx::Result<Vec<O>>>;
@@ -59,13 +59,13 @@ impl<I: Item, C: Send + Sync + 'static> Item for (I, C) {
 /// While one batch is written, the items that come make up the next. The first request of a batch writes it for all of
 /// them, unless said otherwise: a task of its own for that would be two more changes of thread for each batch.
 pub struct Writer<I, O> {
-    writing: Arc<Writing<I, O>>,
+    shared: Arc<Shared<I, O>>,
     later: mpsc::Sender<(I, MemoryPermit)>,
 }
 
 impl<I, O> Clone for Writer<I, O> {
     fn clone(&self) -> Self {
-        Self { writing: Arc::clone(&self.writing), later: self.later.clone() }
+        Self { shared: Arc::clone(&self.shared), later: self.later.clone() }
     }
 }
 
@@ -84,7 +84,13 @@ impl<I: Item, O: Send + 'static> Writer<I, O> {
         operation: &'static str,
         batch: Batch<I, O>,
     ) -> Self {
-        Self::start_by(database, context, operation, (Transaction::Begun, Leader::Request), batch)
+        Self::start_by(
+            database,
+            context,
+            operation,
+            (Transaction::Begun, WrittenBy::Request),
+            batch,
+        )
     }
 
     /// As [`start`](Self::start), for a batch of many statements: it is written on the runtime of the service. On
@@ -96,7 +102,13 @@ impl<I: Item, O: Send + 'static> Writer<I, O> {
         operation: &'static str,
         batch: Batch<I, O>,
     ) -> Self {
-        Self::start_by(database, context, operation, (Transaction::Begun, Leader::Runtime), batch)
+        Self::start_by(
+            database,
+            context,
+            operation,
+            (Transaction::Begun, WrittenBy::Runtime),
+            batch,
+        )
     }
 
     /// As [`start`](Self::start), for a batch that on SQLite is one text of statements, of which the first is
@@ -109,31 +121,31 @@ impl<I: Item, O: Send + 'static> Writer<I, O> {
         operation: &'static str,
         batch: Batch<I, O>,
     ) -> Self {
-        Self::start_by(database, context, operation, (Transaction::Own, Leader::Request), batch)
+        Self::start_by(database, context, operation, (Transaction::Own, WrittenBy::Request), batch)
     }
 
     fn start_by(
         database: &Database,
         context: &ServiceContext,
         operation: &'static str,
-        (transaction, leader): (Transaction, Leader),
+        (transaction, written_by): (Transaction, WrittenBy),
         batch: Batch<I, O>,
     ) -> Self {
-        let (later, background) = mpsc::channel(QUEUE);
-        let writing = Arc::new(Writing {
+        let (later, background) = mpsc::channel(QUEUE_CAPACITY);
+        let shared = Arc::new(Shared {
             database: database.clone(),
             operation: database.operation(operation),
             transaction,
-            leader,
+            written_by,
             batch,
-            places: Semaphore::new(QUEUE),
+            capacity: Semaphore::new(QUEUE_CAPACITY),
             memory: context.memory.clone(),
             next: Mutex::default(),
-            turn: tokio::sync::Mutex::default(),
+            commit_permit: tokio::sync::Mutex::default(),
         });
-        let (writers, task) = (&database.writers, Arc::clone(&writing));
+        let (writers, task) = (&database.writers, Arc::clone(&shared));
         context.tasks.spawn_until(|stop| writers.track_future(task.write_later(background, stop)));
-        Self { writing, later }
+        Self { shared, later }
     }
 
     /// Writes an item; it is durable once this returns. It is written as well if this is dropped.
@@ -141,15 +153,15 @@ impl<I: Item, O: Send + 'static> Writer<I, O> {
     /// # Errors
     /// When the database is away, silent, full or slower than the items come, or refuses this item.
     pub async fn write(&self, item: I) -> Result<O, Error> {
-        self.writing.database.check()?;
-        let _place = self.writing.places.try_acquire().map_err(|_| Error::Overloaded)?;
-        let memory = self.writing.take_memory(&item)?;
-        let span = spans::wait_for_batch(self.writing.operation.name);
-        let (outcome, lead) = self.writing.join(item, Waiter { span: span.clone(), memory });
-        match (self.writing.leader, lead) {
-            (Leader::Request, Some(lead)) => lead.await,
+        self.shared.database.check()?;
+        let _queued = self.shared.capacity.try_acquire().map_err(|_| Error::Overloaded)?;
+        let memory = self.shared.take_memory(&item)?;
+        let span = spans::wait_for_batch(self.shared.operation.name);
+        let (outcome, leader) = self.shared.join(item, Waiter { span: span.clone(), memory });
+        match (self.shared.written_by, leader) {
+            (WrittenBy::Request, Some(leader)) => leader.await,
             // Dropped, it goes to the runtime.
-            (Leader::Runtime, lead) => drop(lead),
+            (WrittenBy::Runtime, leader) => drop(leader),
             (_, None) => {}
         }
         // Nobody writes the batch any more only where the service ends.
@@ -166,9 +178,9 @@ impl<I: Item, O: Send + 'static> Writer<I, O> {
     /// Writes an item soon, while nobody waits for it: at the latest with the stop of the service. If the
     /// database does not take it, it is lost and counted.
     pub fn write_later(&self, item: I) {
-        let memory = self.writing.take_memory(&item);
+        let memory = self.shared.take_memory(&item);
         if !memory.is_ok_and(|memory| self.later.try_send((item, memory)).is_ok()) {
-            self.writing.database.metrics.lost.inc();
+            self.shared.database.metrics.lost.inc();
         }
     }
 }
@@ -187,7 +199,7 @@ type Outcome<O> = oneshot::Receiver<(Result<O, Error>, Commit)>;
 
 /// Who writes a batch.
 #[derive(Clone, Copy)]
-enum Leader {
+enum WrittenBy {
     /// The first of its requests.
     Request,
     /// The runtime of the service.
@@ -195,43 +207,43 @@ enum Leader {
 }
 
 /// What clones share.
-struct Writing<I, O> {
+struct Shared<I, O> {
     database: Database,
     operation: Operation,
     transaction: Transaction,
-    leader: Leader,
+    written_by: WrittenBy,
     batch: Batch<I, O>,
-    /// For items that wait.
-    places: Semaphore,
+    /// What is left of the queue's capacity.
+    capacity: Semaphore,
     memory: MemoryBudget,
     /// The batch that items join.
     next: Mutex<Vec<Entry<I, O>>>,
-    /// Batches are written one after the other.
-    turn: tokio::sync::Mutex<()>,
+    /// Batches are committed one after the other.
+    commit_permit: tokio::sync::Mutex<()>,
 }
 
-impl<I: Item, O: Send + 'static> Writing<I, O> {
+impl<I: Item, O: Send + 'static> Shared<I, O> {
     fn take_memory(&self, item: &I) -> Result<MemoryPermit, Error> {
         let bytes = ITEM_BYTES + size_of::<I>() + item.heap_bytes();
         self.memory.take(MemoryUse::Queues, bytes).map_err(|_| Error::Overloaded)
     }
 
     /// Puts an item into the next batch; its first one comes back with the task of writing that.
-    fn join(self: &Arc<Self>, item: I, waiter: Waiter) -> (Outcome<O>, Option<Lead>) {
+    fn join(self: &Arc<Self>, item: I, waiter: Waiter) -> (Outcome<O>, Option<BatchLeader>) {
         let (done, outcome) = oneshot::channel();
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         next.push((item, (waiter, done)));
-        let leads = next.len() % MAX_BATCH == 1;
-        let lead = leads.then(|| Lead {
+        let is_first = next.len() % MAX_BATCH == 1;
+        let leader = is_first.then(|| BatchLeader {
             database: self.database.clone(),
             batch: Some(Box::pin(Arc::clone(self).write_next())),
         });
-        (outcome, lead)
+        (outcome, leader)
     }
 
-    /// Writes a batch when it is its turn, and tells those who wait for it.
+    /// Writes a batch when it has the permit, and tells those who wait for it.
     async fn write_next(self: Arc<Self>) {
-        let _turn = self.turn.lock().await;
+        let _permit = self.commit_permit.lock().await;
         let (items, waiting): (Vec<_>, Vec<_>) = {
             let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
             let size = next.len().min(MAX_BATCH);
@@ -261,7 +273,7 @@ impl<I: Item, O: Send + 'static> Writing<I, O> {
         while !later.is_closed() {
             let gather = async {
                 later.recv_many(&mut received, 1).await;
-                sleep(LATER).await;
+                sleep(FLUSH_INTERVAL).await;
             };
             if stop.run_until_cancelled(gather).await.is_none() {
                 // What is in there is still received.
@@ -274,7 +286,7 @@ impl<I: Item, O: Send + 'static> Writing<I, O> {
                     received.push(item);
                 }
                 let (items, _memory): (Vec<_>, Vec<_>) = received.drain(..).unzip();
-                let _turn = self.turn.lock().await;
+                let _permit = self.commit_permit.lock().await;
                 let (outcomes, _) = self.write(&items, &[]).await;
                 self.lose(&outcomes);
             }
@@ -324,12 +336,12 @@ impl<I: Item, O: Send + 'static> Writing<I, O> {
 
 /// The task of writing a batch, which also others wait for: the runtime of the service takes it over from a request
 /// that is dropped.
-struct Lead {
+struct BatchLeader {
     database: Database,
     batch: Option<BoxFuture<'static, ()>>,
 }
 
-impl Future for Lead {
+impl Future for BatchLeader {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -342,7 +354,7 @@ impl Future for Lead {
     }
 }
 
-impl Drop for Lead {
+impl Drop for BatchLeader {
     fn drop(&mut self) {
         if let Some(batch) = self.batch.take()
             && !thread::panicking()
