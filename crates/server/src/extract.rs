@@ -3,6 +3,7 @@
 mod body;
 mod coding;
 mod credentials;
+mod from_head;
 mod json;
 mod page;
 mod query;

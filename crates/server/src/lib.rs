@@ -13,6 +13,7 @@ pub mod extract;
 mod head;
 mod lifecycle;
 mod listener;
+mod liveness;
 mod metrics;
 mod openapi;
 mod operations;

@@ -75,8 +75,7 @@ impl Database {
     ) -> Result<Self, BoxError> {
         let options = config.options().ok_or("DATABASE_URL is not usable")?;
         let gauges = PoolGauges::default();
-        let metrics =
-            context.metrics.register(|registry| StorageMetrics::register(registry, gauges.clone()));
+        context.metrics.add_collector(gauges.clone());
         let (sender, state) = watch::channel(State::Unknown);
         let database = Self {
             state,
@@ -84,7 +83,7 @@ impl Database {
             timeout: config.database_timeout,
             runtime: Handle::current(),
             target: Arc::new(Target::new(&options)),
-            metrics,
+            metrics: StorageMetrics::register(&context.metrics),
             writers: TaskTracker::new(),
         };
         let monitor = Monitor::new(options, config, schema, sender, gauges);

@@ -32,8 +32,29 @@ const MAX_BATCH: usize = 256;
 /// How long an item that nobody waits for is kept for others to come.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Writes a batch within a transaction, and returns something for each of its items, in their order.
-pub type Batch<I, O> = for<'a> fn(Connection<'a>, &'a [I]) -> BoxFuture<'a, sqlx::Result<Vec<O>>>;
+/// How the items of a batch are written.
+pub struct Batch<I, O> {
+    /// The name of the operation in metrics and spans.
+    pub operation: &'static str,
+    /// What the statements are.
+    pub statements: Statements,
+    /// Writes them within a transaction, and returns something for each of the items, in their order.
+    pub write: for<'a> fn(Connection<'a>, &'a [I]) -> BoxFuture<'a, sqlx::Result<Vec<O>>>,
+}
+
+/// What a batch consists of, which decides where it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Statements {
+    /// A few: the first request of the batch runs them for all of them. A task of its own for that would be two more
+    /// changes of thread for each batch.
+    Few,
+    /// Many: they run on the runtime of the service. On SQLite each statement is a change of thread and back, which is
+    /// slow where others wait for the same thread.
+    Many,
+    /// On SQLite one text of statements, of which the first is `BEGIN IMMEDIATE` and the last is `COMMIT`. SQLite has a
+    /// thread of its own for each connection: so a batch goes there and back once, and not three times.
+    OneText,
+}
 
 /// What a [`Writer`] writes.
 pub trait Item: Send + Sync + 'static {
@@ -56,8 +77,7 @@ impl<I: Item, C: Send + Sync + 'static> Item for (I, C) {
 
 /// Writes items of many requests with one commit; clones share it.
 ///
-/// While one batch is written, the items that come make up the next. The first request of a batch writes it for all of
-/// them, unless said otherwise: a task of its own for that would be two more changes of thread for each batch.
+/// While one batch is written, the items that come make up the next.
 pub struct Writer<I, O> {
     shared: Arc<Shared<I, O>>,
     later: mpsc::Sender<(I, MemoryPermit)>,
@@ -76,67 +96,13 @@ impl<I, O> fmt::Debug for Writer<I, O> {
 }
 
 impl<I: Item, O: Send + 'static> Writer<I, O> {
-    /// A writer by `batch`; `operation` names that in metrics.
+    /// A writer of such batches.
     #[must_use]
-    pub fn start(
-        database: &Database,
-        context: &ServiceContext,
-        operation: &'static str,
-        batch: Batch<I, O>,
-    ) -> Self {
-        Self::start_by(
-            database,
-            context,
-            operation,
-            (Transaction::Begun, WrittenBy::Request),
-            batch,
-        )
-    }
-
-    /// As [`start`](Self::start), for a batch of many statements: it is written on the runtime of the service. On
-    /// SQLite each statement is a change of thread and back, which is slow where others wait for the same thread.
-    #[must_use]
-    pub fn start_aside(
-        database: &Database,
-        context: &ServiceContext,
-        operation: &'static str,
-        batch: Batch<I, O>,
-    ) -> Self {
-        Self::start_by(
-            database,
-            context,
-            operation,
-            (Transaction::Begun, WrittenBy::Runtime),
-            batch,
-        )
-    }
-
-    /// As [`start`](Self::start), for a batch that on SQLite is one text of statements, of which the first is
-    /// `BEGIN IMMEDIATE` and the last is `COMMIT`. SQLite has a thread of its own for each connection: so a
-    /// batch goes there and back once, and not three times.
-    #[must_use]
-    pub fn start_in_one_step(
-        database: &Database,
-        context: &ServiceContext,
-        operation: &'static str,
-        batch: Batch<I, O>,
-    ) -> Self {
-        Self::start_by(database, context, operation, (Transaction::Own, WrittenBy::Request), batch)
-    }
-
-    fn start_by(
-        database: &Database,
-        context: &ServiceContext,
-        operation: &'static str,
-        (transaction, written_by): (Transaction, WrittenBy),
-        batch: Batch<I, O>,
-    ) -> Self {
+    pub fn start(database: &Database, context: &ServiceContext, batch: Batch<I, O>) -> Self {
         let (later, background) = mpsc::channel(QUEUE_CAPACITY);
         let shared = Arc::new(Shared {
             database: database.clone(),
-            operation: database.operation(operation),
-            transaction,
-            written_by,
+            operation: database.operation(batch.operation),
             batch,
             capacity: Semaphore::new(QUEUE_CAPACITY),
             memory: context.memory.clone(),
@@ -158,11 +124,11 @@ impl<I: Item, O: Send + 'static> Writer<I, O> {
         let memory = self.shared.take_memory(&item)?;
         let span = spans::wait_for_batch(self.shared.operation.name);
         let (outcome, leader) = self.shared.join(item, Waiter { span: span.clone(), memory });
-        match (self.shared.written_by, leader) {
-            (WrittenBy::Request, Some(leader)) => leader.await,
+        match leader {
             // Dropped, it goes to the runtime.
-            (WrittenBy::Runtime, leader) => drop(leader),
-            (_, None) => {}
+            Some(leader) if self.shared.batch.statements == Statements::Many => drop(leader),
+            Some(leader) => leader.await,
+            None => {}
         }
         // Nobody writes the batch any more only where the service ends.
         let (outcome, commit) = outcome.await.unwrap_or((Err(Error::Overloaded), None));
@@ -197,21 +163,10 @@ struct Waiter {
 /// The outcome of an item that is written with others.
 type Outcome<O> = oneshot::Receiver<(Result<O, Error>, Commit)>;
 
-/// Who writes a batch.
-#[derive(Clone, Copy)]
-enum WrittenBy {
-    /// The first of its requests.
-    Request,
-    /// The runtime of the service.
-    Runtime,
-}
-
 /// What clones share.
 struct Shared<I, O> {
     database: Database,
     operation: Operation,
-    transaction: Transaction,
-    written_by: WrittenBy,
     batch: Batch<I, O>,
     /// What is left of the queue's capacity.
     capacity: Semaphore,
@@ -315,9 +270,12 @@ impl<I: Item, O: Send + 'static> Shared<I, O> {
     }
 
     async fn commit(&self, items: &[I], span: Span) -> Result<Vec<O>, Error> {
-        let write = async |connection: Connection<'_>| (self.batch)(connection, items).await;
-        let written =
-            self.database.write_by(&self.operation, span, self.transaction, write).await?;
+        let write = async |connection: Connection<'_>| (self.batch.write)(connection, items).await;
+        let transaction = match self.batch.statements {
+            Statements::OneText => Transaction::Own,
+            Statements::Few | Statements::Many => Transaction::Begun,
+        };
+        let written = self.database.write_by(&self.operation, span, transaction, write).await?;
         let size = u32::try_from(items.len()).map_or(0.0, f64::from);
         self.database.metrics.batches.observe(size);
         Ok(written)

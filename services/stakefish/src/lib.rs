@@ -9,18 +9,14 @@ mod routes;
 mod store;
 
 use actix_web::web::Data;
-use common::Service;
 use server::cli::Outcome;
 use server::{Application, Running, StartError};
 use utoipa::openapi::OpenApi;
 
-pub use config::{Config, DnsServers, LookupConfig};
+pub use config::{Config, DnsServers, LookupConfig, SERVICE};
 
 use lookup::Lookups;
 use store::Store;
-
-/// Who this service is.
-pub const SERVICE: Service = common::service!(port: 3000);
 
 /// Starts the service. Must be called inside a tokio runtime.
 ///

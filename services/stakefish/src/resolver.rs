@@ -83,19 +83,19 @@ impl Resolver {
         options.attempts = TRIES as usize - 1;
         options.use_hosts_file = ResolveHosts::Never;
         options.cache_size = 0;
-        let (hits, duration) = (Counter::default(), Histogram::new(BUCKETS));
-        context.metrics.register(|registry| {
-            let help = "Lookups that were answered from the cache, or together with another one";
-            registry.register("stakefish_dns_cache_hits", help, hits.clone());
-            let (name, help) =
-                ("stakefish_dns_duration", "Time until the resolvers answered or not");
-            registry.register_with_unit(name, help, Unit::Seconds, duration.clone());
-        });
         Ok(Self {
             dns: dns.build().map_err(|error| StartError::Other(error.into()))?,
             cache: cache(CACHE_BYTES),
-            hits,
-            duration,
+            hits: context.metrics.add(
+                "stakefish_dns_cache_hits",
+                "Lookups that were answered from the cache, or together with another one",
+                Counter::default(),
+            ),
+            duration: context.metrics.add_with_unit(
+                ("stakefish_dns_duration", Unit::Seconds),
+                "Time until the resolvers answered or not",
+                Histogram::new(BUCKETS),
+            ),
         })
     }
 
@@ -151,18 +151,7 @@ impl Resolver {
         };
         Ok((addresses.into_iter().collect(), ttl.min(MAX_TTL)))
     }
-}
 
-fn error_type(error: &NetError) -> &'static str {
-    match error {
-        NetError::Timeout => "timeout",
-        NetError::Dns(_) => "dns_error",
-        NetError::Io(_) => "io_error",
-        _ => "_OTHER",
-    }
-}
-
-impl Resolver {
     /// Whether that there are no records is what the DNS says: no such name, or none of that kind. A chain of names that
     /// is too long or a circle, a referral to somebody else, and a code that means nothing are no such answer.
     async fn is_all_there_is(&self, nothing: &NoRecords) -> bool {
@@ -174,6 +163,15 @@ impl Resolver {
             }
             _ => false,
         }
+    }
+}
+
+fn error_type(error: &NetError) -> &'static str {
+    match error {
+        NetError::Timeout => "timeout",
+        NetError::Dns(_) => "dns_error",
+        NetError::Io(_) => "io_error",
+        _ => "_OTHER",
     }
 }
 

@@ -8,7 +8,6 @@ use common::Problem;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use server::extract::{self, Json, MediaType, Query};
-use std::future::{Ready, ready};
 use std::pin::Pin;
 use utoipa::ToSchema;
 
@@ -19,18 +18,12 @@ use crate::repeats::Subject;
 #[derive(Debug)]
 pub(super) struct FromQuery(pub(super) Subject);
 
-impl FromRequest for FromQuery {
-    type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
+server::from_head!(FromQuery, from_query);
 
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let parameters =
-            Query::<Vec<(String, String)>>::from_request(request, payload).into_inner();
-        ready(parameters.and_then(|Query(parameters)| {
-            let values = parameters.into_iter().filter(|(name, _)| name == "param");
-            Ok(Self(one(values.map(|(_, value)| value))?))
-        }))
-    }
+fn from_query(request: &HttpRequest) -> Result<FromQuery, Problem> {
+    let Query(parameters) = Query::<Vec<(String, String)>>::extract(request).into_inner()?;
+    let values = parameters.into_iter().filter(|(name, _)| name == "param");
+    Ok(FromQuery(one(values.map(|(_, value)| value))?))
 }
 
 /// The text that a body is, or the member `param` of a JSON body.
