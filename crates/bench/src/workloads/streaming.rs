@@ -12,11 +12,10 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{
-    entries::Request,
-    report::{Row, Samples},
-    server::{Server, Stand},
-};
+use crate::environment::Environment;
+use crate::report::{Row, Samples};
+use crate::request::Request;
+use crate::server::Server;
 
 /// MiB of the body.
 const BODY_MIB: u32 = 1024;
@@ -28,31 +27,31 @@ const BODY: usize = (BODY_MIB as usize) << 20;
 const CHUNK: usize = 256 * 1024;
 
 /// A large body handed through.
-pub(super) struct Streaming {
+pub(crate) struct Streaming {
     /// Path of the request.
-    pub(super) target: &'static str,
+    pub(crate) target: &'static str,
     /// The variable that names the upstream service's URL.
-    pub(super) upstream: &'static str,
+    pub(crate) upstream: &'static str,
     /// Less than this has to be the most resident memory there ever was, in MiB.
-    pub(super) memory_mib: f64,
+    pub(crate) memory_mib: f64,
     /// Least bytes a second, as a share of those of the bare proxy.
-    pub(super) rate_ratio: f64,
+    pub(crate) rate_ratio: f64,
 }
 
 impl Streaming {
     /// # Errors
     /// When a body is not complete.
-    pub(super) async fn measure(&self, stand: &Stand<'_>) -> Result<Vec<Row>> {
+    pub(crate) async fn measure(&self, environment: &Environment<'_>) -> Result<Vec<Row>> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let url = format!("http://{}/", listener.local_addr()?);
         let mut upstream = JoinSet::new();
         upstream.spawn(serve(listener));
 
-        let service = stand.service(&[(self.upstream, &url)]).await?;
-        let proxy = stand.xtask(&["bare-proxy", "--upstream", &url]).await?;
+        let service = environment.service(&[(self.upstream, &url)]).await?;
+        let proxy = environment.own_command(&["bare-proxy", "--upstream", &url]).await?;
         let [mut rate, mut cpu_s] = [(); 2].map(|()| [Samples::default(), Samples::default()]);
         let mut ratio = Samples::default();
-        for _ in 0..stand.plan.bodies {
+        for _ in 0..environment.plan.bodies {
             let mut rates = [0.0; 2];
             for (side, (server, target)) in
                 [(&service, self.target), (&proxy, "/")].into_iter().enumerate()
@@ -135,7 +134,7 @@ async fn download(server: &Server, target: &'static str) -> Result<f64> {
     Ok(f64::from(BODY_MIB) / seconds)
 }
 
-/// `xtask bare-proxy`: hands through what another server answers, until it is killed.
+/// `bench bare-proxy`: hands through what another server answers, until it is killed.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Port on 127.0.0.1.

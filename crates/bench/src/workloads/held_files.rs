@@ -4,11 +4,11 @@ use std::{fs, path::Path, time::Instant};
 
 use anyhow::{Result, ensure};
 
-use super::{
-    entries::{Request, Variable},
-    report::{Row, Samples},
-    server::{Server, Stand},
-};
+use crate::environment::Environment;
+use crate::report::{Row, Samples};
+use crate::request::Request;
+use crate::server::Server;
+use crate::subject::Variable;
 
 /// How many requests of a kind are timed.
 const SAMPLES: usize = 101;
@@ -20,32 +20,32 @@ const NAMES: u64 = 50_000;
 const FIRST: u64 = 1_700_000_000;
 
 /// A folder with very many files.
-pub(super) struct HeldFiles {
+pub(crate) struct HeldFiles {
     /// The folder; its files are called `log_<seconds>.<nine decimals>.txt`.
-    pub(super) folder: &'static str,
-    /// Variables beside those of the entry.
-    pub(super) env: &'static [Variable],
+    pub(crate) folder: &'static str,
+    /// Variables beside those of the subject.
+    pub(crate) env: &'static [Variable],
     /// Path of a request that writes one more file.
-    pub(super) written_by: &'static str,
+    pub(crate) written_by: &'static str,
     /// Path of a request that lists some of them.
-    pub(super) listed_by: &'static str,
+    pub(crate) listed_by: &'static str,
     /// Longest time in ms from exec until `/readyz` answers 200.
-    pub(super) ready_ms: f64,
+    pub(crate) ready_ms: f64,
     /// Longest time of a write, as a multiple of the time in an empty folder.
-    pub(super) write_ratio: f64,
+    pub(crate) write_ratio: f64,
 }
 
 impl HeldFiles {
     /// # Errors
     /// When a request is not answered with 200, or files are not held.
-    pub(super) async fn measure(&self, stand: &Stand<'_>) -> Result<Vec<Row>> {
-        let files = stand.plan.held_files;
-        let empty = stand.service(self.env).await?;
+    pub(crate) async fn measure(&self, environment: &Environment<'_>) -> Result<Vec<Row>> {
+        let files = environment.plan.held_files;
+        let empty = environment.service(self.env).await?;
         let write_empty_ms = time(&empty, self.written_by).await?;
         empty.stop().await?;
-        make(&stand.path(self.folder), files)?;
+        make(&environment.path(self.folder), files)?;
 
-        let server = stand.service(self.env).await?;
+        let server = environment.service(self.env).await?;
         let ready_ms = server.ready_after.as_secs_f64() * 1e3;
         let memory_mib = server.resident_mib()?;
         let write_ms = time(&server, self.written_by).await?;
@@ -53,11 +53,11 @@ impl HeldFiles {
         server.stop().await?;
 
         let row = |target, figure: &str| Row::new(target, &format!("{files} files held: {figure}"));
-        let most = write_empty_ms.median() * self.write_ratio;
+        let max_ms = write_empty_ms.median() * self.write_ratio;
         Ok(vec![
             row("", "exec to ready").at_most(ready_ms, self.ready_ms, " ms"),
             row("", "memory").service(format!("{memory_mib:.1} MiB")),
-            row(self.written_by, "one write").at_most(write_ms.median(), most, " ms"),
+            row(self.written_by, "one write").at_most(write_ms.median(), max_ms, " ms"),
             row(self.listed_by, "one page").service(list_ms.with_range(" ms")),
         ])
     }

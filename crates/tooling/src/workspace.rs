@@ -9,21 +9,34 @@ use serde::Deserialize;
 
 /// The part of `cargo metadata` that is of use here.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Workspace {
+pub struct Workspace {
     #[serde(rename = "workspace_root")]
-    pub(crate) root: PathBuf,
+    /// The folder of its `Cargo.toml`.
+    pub root: PathBuf,
     #[serde(rename = "target_directory")]
-    pub(crate) target: PathBuf,
+    /// Where Cargo builds.
+    pub target: PathBuf,
     #[serde(rename = "packages")]
-    pub(crate) members: Vec<Member>,
+    /// Its packages.
+    pub members: Vec<Member>,
+}
+
+/// A package of the workspace.
+#[derive(Debug, Deserialize)]
+pub struct Member {
+    /// Its name.
+    pub name: String,
+    /// Its `Cargo.toml`.
+    #[serde(rename = "manifest_path")]
+    pub manifest: PathBuf,
+    dependencies: Vec<Dependency>,
+    targets: Vec<Target>,
 }
 
 #[derive(Debug, Deserialize)]
-pub(crate) struct Member {
-    pub(crate) name: String,
-    #[serde(rename = "manifest_path")]
-    pub(crate) manifest: PathBuf,
-    dependencies: Vec<Dependency>,
+struct Target {
+    kind: Vec<String>,
+    src_path: PathBuf,
 }
 
 #[derive(Debug, Deserialize)]
@@ -37,7 +50,7 @@ impl Workspace {
     ///
     /// # Errors
     /// When `cargo metadata` fails, which then says why on standard error.
-    pub(crate) fn load() -> anyhow::Result<Self> {
+    pub fn load() -> anyhow::Result<Self> {
         let output = cargo()
             .args(["metadata", "--no-deps", "--format-version=1"])
             .stderr(Stdio::inherit())
@@ -48,13 +61,15 @@ impl Workspace {
     }
 
     /// Where `cargo build` leaves the binary of that name.
-    pub(crate) fn binary(&self, name: &str) -> PathBuf {
+    #[must_use]
+    pub fn binary(&self, name: &str) -> PathBuf {
         self.target.join("debug").join(name)
     }
 
     /// Everything that a package's binary is built from: its own folder, those of the members
     /// below it, and the workspace's own files.
-    pub(crate) fn sources(&self, package: &str) -> BTreeSet<PathBuf> {
+    #[must_use]
+    pub fn sources(&self, package: &str) -> BTreeSet<PathBuf> {
         let mut sources: BTreeSet<_> =
             ["Cargo.toml", "Cargo.lock"].iter().map(|file| self.root.join(file)).collect();
         let mut open = vec![package];
@@ -72,8 +87,16 @@ impl Workspace {
 }
 
 impl Member {
+    /// The root files of its library and its binaries.
+    pub fn crates(&self) -> impl Iterator<Item = &Path> {
+        let is_built =
+            |target: &&Target| target.kind.iter().any(|kind| kind == "lib" || kind == "bin");
+        self.targets.iter().filter(is_built).map(|target| target.src_path.as_path())
+    }
+
     /// The folder of its manifest.
-    pub(crate) fn folder(&self) -> &Path {
+    #[must_use]
+    pub fn folder(&self) -> &Path {
         self.manifest.parent().unwrap_or(&self.manifest)
     }
 }
@@ -81,7 +104,8 @@ impl Member {
 /// Cargo, as if called from the developer's shell: what `cargo run` tells this program of its own
 /// package would make an inner build take the build scripts that look at it (ring's) for outdated,
 /// and everything above them, time and again.
-pub(crate) fn cargo() -> Command {
+#[must_use]
+pub fn cargo() -> Command {
     let mut command = Command::new("cargo");
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
@@ -94,7 +118,8 @@ pub(crate) fn cargo() -> Command {
 
 /// `cargo build` of binaries. Features are resolved for the whole workspace whatever is built, so
 /// that one service's build and everybody's share their dependencies.
-pub(crate) fn build(binaries: &[&str]) -> Command {
+#[must_use]
+pub fn build(binaries: &[&str]) -> Command {
     let mut command = cargo();
     command.args(["build", "--workspace"]);
     command.args(binaries.iter().flat_map(|name| ["--bin", name]));

@@ -29,13 +29,13 @@ pub(crate) struct Answer {
     pub(crate) body: String,
 }
 
-/// `xtask bare`: answers requests from a file until it is killed.
+/// `bench bare`: answers requests from a file until it is killed.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Port on 127.0.0.1.
     #[arg(long)]
     port: u16,
-    /// JSON file with the answers, as `xtask bench` writes it.
+    /// JSON file with the answers, as `bench` writes it.
     #[arg(long)]
     answers: PathBuf,
 }

@@ -18,15 +18,15 @@ const NAME: &str = "example.com";
 
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(93, 184, 216, 34);
 
-/// How long the system's resolver may take to prove that there is one.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long the system's resolver may take to prove that there is one, and a connection may be idle.
+const TIMEOUT: Duration = Duration::from_secs(3);
 
 const TTL: u32 = 60;
 
 const SERIAL: u32 = 1;
 
 /// Runs until it is dropped.
-pub(crate) struct NameServer {
+pub struct NameServer {
     address: String,
     _server: Server<Catalog>,
 }
@@ -42,8 +42,8 @@ impl NameServer {
     ///
     /// # Errors
     /// When no port can be had.
-    pub(crate) async fn start_if_needed() -> anyhow::Result<Option<Self>> {
-        let looked_up = timeout(PATIENCE, lookup_host((NAME, 0))).await;
+    pub async fn start_if_needed() -> anyhow::Result<Option<Self>> {
+        let looked_up = timeout(TIMEOUT, lookup_host((NAME, 0))).await;
         if looked_up.is_ok_and(|addresses| addresses.is_ok()) {
             return Ok(None);
         }
@@ -54,21 +54,18 @@ impl NameServer {
     ///
     /// # Errors
     /// When no port can be had.
-    pub(crate) async fn start(numbered: usize) -> anyhow::Result<Self> {
+    pub async fn start(numbered: usize) -> anyhow::Result<Self> {
         let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = udp.local_addr()?;
         let mut server = Server::new(catalog(numbered)?);
         server.register_socket(udp);
-        server.register_listener(
-            TcpListener::bind(address).await?,
-            PATIENCE,
-            usize::from(u16::MAX),
-        );
+        server.register_listener(TcpListener::bind(address).await?, TIMEOUT, usize::from(u16::MAX));
         Ok(Self { address: address.to_string(), _server: server })
     }
 
     /// Where it is, as `DNS_SERVERS` names it.
-    pub(crate) fn address(&self) -> &str {
+    #[must_use]
+    pub fn address(&self) -> &str {
         &self.address
     }
 }

@@ -1,98 +1,91 @@
 //! The table of figures, and where it goes.
 
-use std::{fmt, iter::once, path::Path, thread::available_parallelism};
+use std::{iter::once, path::Path, thread::available_parallelism};
 
 use anyhow::{Context, Result};
 
 use tokio::process::Command;
 
-use super::{Plan, entries::ENTRIES, load::Percentiles, output};
+use crate::command::output;
+use crate::plan::Plan;
 
 /// Repeated measurements of one figure.
 #[derive(Default)]
-pub(super) struct Samples(Vec<f64>);
+pub(crate) struct Samples(Vec<f64>);
 
 impl Samples {
-    pub(super) fn push(&mut self, sample: f64) {
+    pub(crate) fn push(&mut self, sample: f64) {
         self.0.push(sample);
         self.0.sort_by(f64::total_cmp);
     }
 
     /// The middle one, of an even number the upper of the two; 0 without any.
-    pub(super) fn median(&self) -> f64 {
+    pub(crate) fn median(&self) -> f64 {
         self.0.get(self.0.len() / 2).copied().unwrap_or_default()
     }
 
     /// The median with the least and the greatest.
-    pub(super) fn with_range(&self, unit: &str) -> String {
+    pub(crate) fn with_range(&self, unit: &str) -> String {
         let (least, greatest) = (self.0.first(), self.0.last());
         let [least, greatest] = [least, greatest].map(|end| end.copied().unwrap_or_default());
         format!("{:.2}{unit} ({least:.2} to {greatest:.2})", self.median())
     }
 }
 
-impl fmt::Display for Percentiles {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [p50, p90, p99, p99_9] =
-            [self.p50, self.p90, self.p99, self.p99_9].map(|seconds| seconds * 1e3);
-        write!(f, "{p50:.2}, {p90:.2}, {p99:.2}, {p99_9:.2} ms")
-    }
-}
-
 /// A figure of a service, beside the bare server's and the target where there are such.
-pub(super) struct Row {
+pub(crate) struct Row {
     cells: [String; 5],
-    met: Option<bool>,
+    is_met: Option<bool>,
 }
 
 impl Row {
     /// `request` is empty for a figure of the whole service.
-    pub(super) fn new(request: &str, figure: &str) -> Self {
+    pub(crate) fn new(request: &str, figure: &str) -> Self {
         let cells = [request, figure, "", "", ""].map(str::to_owned);
-        Self { cells, met: None }
+        Self { cells, is_met: None }
     }
 
-    pub(super) fn service(mut self, figure: String) -> Self {
+    pub(crate) fn service(mut self, figure: String) -> Self {
         self.cells[2] = figure;
         self
     }
 
-    pub(super) fn bare(mut self, figure: String) -> Self {
+    pub(crate) fn bare(mut self, figure: String) -> Self {
         self.cells[3] = figure;
         self
     }
 
-    pub(super) fn target(mut self, target: String, met: bool) -> Self {
+    pub(crate) fn target(mut self, target: String, is_met: bool) -> Self {
         self.cells[4] = target;
-        self.met = Some(met);
+        self.is_met = Some(is_met);
         self
     }
 
-    pub(super) fn at_most(self, figure: f64, most: f64, unit: &str) -> Self {
+    pub(crate) fn at_most(self, figure: f64, limit: f64, unit: &str) -> Self {
         self.service(format!("{figure:.2}{unit}"))
-            .target(format!("≤ {most:.2}{unit}"), figure <= most)
+            .target(format!("≤ {limit:.2}{unit}"), figure <= limit)
     }
 
     /// A ratio of rounds, and the most that its median may be, if that is asked.
-    pub(super) fn ratio_at_most(self, ratio: &Samples, most: Option<f64>) -> Self {
+    pub(crate) fn ratio_at_most(self, ratio: &Samples, limit: Option<f64>) -> Self {
         let row = self.service(ratio.with_range(""));
-        match most {
-            Some(most) => row.target(format!("≤ {most:.2}"), ratio.median() <= most),
+        match limit {
+            Some(limit) => row.target(format!("≤ {limit:.2}"), ratio.median() <= limit),
             None => row,
         }
     }
 
-    pub(super) fn missed(&self) -> bool {
-        self.met == Some(false)
+    pub(crate) fn missed(&self) -> bool {
+        self.is_met == Some(false)
     }
 }
 
 /// All rows as a Markdown table whose columns also line up on a terminal.
-pub(super) fn table(rows: &[Row]) -> String {
+pub(crate) fn table(rows: &[Row]) -> String {
     let titles =
         ["request", "figure", "service", "bare server", "target", "met"].map(str::to_owned);
     let rows = rows.iter().map(|row| {
-        let met = row.met.map_or("", |met| if met { "yes" } else { "NO" });
+        let met = row.is_met.map_or("", |met| if met { "yes" } else { "NO" });
         let [subject, figure, service, bare, target] = row.cells.clone();
         [subject, figure, service, bare, target, met.to_owned()]
     });
@@ -114,7 +107,7 @@ pub(super) fn table(rows: &[Row]) -> String {
 ///
 /// # Errors
 /// Where there is no Linux.
-pub(super) async fn conditions(plan: &Plan) -> Result<String> {
+pub(crate) async fn conditions(plan: &Plan) -> Result<String> {
     let proc = |file| {
         std::fs::read_to_string(Path::new("/proc").join(file))
             .context("only Linux tells what another process has used")
@@ -139,15 +132,20 @@ pub(super) async fn conditions(plan: &Plan) -> Result<String> {
 }
 
 /// A heading and what follows it, as in `docs/performance.md`.
-pub(super) fn section(name: &str, rows: &[Row], conditions: &str) -> String {
+pub(crate) fn section(name: &str, rows: &[Row], conditions: &str) -> String {
     format!("### {name}\n\n{}\n{conditions}\n\n", table(rows))
 }
 
-/// Puts sections between the markers in `docs/performance.md`, in place of those with the same headings.
+/// Puts sections between the markers in `docs/performance.md`, in place of those with the same headings and in
+/// the order of `names`.
 ///
 /// # Errors
 /// When the file or a marker is missing.
-pub(super) fn write(root: &Path, measured: &[String]) -> Result<()> {
+pub(crate) fn write<'a>(
+    root: &Path,
+    measured: &[String],
+    names: impl Iterator<Item = &'a str>,
+) -> Result<()> {
     const BEGIN: &str = "<!-- bench:begin -->\n\n";
     const END: &str = "<!-- bench:end -->";
     let path = root.join("docs/performance.md");
@@ -158,7 +156,7 @@ pub(super) fn write(root: &Path, measured: &[String]) -> Result<()> {
         Some((before, sections, after))
     });
     let (before, sections, after) = parts.context("docs/performance.md has lost a marker")?;
-    let sections = merge(sections, measured, ENTRIES.iter().map(|entry| entry.name));
+    let sections = merge(sections, measured, names);
     Ok(std::fs::write(path, format!("{before}{BEGIN}{sections}{END}{after}"))?)
 }
 

@@ -14,45 +14,45 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{
-    entries::{Request, Variable},
-    report::Row,
-    server::{Server, Stand},
-};
+use crate::environment::Environment;
+use crate::report::Row;
+use crate::request::Request;
+use crate::server::Server;
+use crate::subject::Variable;
 
 /// How many there are.
 const REQUESTS: usize = 10_000;
 
-/// Connections made before the server gets a turn to take them: fewer than the 4096 that Linux lets wait.
+/// Connections made before the server gets time to accept them: fewer than the 4096 that Linux lets wait.
 const BATCH: usize = 1000;
 
 /// How long all answers may take before the measurement gives up.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Many requests at once.
-pub(super) struct InFlight {
+pub(crate) struct InFlight {
     /// Path and query.
-    pub(super) target: &'static str,
-    /// Variables beside those of the entry.
-    pub(super) env: &'static [Variable],
+    pub(crate) target: &'static str,
+    /// Variables beside those of the subject.
+    pub(crate) env: &'static [Variable],
     /// Longest time from the last request sent to the last answer.
-    pub(super) within: Duration,
+    pub(crate) within: Duration,
     /// Most memory at the peak above the idle memory, in MiB.
-    pub(super) memory_mib: f64,
+    pub(crate) memory_mib: f64,
     /// The folder where each answer `<anything>: <text>` has to have left a file of its own with that text
     /// and a newline.
-    pub(super) files: Option<&'static str>,
+    pub(crate) files: Option<&'static str>,
 }
 
 impl InFlight {
     /// # Errors
     /// When an answer is missing or is no 200.
-    pub(super) async fn measure(&self, stand: &Stand<'_>) -> Result<Vec<Row>> {
+    pub(crate) async fn measure(&self, environment: &Environment<'_>) -> Result<Vec<Row>> {
         raise_open_files_limit()?;
-        let server = stand.service(self.env).await?;
+        let server = environment.service(self.env).await?;
         sleep(Duration::from_secs(1)).await;
         let idle_mib = server.resident_mib()?;
-        let answered = timeout(PATIENCE, self.ask(&server)).await;
+        let answered = timeout(TIMEOUT, self.ask(&server)).await;
         let (answers, seconds) = answered.context("not all were answered")??;
         let peak_mib = server.peak_mib()?;
         server.stop().await?;
@@ -63,7 +63,7 @@ impl InFlight {
             row("memory above idle, peak").at_most(peak_mib - idle_mib, self.memory_mib, " MiB"),
         ];
         if let Some(folder) = self.files {
-            let complete = complete_files(&stand.path(folder), answers)?;
+            let complete = complete_files(&environment.path(folder), answers)?;
             let target = format!("= {REQUESTS}");
             rows.push(
                 row("complete files, each with its answer's text")
@@ -98,7 +98,7 @@ impl InFlight {
 }
 
 /// Reads the answer to one request; the connection stays open. Returns its body.
-pub(super) async fn read_answer(stream: &mut TcpStream) -> Result<String> {
+pub(crate) async fn read_answer(stream: &mut TcpStream) -> Result<String> {
     let mut bytes = Vec::with_capacity(1024);
     loop {
         ensure!(

@@ -9,35 +9,34 @@ use redis::{
     io::tcp::TcpSettings,
 };
 
-use super::{
-    entries::Request,
-    load::{self, MANY_CONNECTIONS},
-    report::{Row, Samples},
-    server::{Server, Stand},
-};
+use crate::environment::Environment;
+use crate::load::{self, MANY_CONNECTIONS};
+use crate::report::{Row, Samples};
+use crate::request::Request;
+use crate::server::Server;
 
 /// Requests that queue a job, while nobody takes any.
-pub(super) struct Queue {
+pub(crate) struct Queue {
     /// A request that queues a job.
-    pub(super) request: Request,
+    pub(crate) request: Request,
     /// Fewest requests a second, as a share of the bare server's.
-    pub(super) rate_ratio: f64,
+    pub(crate) rate_ratio: f64,
 }
 
 impl Queue {
     /// # Errors
     /// When an answer is no 2xx.
-    pub(super) async fn measure(&self, stand: &Stand<'_>) -> Result<Vec<Row>> {
-        let redis = &stand.stores().context("the entry has no stores")?.redis;
-        let service = stand.service(&[]).await?;
-        let bare = stand.xtask(&["bare-queue", "--redis", redis.url()]).await?;
+    pub(crate) async fn measure(&self, environment: &Environment<'_>) -> Result<Vec<Row>> {
+        let redis = &environment.stores().context("the subject has no stores")?.redis;
+        let service = environment.service(&[]).await?;
+        let bare = environment.own_command(&["bare-queue", "--redis", redis.url()]).await?;
         let mut connection = connect(redis.url()).await?;
         let [mut rate, mut cpu_us] = [(); 2].map(|()| [Samples::default(), Samples::default()]);
         let mut ratio = Samples::default();
-        for round in 0..=stand.plan.rounds {
+        for round in 0..=environment.plan.rounds {
             let mut rates = [0.0; 2];
             for (side, server) in [&service, &bare].into_iter().enumerate() {
-                let load = self.load(stand, server).await?;
+                let load = self.load(environment, server).await?;
                 rates[side] = load.rate;
                 // The first makes both warm.
                 if round > 0 {
@@ -69,21 +68,21 @@ impl Queue {
         ])
     }
 
-    async fn load(&self, stand: &Stand<'_>, server: &Server) -> Result<load::Closed> {
-        let (script, time) = (stand.path("request.lua"), stand.plan.round);
+    async fn load(&self, environment: &Environment<'_>, server: &Server) -> Result<load::Closed> {
+        let (script, time) = (environment.path("request.lua"), environment.plan.round);
         load::closed(server, &self.request, &script, MANY_CONNECTIONS, time).await
     }
 }
 
 /// A connection that many may use at once.
-pub(super) async fn connect(url: &str) -> Result<MultiplexedConnection> {
+pub(crate) async fn connect(url: &str) -> Result<MultiplexedConnection> {
     let tcp = TcpSettings::default().set_nodelay(true);
     let client = Client::open(url.into_connection_info()?.set_tcp_settings(tcp))?;
     let config = AsyncConnectionConfig::new().set_response_timeout(None);
     Ok(client.get_multiplexed_async_connection_with_config(&config).await?)
 }
 
-/// `xtask bare-queue`: adds what is posted to a stream until it is killed.
+/// `bench bare-queue`: adds what is posted to a stream until it is killed.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Port on 127.0.0.1.

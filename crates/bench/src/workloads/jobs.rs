@@ -20,20 +20,19 @@ use redis::{
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
-use super::{
-    entries::Request,
-    load::{self, MANY_CONNECTIONS},
-    queue::connect,
-    report::{Row, Samples},
-    server::{Server, Stand, Stores},
-    sum_of_series,
-};
+use super::queue::connect;
+use crate::environment::{Environment, Stores};
+use crate::load::{self, MANY_CONNECTIONS};
+use crate::metrics::sum_of_series;
+use crate::report::{Row, Samples};
+use crate::request::Request;
+use crate::server::Server;
 
 /// How long what was accepted may take to be stored.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Between two looks at how many are stored.
-const LOOK: Duration = Duration::from_millis(5);
+/// How often it is asked how many are stored.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// The name of the bare loop's stream, group, consumer and collection.
 const BARE: &str = "bare";
@@ -42,21 +41,21 @@ const BARE: &str = "bare";
 const BATCH: usize = 256;
 
 /// Jobs from acceptance to storage.
-pub(super) struct Jobs {
+pub(crate) struct Jobs {
     /// A request that queues a job.
-    pub(super) request: Request,
+    pub(crate) request: Request,
     /// Fewest jobs accepted and stored a second.
-    pub(super) rate: Option<f64>,
+    pub(crate) rate: Option<f64>,
     /// Fewest jobs a second as a share of those of a bare loop; asked only where it is given.
-    pub(super) bare_ratio: Option<f64>,
-    pub(super) within: Within,
+    pub(crate) bare_ratio: Option<f64>,
+    pub(crate) within: Within,
 }
 
-/// How soon which share of the jobs has to be stored, at half of the most there can be.
-pub(super) struct Within {
+/// How soon which share of the jobs has to be stored, at half of the throughput.
+pub(crate) struct Within {
     /// A bound of the service's histogram, in seconds.
-    pub(super) seconds: &'static str,
-    pub(super) share: f64,
+    pub(crate) seconds: &'static str,
+    pub(crate) share: f64,
 }
 
 /// What has become of jobs so far.
@@ -71,26 +70,26 @@ struct Counts {
 impl Jobs {
     /// # Errors
     /// When an answer is no 2xx, or not all that was accepted is stored.
-    pub(super) async fn measure(&self, stand: &Stand<'_>) -> Result<Vec<Row>> {
-        let server = stand.service(&[("MULTIVAC_DB", "sqlite://jobs.db")]).await?;
-        let worker = match stand.stores() {
-            Some(_) => Some(stand.service_as("worker").await?),
+    pub(crate) async fn measure(&self, environment: &Environment<'_>) -> Result<Vec<Row>> {
+        let server = environment.service(&[("MULTIVAC_DB", "sqlite://jobs.db")]).await?;
+        let worker = match environment.stores() {
+            Some(_) => Some(environment.service_as("worker").await?),
             None => None,
         };
         let mut rows = Vec::new();
         if let Some(worker) = &worker {
             sleep(Duration::from_secs(1)).await;
-            let most = stand.entry.limits.idle_mib;
+            let limit = environment.subject.limits.idle_mib;
             rows.push(Row::new("", "worker: memory, idle").at_most(
                 worker.resident_mib()?,
-                most,
+                limit,
                 " MiB",
             ));
         }
         let service = Service { server, worker };
-        let (rate, most) = self.most(stand, &service).await?;
-        rows.extend(rate);
-        rows.push(self.at_half(stand, &service, most / 2.0).await?);
+        let (throughput, rate) = self.throughput(environment, &service).await?;
+        rows.extend(throughput);
+        rows.push(self.at_half_throughput(environment, &service, rate / 2.0).await?);
         let Service { server, worker } = service;
         for process in [Some(server), worker].into_iter().flatten() {
             process.stop().await?;
@@ -102,17 +101,21 @@ impl Jobs {
         Row::new(self.request.target, figure)
     }
 
-    /// How many jobs a second are accepted and stored, beside a bare loop if there is one. They take turns.
-    async fn most(&self, stand: &Stand<'_>, service: &Service) -> Result<(Vec<Row>, f64)> {
-        let bare = match (stand.stores(), self.bare_ratio) {
+    /// How many jobs a second are accepted and stored, beside a bare loop if there is one. They alternate.
+    async fn throughput(
+        &self,
+        environment: &Environment<'_>,
+        service: &Service,
+    ) -> Result<(Vec<Row>, f64)> {
+        let bare = match (environment.stores(), self.bare_ratio) {
             (Some(stores), Some(least)) => Some((BareLoop::start(stores).await?, least)),
             _ => None,
         };
         let [mut rate, mut bare_rate, mut ratio] = [(); 3].map(|()| Samples::default());
-        for round in 0..=stand.plan.rounds {
-            let jobs = self.store_all(stand, service).await?;
+        for round in 0..=environment.plan.rounds {
+            let jobs = self.store_all(environment, service).await?;
             let bare_jobs = match &bare {
-                Some((bare, _)) => Some(bare.run(stand.plan.round).await?),
+                Some((bare, _)) => Some(bare.run(environment.plan.round).await?),
                 None => None,
             };
             // The first makes all warm.
@@ -139,9 +142,9 @@ impl Jobs {
     }
 
     /// Sends jobs as fast as they are accepted, and waits until all are stored. Returns how many a second.
-    async fn store_all(&self, stand: &Stand<'_>, service: &Service) -> Result<f64> {
+    async fn store_all(&self, environment: &Environment<'_>, service: &Service) -> Result<f64> {
         let before = service.counts(self).await?;
-        let (script, time) = (stand.path("jobs.lua"), stand.plan.round);
+        let (script, time) = (environment.path("jobs.lua"), environment.plan.round);
         let started = Instant::now();
         load::closed(&service.server, &self.request, &script, MANY_CONNECTIONS, time).await?;
         let after = service.all_stored(self).await?;
@@ -150,10 +153,15 @@ impl Jobs {
     }
 
     /// Which share of the jobs is stored in time at a fixed rate.
-    async fn at_half(&self, stand: &Stand<'_>, service: &Service, rate: f64) -> Result<Row> {
+    async fn at_half_throughput(
+        &self,
+        environment: &Environment<'_>,
+        service: &Service,
+        rate: f64,
+    ) -> Result<Row> {
         let rate = (rate / 100.0).floor() * 100.0;
         let before = service.counts(self).await?;
-        load::at_rate(&service.server, &self.request, rate, stand.plan.latency).await?;
+        load::at_rate(&service.server, &self.request, rate, environment.plan.latency).await?;
         let after = service.all_stored(self).await?;
         let [timed, in_time] = [after.timed - before.timed, after.in_time - before.in_time];
         let share = f64::from(u32::try_from(in_time)?) / f64::from(u32::try_from(timed)?);
@@ -197,10 +205,10 @@ impl Service {
                 if counts.timed >= counts.accepted && self.queue_length().await? == 0 {
                     return self.counts(jobs).await;
                 }
-                sleep(LOOK).await;
+                sleep(POLL_INTERVAL).await;
             }
         };
-        timeout(PATIENCE, stored).await.context("not all jobs were stored")?
+        timeout(TIMEOUT, stored).await.context("not all jobs were stored")?
     }
 
     async fn queue_length(&self) -> Result<u64> {

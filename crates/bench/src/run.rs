@@ -1,49 +1,32 @@
-//! `xtask bench`: every service against a bare actix-web server that sends the same bytes, and what else it
-//! has to stand.
-//!
-//! What is measured of a service stands in [`entries`]; `docs/performance.md` says how to read the figures.
-
-pub(crate) mod bare;
-mod entries;
-mod held_files;
-mod in_flight;
-mod jobs;
-mod load;
-mod names;
-pub(crate) mod queue;
-mod report;
-mod rows;
-mod server;
-pub(crate) mod streaming;
-mod tracing;
-mod writes;
+//! `bench`: every service against a bare actix-web server that sends the same bytes, and what else is measured of
+//! it. What that is stands in the [`catalogue`](crate::catalogue).
 
 use std::{
     fs::File,
     io::{BufRead, BufReader},
     path::Path,
-    process::Stdio,
     time::Duration,
 };
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::builder::PossibleValuesParser;
-use tokio::{process::Command, time::sleep};
+use tokio::time::sleep;
+use tooling::NameServer;
+use tooling::workspace::{self, Workspace};
 
-use crate::{
-    dns::NameServer,
-    workspace::{self, Workspace},
-};
-
-use self::{
-    entries::{ENTRIES, Entry, Request},
-    report::{Row, Samples},
-    server::{Server, Stand},
-};
+use crate::catalogue::{CATALOGUE, Scenario};
+use crate::environment::Environment;
+use crate::load;
+use crate::metrics::sum_of_series;
+use crate::plan::{FULL, PROFILE, Plan, QUICK};
+use crate::report::{self, Row, Samples};
+use crate::request::Request;
+use crate::server::Server;
+use crate::workloads::NAMES;
 
 /// Requests a second up to which a latency is the server's: a small machine that runs the load
 /// generator too then has time to spare.
-const MOST_AT_A_RATE: f64 = 20_000.0;
+const MAX_FIXED_RATE: f64 = 20_000.0;
 
 /// Builds the binaries as images have them, measures, prints a table. Needs Linux, wrk and oha.
 #[derive(Debug, clap::Args)]
@@ -59,44 +42,11 @@ pub(crate) struct Args {
     no_write: bool,
 }
 
-/// The profile of what is measured: that of published images.
-const PROFILE: &str = "dist";
-
-/// How long and how often to measure.
-struct Plan {
-    warm_up: Duration,
-    rounds: usize,
-    round: Duration,
-    latency: Duration,
-    starts: usize,
-    /// How many times a large body is downloaded from each side.
-    bodies: usize,
-    /// How many files a folder holds.
-    held_files: u64,
-}
-
-const FULL: Plan = Plan {
-    warm_up: Duration::from_secs(2),
-    rounds: 9,
-    round: Duration::from_secs(2),
-    latency: Duration::from_secs(10),
-    starts: 11,
-    bodies: 7,
-    held_files: 1_000_000,
-};
-
-const QUICK: Plan = Plan {
-    warm_up: Duration::from_secs(1),
-    rounds: 5,
-    round: Duration::from_secs(1),
-    latency: Duration::from_secs(2),
-    starts: 5,
-    bodies: 3,
-    held_files: 100_000,
-};
-
 fn names() -> PossibleValuesParser {
-    let mut names: Vec<_> = ENTRIES.iter().flat_map(|entry| [entry.service, entry.name]).collect();
+    let mut names: Vec<_> = CATALOGUE
+        .iter()
+        .flat_map(|scenario| [scenario.subject.service, scenario.subject.name])
+        .collect();
     names.sort_unstable();
     names.dedup();
     PossibleValuesParser::new(names)
@@ -110,30 +60,36 @@ fn names() -> PossibleValuesParser {
 pub(crate) async fn run(args: Args) -> Result<()> {
     let plan = if args.quick { QUICK } else { FULL };
     let workspace = Workspace::load()?;
-    let wanted = |entry: &&Entry| {
-        args.only.as_ref().is_none_or(|only| only == entry.service || only == entry.name)
+    let wanted = |scenario: &&Scenario| {
+        args.only
+            .as_ref()
+            .is_none_or(|only| only == scenario.subject.service || only == scenario.subject.name)
     };
     let mut build = workspace::cargo();
     build.args(["build", "--profile", PROFILE, "--workspace"]);
     if args.only.is_some()
-        && let Some(entry) = ENTRIES.iter().find(wanted)
+        && let Some(scenario) = CATALOGUE.iter().find(wanted)
     {
-        build.args(["--bin", entry.service, "--bin", "xtask"]);
+        build.args(["--bin", scenario.subject.service, "--bin", env!("CARGO_BIN_NAME")]);
     }
     ensure!(build.status()?.success(), "the build failed");
-    let name_server = NameServer::start(names::NAMES).await?;
+    let name_server = NameServer::start(NAMES).await?;
     let (mut sections, mut missed) = (Vec::new(), 0);
-    for entry in ENTRIES.iter().filter(wanted) {
+    for scenario in CATALOGUE.iter().filter(wanted) {
         let conditions = report::conditions(&plan).await?;
-        let measured = measure(entry, &plan, &workspace.target, &name_server).await;
-        let rows = measured.with_context(|| format!("cannot measure {}", entry.name))?;
-        let section = report::section(entry.name, &rows, &conditions);
+        let measured = measure(scenario, &plan, &workspace.target, &name_server).await;
+        let rows = measured.with_context(|| format!("cannot measure {}", scenario.subject.name))?;
+        let section = report::section(scenario.subject.name, &rows, &conditions);
         print!("{section}");
         sections.push(section);
         missed += rows.iter().filter(|row| row.missed()).count();
     }
     if !args.no_write {
-        report::write(&workspace.root, &sections)?;
+        report::write(
+            &workspace.root,
+            &sections,
+            CATALOGUE.iter().map(|scenario| scenario.subject.name),
+        )?;
     }
     match missed {
         0 => Ok(()),
@@ -141,53 +97,43 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     }
 }
 
-/// What a command, which must succeed, writes to stdout.
-async fn output(mut command: Command) -> Result<String> {
-    let output = command
-        .stderr(Stdio::inherit())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .with_context(|| format!("cannot run {command:?}"))?;
-    ensure!(output.status.success(), "{command:?}: {}", output.status);
-    Ok(String::from_utf8(output.stdout)?)
-}
-
 async fn measure(
-    entry: &Entry,
+    scenario: &Scenario,
     plan: &Plan,
     cargo_target: &Path,
     name_server: &NameServer,
 ) -> Result<Vec<Row>> {
-    let stand = async || Stand::new(entry, plan, cargo_target, name_server).await;
-    let mut rows = measure_requests(&stand().await?).await?;
-    for load in entry.loads {
-        rows.extend(load.measure(&stand().await?).await?);
+    let environment =
+        async || Environment::new(&scenario.subject, plan, cargo_target, name_server).await;
+    let mut rows = measure_requests(scenario, &environment().await?).await?;
+    for workload in scenario.workloads {
+        rows.extend(workload.measure(&environment().await?).await?);
     }
     Ok(rows)
 }
 
-async fn measure_requests(stand: &Stand<'_>) -> Result<Vec<Row>> {
-    let Entry { requests, limits, .. } = stand.entry;
-    let binary_kib = u32::try_from(std::fs::metadata(stand.binary())?.len() / 1024)?;
+async fn measure_requests(scenario: &Scenario, environment: &Environment<'_>) -> Result<Vec<Row>> {
+    let Scenario { requests, first, .. } = scenario;
+    let limits = &scenario.subject.limits;
+    let binary_kib = u32::try_from(std::fs::metadata(environment.binary())?.len() / 1024)?;
     let mut ready_ms = Samples::default();
-    for _ in 0..stand.plan.starts {
-        let server = stand.service(&[]).await?;
+    for _ in 0..environment.plan.starts {
+        let server = environment.service(&[]).await?;
         ready_ms.push(server.ready_after.as_secs_f64() * 1e3);
         server.stop().await?;
     }
 
-    let service = stand.service(&[]).await?;
+    let service = environment.service(&[]).await?;
     sleep(Duration::from_secs(1)).await;
     let idle_mib = service.resident_mib()?;
-    for request in stand.entry.first {
+    for request in *first {
         let answer = service.fetch(request).await?;
         ensure!(answer.status().is_some_and(|status| status < 300), "{} fails", request.target);
     }
-    let bare = start_bare(stand, &service).await?;
+    let bare = start_bare(environment, requests, &service).await?;
     let (mut rows, mut made) = (Vec::new(), Vec::new());
     for request in *requests {
-        let (requests, figures) = compare(stand, request, &service, &bare).await?;
+        let (requests, figures) = compare(environment, request, &service, &bare).await?;
         made.push(requests);
         rows.extend(figures);
     }
@@ -200,7 +146,7 @@ async fn measure_requests(stand: &Stand<'_>) -> Result<Vec<Row>> {
 
     for (request, made) in requests.iter().zip(made) {
         if request.logged {
-            rows.push(log_lines(stand, request, made, &metrics)?);
+            rows.push(log_lines(environment, request, made, &metrics)?);
         }
     }
     let dropped = sum_of_series(&metrics, |series| series.contains("dropped"))?;
@@ -218,26 +164,35 @@ async fn measure_requests(stand: &Stand<'_>) -> Result<Vec<Row>> {
 
 /// Compares the lines in the access log with the requests that the service has counted, and those with
 /// the answers that were seen.
-fn log_lines(stand: &Stand<'_>, request: &Request, made: u64, metrics: &str) -> Result<Row> {
+fn log_lines(
+    environment: &Environment<'_>,
+    request: &Request,
+    made: u64,
+    metrics: &str,
+) -> Result<Row> {
     let route = format!("\"{}\"", request.path());
     let counted = sum_of_series(metrics, |series| {
         series.starts_with("http_server_request_duration_seconds_count") && series.contains(&route)
     })?;
     ensure!(counted >= made, "{made} requests were answered, {counted} counted");
-    let lines = count_lines(&stand.log(), &format!("{}\"", request.target))?;
+    let lines = count_lines(&environment.log(), &format!("{}\"", request.target))?;
     Ok(Row::new(request.target, "lines in the access log")
         .service(lines.to_string())
         .target(format!("= {counted} requests"), lines == counted))
 }
 
 /// Starts the bare server with what the service answers, and makes sure that both send the same.
-async fn start_bare(stand: &Stand<'_>, service: &Server) -> Result<Server> {
+async fn start_bare(
+    environment: &Environment<'_>,
+    requests: &[Request],
+    service: &Server,
+) -> Result<Server> {
     let mut answers = vec![service.ready().await?.to_answer(&Request::get("/readyz"))?];
-    for request in stand.entry.requests {
+    for request in requests {
         answers.push(service.fetch(request).await?.to_answer(request)?);
     }
-    let bare = stand.bare(&answers).await?;
-    for (request, expected) in stand.entry.requests.iter().zip(&answers[1..]) {
+    let bare = environment.bare(&answers).await?;
+    for (request, expected) in requests.iter().zip(&answers[1..]) {
         let sent = bare.fetch(request).await?;
         let length = service.fetch(request).await?.length();
         let same = sent.to_answer(request)? == *expected && sent.length() == length;
@@ -249,12 +204,12 @@ async fn start_bare(stand: &Stand<'_>, service: &Server) -> Result<Server> {
 /// Loads both servers with one request. Returns how often the service has certainly answered it,
 /// and the figures.
 async fn compare(
-    stand: &Stand<'_>,
+    environment: &Environment<'_>,
     request: &Request,
     service: &Server,
     bare: &Server,
 ) -> Result<(u64, Vec<Row>)> {
-    let (plan, script) = (stand.plan, stand.path("request.lua"));
+    let (plan, script) = (environment.plan, environment.path("request.lua"));
     let mut made = 0;
     let [mut rate, mut cpu_us] = [(); 2].map(|()| [Samples::default(), Samples::default()]);
     let mut ratio = Samples::default();
@@ -279,7 +234,7 @@ async fn compare(
     }
     // A round number, so that runs can be compared.
     let half_of_peak = (rate[0].median() / 2000.0).floor() * 1000.0;
-    let fixed_rate = half_of_peak.clamp(1000.0, MOST_AT_A_RATE);
+    let fixed_rate = half_of_peak.clamp(1000.0, MAX_FIXED_RATE);
     let at_rate = |server| load::at_rate(server, request, fixed_rate, plan.latency);
     let latency = [at_rate(service).await?, at_rate(bare).await?];
     made += u64::from(latency[0].requests);
@@ -298,31 +253,10 @@ async fn compare(
     Ok((made, rows))
 }
 
-/// The sum of a counter's values over its series, which are lines of Prometheus' text format.
-fn sum_of_series(metrics: &str, wanted: impl Fn(&str) -> bool) -> Result<u64> {
-    let values = metrics.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
-        let (series, value) = line.rsplit_once(' ')?;
-        wanted(series).then_some(value)
-    });
-    values.map(|value| value.parse::<u64>().with_context(|| format!("{value} is no count"))).sum()
-}
-
 fn count_lines(log: &Path, part: &str) -> Result<u64> {
     let mut count = 0;
     for line in BufReader::new(File::open(log)?).lines() {
         count += u64::from(line?.contains(part));
     }
     Ok(count)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::sum_of_series;
-
-    #[test]
-    fn a_counter_is_summed_over_the_wanted_series_alone() {
-        let metrics = "# HELP a_total 9\na_total{x=\"1\"} 2\na_total{x=\"2\"} 3\nb_total 4\n";
-        let sum = |part| sum_of_series(metrics, |series| series.contains(part)).unwrap();
-        assert_eq!([sum("a_total"), sum("x=\"2\""), sum("missing")], [5, 3, 0]);
-    }
 }

@@ -15,58 +15,57 @@ use sqlx::{
 use test_support::{Durability, Postgres};
 use tokio::{net::TcpStream, process::Command};
 
-use super::{
-    entries::Request,
-    in_flight::read_answer,
-    load::{self, MANY_CONNECTIONS},
-    output,
-    report::{Row, Samples},
-    server::{Server, Stand},
-    sum_of_series,
-};
+use super::in_flight::read_answer;
+use crate::command::output;
+use crate::environment::Environment;
+use crate::load::{self, MANY_CONNECTIONS};
+use crate::metrics::sum_of_series;
+use crate::report::{Row, Samples};
+use crate::request::Request;
+use crate::server::Server;
 
 /// How often requests are timed one after the other, and how many.
-const TURNS: usize = 20;
+const ROUNDS: usize = 20;
 const SAMPLES: usize = 25;
 
 /// Connections of the service's pool, and clients of `pgbench`.
 const POOL: u16 = 10;
 
 /// Requests that write a row each.
-pub(super) struct Writes {
+pub(crate) struct Writes {
     /// A request that writes, the same each time; answered by 201 or 200.
-    pub(super) request: Request,
+    pub(crate) request: Request,
     /// The variable that names the database.
-    pub(super) variable: &'static str,
+    pub(crate) variable: &'static str,
     /// What such a request has the database do, within one transaction, without parameters.
-    pub(super) statements: &'static [&'static str],
+    pub(crate) statements: &'static [&'static str],
     /// Fewest requests a commit with SQLite, with 64 connections.
-    pub(super) requests_a_commit: f64,
+    pub(crate) requests_a_commit: f64,
     /// Most CPU time a request with SQLite, as a multiple of what a GET takes the bare server; asked only
     /// where it is given.
-    pub(super) cpu_ratio: Option<f64>,
+    pub(crate) cpu_ratio: Option<f64>,
     /// Longest time of a request on one connection, less that of one that does nothing, as a multiple of a
     /// commit without a service; asked only where it is given.
-    pub(super) commit_ratio: Option<f64>,
+    pub(crate) commit_ratio: Option<f64>,
     /// Fewest requests a second with PostgreSQL, as a share of what `pgbench` does; asked only where it is
     /// given.
-    pub(super) pgbench_ratio: Option<f64>,
+    pub(crate) pgbench_ratio: Option<f64>,
 }
 
 impl Writes {
     /// # Errors
     /// When an answer is no 2xx, or PostgreSQL cannot be had.
-    pub(super) async fn measure(&self, stand: &Stand<'_>) -> Result<Vec<Row>> {
+    pub(crate) async fn measure(&self, environment: &Environment<'_>) -> Result<Vec<Row>> {
         let url = (self.variable, "sqlite://writes.db");
-        let server = stand.service(&[url]).await?;
-        let mut rows = self.many(stand, &server).await?;
-        if let Some(most) = self.commit_ratio {
-            let (database, bare) = (stand.path("writes.db"), stand.path("bare.db"));
-            rows.extend(self.one(&server, &database, &bare, most).await?);
+        let server = environment.service(&[url]).await?;
+        let mut rows = self.on_many_connections(environment, &server).await?;
+        if let Some(max_ratio) = self.commit_ratio {
+            let (database, bare) = (environment.path("writes.db"), environment.path("bare.db"));
+            rows.extend(self.on_one_connection(&server, &database, &bare, max_ratio).await?);
         }
         server.stop().await?;
         if let Some(least) = self.pgbench_ratio {
-            rows.push(self.beside_pgbench(stand, least).await?);
+            rows.push(self.beside_pgbench(environment, least).await?);
         }
         Ok(rows)
     }
@@ -77,30 +76,34 @@ impl Writes {
 
     async fn load(
         &self,
-        stand: &Stand<'_>,
+        environment: &Environment<'_>,
         server: &Server,
         time: Duration,
     ) -> Result<load::Closed> {
-        let script = stand.path("writes.lua");
+        let script = environment.path("writes.lua");
         load::closed(server, &self.request, &script, MANY_CONNECTIONS, time).await
     }
 
-    /// What a commit is shared by, and what a request costs, beside a GET of the bare server. They take
-    /// turns.
-    async fn many(&self, stand: &Stand<'_>, server: &Server) -> Result<Vec<Row>> {
-        let (ready, script) = (Request::get("/readyz"), stand.path("ready.lua"));
-        let bare = stand.bare(&[server.ready().await?.to_answer(&ready)?]).await?;
+    /// What a commit is shared by, and what a request costs, beside a GET of the bare server. They
+    /// alternate.
+    async fn on_many_connections(
+        &self,
+        environment: &Environment<'_>,
+        server: &Server,
+    ) -> Result<Vec<Row>> {
+        let (ready, script) = (Request::get("/readyz"), environment.path("ready.lua"));
+        let bare = environment.bare(&[server.ready().await?.to_answer(&ready)?]).await?;
         let bare_load =
             async |time| load::closed(&bare, &ready, &script, MANY_CONNECTIONS, time).await;
-        self.load(stand, server, stand.plan.warm_up).await?;
-        bare_load(stand.plan.warm_up).await?;
+        self.load(environment, server, environment.plan.warm_up).await?;
+        bare_load(environment.plan.warm_up).await?;
         let [mut shared, mut cpu_us, mut bare_us, mut ratio, mut rate] =
             [(); 5].map(|()| Samples::default());
-        for _ in 0..stand.plan.rounds {
+        for _ in 0..environment.plan.rounds {
             let commits = commits(server).await?;
-            let load = self.load(stand, server, stand.plan.round).await?;
+            let load = self.load(environment, server, environment.plan.round).await?;
             let commits = u32::try_from(self::commits(server).await? - commits)?;
-            let bare = bare_load(stand.plan.round).await?;
+            let bare = bare_load(environment.plan.round).await?;
             shared.push(f64::from(load.requests) / f64::from(commits));
             cpu_us.push(load.cpu_us);
             bare_us.push(bare.cpu_us);
@@ -123,21 +126,21 @@ impl Writes {
     }
 
     /// What a request takes that shares its commit with no other, beside such a commit alone, and beside a
-    /// request that does nothing. They take turns, so that noise meets all; each turn is long enough to
+    /// request that does nothing. They alternate, so that noise affects all; each turn is long enough to
     /// find threads and caches awake.
-    async fn one(
+    async fn on_one_connection(
         &self,
         server: &Server,
         database: &Path,
         bare: &Path,
-        most: f64,
+        max_ratio: f64,
     ) -> Result<[Row; 2]> {
         let request = self.request.to_http(server.addr, "keep-alive");
         let nothing = Request::get("/healthz").to_http(server.addr, "keep-alive");
         let mut stream = TcpStream::connect(server.addr).await?;
         let mut connection = self.bare_database(database, bare).await?;
         let [mut request_ms, mut nothing_ms, mut commit_ms] = [(); 3].map(|()| Samples::default());
-        for _ in 0..TURNS {
+        for _ in 0..ROUNDS {
             for (request, ms) in [(&nothing, &mut nothing_ms), (&request, &mut request_ms)] {
                 for _ in 0..SAMPLES {
                     let started = Instant::now();
@@ -164,7 +167,7 @@ impl Writes {
                 .service(format!("{request_ms:.2}, {nothing_ms:.2} ms")),
             what("the difference, and a commit without a service")
                 .bare(format!("{commit_ms:.2} ms"))
-                .at_most(request_ms - nothing_ms, commit_ms * most, " ms"),
+                .at_most(request_ms - nothing_ms, commit_ms * max_ratio, " ms"),
         ])
     }
 
@@ -191,21 +194,21 @@ impl Writes {
         Ok(connection)
     }
 
-    /// How many requests are answered where `pgbench` would do the same without them. They take turns.
-    async fn beside_pgbench(&self, stand: &Stand<'_>, least: f64) -> Result<Row> {
+    /// How many requests are answered where `pgbench` would do the same without them. They alternate.
+    async fn beside_pgbench(&self, environment: &Environment<'_>, least: f64) -> Result<Row> {
         let missing = "PostgreSQL comes with `apt install postgresql`";
         let postgres = Postgres::start_own(Durability::Durable).await.context(missing)?;
         let pool = POOL.to_string();
         let env = [(self.variable, postgres.url()), ("DATABASE_MAX_CONNECTIONS", &pool)];
-        let server = stand.service(&env).await?;
-        let script = stand.path("pgbench.sql");
+        let server = environment.service(&env).await?;
+        let script = environment.path("pgbench.sql");
         let statements = self.statements.iter().map(|statement| format!("{statement};\n"));
         std::fs::write(&script, format!("BEGIN;\n{}COMMIT;\n", statements.collect::<String>()))?;
-        self.load(stand, &server, stand.plan.warm_up).await?;
+        self.load(environment, &server, environment.plan.warm_up).await?;
         let [mut ratio, mut rate, mut bare_rate] = [(); 3].map(|()| Samples::default());
-        for _ in 0..stand.plan.rounds {
-            let load = self.load(stand, &server, stand.plan.round).await?;
-            let bare = pgbench(&postgres, &script, stand.plan.round).await?;
+        for _ in 0..environment.plan.rounds {
+            let load = self.load(environment, &server, environment.plan.round).await?;
+            let bare = pgbench(&postgres, &script, environment.plan.round).await?;
             ratio.push(load.rate / bare);
             rate.push(load.rate);
             bare_rate.push(bare);

@@ -1,28 +1,30 @@
 //! The load generators: wrk, which loads a server as fast as it answers and costs the least
 //! itself, and oha, which keeps a rate and corrects for coordinated omission.
 
-use std::{collections::HashMap, path::Path, thread::available_parallelism, time::Duration};
+use std::{collections::HashMap, fmt, path::Path, thread::available_parallelism, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use tokio::process::Command;
 
-use super::{entries::Request, output, server::Server};
+use crate::command::output;
+use crate::request::Request;
+use crate::server::Server;
 
 /// Keep-alive connections, unless a load says otherwise.
-pub(super) const CONNECTIONS: u16 = 32;
+pub(crate) const CONNECTIONS: u16 = 32;
 
 /// Keep-alive connections where requests are to share commits.
-pub(super) const MANY_CONNECTIONS: u16 = 64;
+pub(crate) const MANY_CONNECTIONS: u16 = 64;
 
 /// What a load as fast as the server answers has come to.
-pub(super) struct Closed {
+pub(crate) struct Closed {
     /// Requests answered; up to one more for each connection was under way at the end.
-    pub(super) requests: u32,
+    pub(crate) requests: u32,
     /// Requests answered a second.
-    pub(super) rate: f64,
+    pub(crate) rate: f64,
     /// CPU time that the server has spent on each, in microseconds.
-    pub(super) cpu_us: f64,
+    pub(crate) cpu_us: f64,
 }
 
 /// Loads with wrk: each connection sends its next request when it has the answer to the last. What is
@@ -30,7 +32,7 @@ pub(super) struct Closed {
 ///
 /// # Errors
 /// When an answer is missing or its status is 400 or above.
-pub(super) async fn closed(
+pub(crate) async fn closed(
     server: &Server,
     request: &Request,
     script: &Path,
@@ -48,7 +50,7 @@ pub(super) async fn closed(
 ///
 /// # Errors
 /// As for [`closed`].
-pub(super) async fn scripted(
+pub(crate) async fn scripted(
     server: &Server,
     request: &Request,
     lua: Option<String>,
@@ -87,19 +89,27 @@ pub(super) async fn scripted(
 
 /// Latency that this share of the requests stayed below, in seconds.
 #[derive(Deserialize)]
-pub(super) struct Percentiles {
-    pub(super) p50: f64,
-    pub(super) p90: f64,
-    pub(super) p99: f64,
+pub(crate) struct Percentiles {
+    pub(crate) p50: f64,
+    pub(crate) p90: f64,
+    pub(crate) p99: f64,
     #[serde(rename = "p99.9")]
-    pub(super) p99_9: f64,
+    pub(crate) p99_9: f64,
+}
+
+impl fmt::Display for Percentiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [p50, p90, p99, p99_9] =
+            [self.p50, self.p90, self.p99, self.p99_9].map(|seconds| seconds * 1e3);
+        write!(f, "{p50:.2}, {p90:.2}, {p99:.2}, {p99_9:.2} ms")
+    }
 }
 
 /// What a load at a fixed rate has come to.
-pub(super) struct Open {
+pub(crate) struct Open {
     /// Requests answered: all that were made.
-    pub(super) requests: u32,
-    pub(super) latency: Percentiles,
+    pub(crate) requests: u32,
+    pub(crate) latency: Percentiles,
 }
 
 /// Loads with oha at `rate` requests a second. A latency counts from the moment at which the
@@ -107,7 +117,7 @@ pub(super) struct Open {
 ///
 /// # Errors
 /// When an answer is missing or its status is not 200.
-pub(super) async fn at_rate(
+pub(crate) async fn at_rate(
     server: &Server,
     request: &Request,
     rate: f64,

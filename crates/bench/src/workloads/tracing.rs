@@ -2,29 +2,27 @@
 
 use anyhow::Result;
 
-use super::{
-    bare::Answer,
-    entries::Request,
-    load,
-    report::{Row, Samples},
-    server::Stand,
-};
+use crate::bare::Answer;
+use crate::environment::Environment;
+use crate::load;
+use crate::report::{Row, Samples};
+use crate::request::Request;
 
 /// A request with its span exported or not.
-pub(super) struct Tracing {
-    pub(super) request: Request,
+pub(crate) struct Tracing {
+    pub(crate) request: Request,
     /// Most CPU time a request of which one in a hundred is recorded, as a multiple of that without export.
-    pub(super) one_percent_ratio: f64,
+    pub(crate) one_percent_ratio: f64,
     /// The same where each is recorded.
-    pub(super) all_ratio: f64,
+    pub(crate) all_ratio: f64,
     /// The same where the collector is away, as a multiple of that where it takes all.
-    pub(super) away_ratio: f64,
+    pub(crate) away_ratio: f64,
 }
 
 impl Tracing {
     /// # Errors
     /// When an answer is no 2xx.
-    pub(super) async fn measure(&self, stand: &Stand<'_>) -> Result<Vec<Row>> {
+    pub(crate) async fn measure(&self, environment: &Environment<'_>) -> Result<Vec<Row>> {
         let answer = |method: &str, path: &str| Answer {
             method: method.to_owned(),
             path: path.to_owned(),
@@ -33,24 +31,24 @@ impl Tracing {
             body: String::new(),
         };
         let collector =
-            stand.bare(&[answer("GET", "/readyz"), answer("POST", "/v1/traces")]).await?;
+            environment.bare(&[answer("GET", "/readyz"), answer("POST", "/v1/traces")]).await?;
         let endpoint = format!("http://{}", collector.addr);
         let export = ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str());
         let ratio = ("OTEL_TRACES_SAMPLER", "traceidratio");
         let servers = [
-            stand.service(&[]).await?,
-            stand.service(&[export, ratio, ("OTEL_TRACES_SAMPLER_ARG", "0.01")]).await?,
-            stand.service(&[export]).await?,
+            environment.service(&[]).await?,
+            environment.service(&[export, ratio, ("OTEL_TRACES_SAMPLER_ARG", "0.01")]).await?,
+            environment.service(&[export]).await?,
             // The port of the discard protocol, where nobody listens.
-            stand.service(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")]).await?,
+            environment.service(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")]).await?,
         ];
-        let script = stand.path("request.lua");
+        let script = environment.path("request.lua");
         let mut cpu_us = [(); 4].map(|()| Samples::default());
         let mut ratios = [(); 3].map(|()| Samples::default());
-        for round in 0..=stand.plan.rounds {
+        for round in 0..=environment.plan.rounds {
             let mut spent_us = [0.0; 4];
             for (server, spent) in servers.iter().zip(&mut spent_us) {
-                let (request, time) = (&self.request, stand.plan.round);
+                let (request, time) = (&self.request, environment.plan.round);
                 *spent =
                     load::closed(server, request, &script, load::CONNECTIONS, time).await?.cpu_us;
             }
