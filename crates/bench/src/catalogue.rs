@@ -148,14 +148,14 @@ pub(crate) const CATALOGUE: &[Scenario] = &[
             Workload::Rows(Rows {
                 request: Request { target: "/multivac", ..PLAIN },
                 variable: "MULTIVAC_DB",
-                baseline_rows: 10,
+                baseline: 10,
                 fill: FILL_ENTROPY,
                 cpu_ratio: 1.2,
             }),
             Workload::Rows(Rows {
                 request: Request { target: "/multivac/zzz", method: "DELETE", ..PLAIN },
                 variable: "MULTIVAC_DB",
-                baseline_rows: 10,
+                baseline: 10,
                 fill: FILL_ENTROPY,
                 cpu_ratio: 1.2,
             }),
@@ -219,7 +219,7 @@ pub(crate) const CATALOGUE: &[Scenario] = &[
             Workload::Rows(Rows {
                 request: Request { target: "/api/histories", ..PLAIN },
                 variable: "DATABASE_URL",
-                baseline_rows: 100,
+                baseline: 100,
                 fill: "WITH RECURSIVE counted(n) AS \
                        (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < $1) \
                        INSERT INTO histories (created, method, route, data, status) \
@@ -323,14 +323,14 @@ pub(crate) const CATALOGUE: &[Scenario] = &[
             Workload::Rows(Rows {
                 request: Request { target: "/history", ..PLAIN },
                 variable: "DATABASE_URL",
-                baseline_rows: 100,
+                baseline: 100,
                 fill: FILL_QUERIES,
                 cpu_ratio: 1.2,
             }),
             Workload::Rows(Rows {
                 request: Request { target: "/metrics", ..Request::get("/metrics") },
                 variable: "DATABASE_URL",
-                baseline_rows: 100,
+                baseline: 100,
                 fill: FILL_QUERIES,
                 cpu_ratio: 1.2,
             }),

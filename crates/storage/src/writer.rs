@@ -39,8 +39,10 @@ pub struct Batch<I, O> {
     /// What the statements are.
     pub statements: Statements,
     /// Writes them within a transaction, and returns something for each of the items, in their order.
-    pub write: for<'a> fn(Connection<'a>, &'a [I]) -> BoxFuture<'a, sqlx::Result<Vec<O>>>,
+    pub write: Write<I, O>,
 }
+
+type Write<I, O> = for<'a> fn(Connection<'a>, &'a [I]) -> BoxFuture<'a, sqlx::Result<Vec<O>>>;
 
 /// What a batch consists of, which decides where it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

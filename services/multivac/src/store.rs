@@ -16,7 +16,7 @@ use crate::metrics::JobMetrics;
 use distributed::Distributed;
 use embedded::Embedded;
 
-pub(crate) use interface::{DeadLetter, FIRST_BACK_OFF, Job, KEY_TTL, QueueState, Status, Store};
+pub(crate) use interface::{QueueState, Status, Store};
 
 /// How often the gauges of the queue are set.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(2);

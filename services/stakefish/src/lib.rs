@@ -9,11 +9,11 @@ mod routes;
 mod store;
 
 use actix_web::web::Data;
-use server::cli::Outcome;
 use server::{Application, Running, StartError};
 use utoipa::openapi::OpenApi;
 
 pub use config::{Config, DnsServers, LookupConfig, SERVICE};
+pub use store::SCHEMA;
 
 use lookup::Lookups;
 use store::Store;
@@ -31,14 +31,6 @@ pub fn build(config: &Config) -> Result<Running, StartError> {
         routes.app_data(lookups.clone()).app_data(store.clone()).app_data(config.clone());
         routes.configure(routes::configure);
     })
-}
-
-/// Applies what migrations are pending, and says which.
-///
-/// # Errors
-/// When the database cannot be reached or refuses one.
-pub async fn migrate(config: Config) -> Outcome {
-    storage::migrate(&config.database, &store::SCHEMA).await
 }
 
 /// The OpenAPI document.

@@ -44,7 +44,7 @@ impl Item for Lookup {
 }
 
 /// The tables.
-pub(crate) static SCHEMA: Schema = Schema {
+pub static SCHEMA: Schema = Schema {
     sqlite: sqlx::migrate!("migrations/sqlite"),
     postgres: sqlx::migrate!("migrations/postgres"),
 };
@@ -57,9 +57,6 @@ pub(crate) struct Store {
     reading: Operation,
 }
 
-const BATCH: Batch<Lookup, i64> =
-    Batch { operation: "save_queries", statements: Statements::Few, write: save };
-
 impl Store {
     /// Connects in the background, and keeps the counts that `/metrics` shows.
     ///
@@ -67,9 +64,10 @@ impl Store {
     /// When the database's URL is of no use.
     pub(crate) fn start(config: &Config, context: &ServiceContext) -> Result<Self, StartError> {
         let database = Database::start(&config.database, &SCHEMA, context)?;
+        let batch = Batch { operation: "save_queries", statements: Statements::Few, write: save };
         counts::keep(&database, config.lookups.metrics_top_domains, context);
         Ok(Self {
-            writer: Writer::start(&database, context, BATCH),
+            writer: Writer::start(&database, context, batch),
             reading: database.operation("read_history"),
             database,
         })

@@ -17,7 +17,7 @@ pub(crate) struct Rows {
     /// The variable that names the database.
     pub(crate) variable: &'static str,
     /// How many rows the table has that it is compared with.
-    pub(crate) baseline_rows: u64,
+    pub(crate) baseline: u64,
     /// A statement for SQLite that makes as many rows as its parameter says.
     pub(crate) fill: &'static str,
     /// Most CPU time a request, as a multiple of that with those.
@@ -31,7 +31,7 @@ impl Rows {
         let rows = environment.plan.held_files;
         let servers = [
             self.server(environment, rows, "large.db").await?,
-            self.server(environment, self.baseline_rows, "baseline.db").await?,
+            self.server(environment, self.baseline, "baseline.db").await?,
         ];
         let script = environment.path("request.lua");
         let mut ratio = Samples::default();
@@ -63,7 +63,7 @@ impl Rows {
         let row = |figure: &str| Row::new(self.request.target, &format!("{rows} rows: {figure}"));
         let [large_us, baseline_us] = cpu_us.map(|samples| samples.median());
         Ok(vec![
-            row(&format!("CPU a request, beside {} rows", self.baseline_rows))
+            row(&format!("CPU a request, beside {} rows", self.baseline))
                 .service(format!("{large_us:.2} µs"))
                 .bare(format!("{baseline_us:.2} µs")),
             row("ratio").ratio_at_most(&ratio, Some(self.cpu_ratio)),

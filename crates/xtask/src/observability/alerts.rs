@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use serde_norway::Value;
 
-use super::sources::{files, rules};
+use super::sources::{files, rules_folder};
 
 /// What each section of the runbook says, in this order.
 const PARTS: [&str; 5] =
@@ -20,7 +20,7 @@ const SEVERITIES: [&str; 2] = ["critical", "warning"];
 /// With all that is missing or too much.
 pub(super) fn check(root: &Path) -> anyhow::Result<()> {
     let mut alerts = Vec::new();
-    for file in files(&rules(root), "yaml")? {
+    for file in files(&rules_folder(root), "yaml")? {
         alerts.extend(alerts_of(&load(&file)?));
     }
     let mut tests = Vec::new();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 /// The rules of the stack's chart.
-pub(super) fn rules(root: &Path) -> PathBuf {
+pub(super) fn rules_folder(root: &Path) -> PathBuf {
     root.join("charts/stack/files/rules")
 }
 

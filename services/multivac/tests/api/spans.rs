@@ -44,7 +44,8 @@ impl Traced {
 
     /// Asks within a trace, recorded or not.
     async fn ask(&self, method: Method, path: &str, flags: &str) -> Response {
-        let request = Client::new().request(method, format!("{}{path}", self.url));
+        let client = Client::builder().timeout(TIMEOUT).build().unwrap();
+        let request = client.request(method, format!("{}{path}", self.url));
         let request = request.header("traceparent", format!("00-{TRACE_ID}-{CALLER}-{flags}"));
         request.json(&serde_json::json!({ "data": "a datum" })).send().await.unwrap()
     }

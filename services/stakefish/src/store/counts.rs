@@ -7,8 +7,7 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
-use common::ServiceContext;
-use common::causes;
+use common::{ServiceContext, causes};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::MetricType;
@@ -105,9 +104,8 @@ impl Collector for Counts {
                     .encode(family.encode_family(&labels)?)
             })
         };
-        write("queries", "Saved queries by domain, over all replicas and restarts.", |count| {
-            count.1
-        })?;
+        let help = "Saved queries by domain, over all replicas and restarts.";
+        write("queries", help, |count| count.1)?;
         let help = "Addresses saved with the queries of a domain, over all replicas and restarts.";
         write("stakefish_addresses_saved", help, |count| count.2)
     }
