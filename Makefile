@@ -59,7 +59,9 @@ MERMAID := $(TOOLS)/mermaid-11.12.1/package/dist/mermaid.min.js
 # What installs charts: yours, or the pinned one.
 HELM ?= $(or $(shell command -v helm),$(HELM_4))
 
-# Without `-p`, cargo resolves features for the whole workspace: nothing is compiled twice.
+# Without `-p`, cargo resolves features for the whole workspace: nothing is compiled twice. The benchmark, which
+# nothing else needs, adds no feature, and so can be left out.
+WORKSPACE := --workspace --exclude bench
 XTASK := $(CARGO) run --bin xtask --
 
 .DEFAULT_GOAL := help
@@ -89,7 +91,7 @@ smoke: ## Call every endpoint of the running services, or with ARGS of others
 
 .PHONY: dev-smoke
 dev-smoke: ## Start the stack, call every endpoint, and stop it as Ctrl-C does
-	@$(CARGO) build --workspace --bins
+	@$(CARGO) build $(WORKSPACE) --bins
 	@mkdir -p target; log=target/dev-smoke.log; \
 	$(XTASK) dev >$$log 2>&1 & dev=$$!; \
 	smoked=0; $(XTASK) smoke --wait 60s || smoked=$$?; \
@@ -130,7 +132,7 @@ SKIPS := $(CURDIR)/target/skipped-suites
 .PHONY: test
 test: test-servers ## Run all tests, against real servers; ends with what was skipped
 	@rm -rf $(SKIPS) && mkdir -p $(SKIPS)
-	@status=0; TEST_SKIPS_DIR=$(SKIPS) TEST_OPENAPI_PYTHON_CLIENT=$(OPENAPI_CLIENT) $(CARGO) test --workspace $(ARGS) || status=$$?; \
+	@status=0; TEST_SKIPS_DIR=$(SKIPS) TEST_OPENAPI_PYTHON_CLIENT=$(OPENAPI_CLIENT) $(CARGO) test $(WORKSPACE) $(ARGS) || status=$$?; \
 	echo; \
 	if [ -z "$$(ls $(SKIPS))" ]; then echo "no suite was skipped"; exit $$status; fi; \
 	[ $$status -eq 0 ] || echo "TESTS FAILED, and beside that:"; \
@@ -140,6 +142,10 @@ test: test-servers ## Run all tests, against real servers; ends with what was sk
 	echo '########################################################################'; \
 	exit $$status
 
+.PHONY: test/bench
+test/bench: ## Run the benchmark's own tests
+	$(CARGO) test --workspace --bin bench $(ARGS)
+
 # How many requests for each operation, in each phase.
 EXAMPLES ?= 30
 # Where `make dev` starts the services.
@@ -147,7 +153,7 @@ DEVELOPMENT := backend-api=5002 data-api=5001 multivac=5003 randomize=5000 sre-k
 
 .PHONY: schemathesis
 schemathesis: $(SCHEMATHESIS) ## Send the services what their OpenAPI documents allow, and what they do not
-	@$(CARGO) build --workspace --bins
+	@$(CARGO) build $(WORKSPACE) --bins
 	@mkdir -p target; log=target/schemathesis.log; \
 	LOOKUP_RATE_LIMIT=none $(XTASK) dev >$$log 2>&1 & dev=$$!; \
 	failed=; $(XTASK) smoke --wait 60s >/dev/null || failed=' smoke'; \
@@ -166,7 +172,7 @@ CASES ?= 100000
 
 .PHONY: fuzz
 fuzz: ## Send CASES random requests of each kind to the server, on the stable toolchain
-	PROPTEST_CASES=$(CASES) $(CARGO) test --workspace --test server fuzz
+	PROPTEST_CASES=$(CASES) $(CARGO) test $(WORKSPACE) --test server fuzz
 
 # How much: on two cores 100 000 jobs take some minutes.
 JOBS ?= 100000
@@ -174,7 +180,7 @@ KILLS ?= 50
 
 .PHONY: chaos
 chaos: test-servers ## Kill all of multivac KILLS times while JOBS data are fed; a short one is in make test
-	CHAOS_JOBS=$(JOBS) CHAOS_KILLS=$(KILLS) $(CARGO) test --workspace --test api -- --nocapture chaos::
+	CHAOS_JOBS=$(JOBS) CHAOS_KILLS=$(KILLS) $(CARGO) test $(WORKSPACE) --test api -- --nocapture chaos::
 
 .PHONY: lint
 lint: ## Check all that needs no test: lint/format, clippy, rustdoc, dependencies, workspace, openapi, image
@@ -216,7 +222,7 @@ audit: $(CARGO_DENY) ## Look up the dependencies in the RustSec advisory databas
 .PHONY: bench
 bench: $(OHA) ## Measure every service against a bare server, and what Criterion measures
 	@missing=; command -v wrk >/dev/null || missing=' wrk'; $(install-missing)
-	PATH="$(dir $(OHA)):$$PATH" $(CARGO) run --profile dist --bin xtask -- bench $(ARGS)
+	PATH="$(dir $(OHA)):$$PATH" $(CARGO) run --profile dist --bin bench -- $(ARGS)
 	$(CARGO) bench --workspace --bench '*'
 
 # Charts -------------------------------------------------------------------------------------------
@@ -270,7 +276,7 @@ observability/dashboards: $(GRAFANA_SDK) ## Write the dashboards of the stack's 
 .PHONY: observability/check
 observability/check: $(GRAFANA_SDK) $(filter $(TOOLS)/%,$(PROMETHEUS)) ## Run every query of dashboards and rules on a Prometheus that scrapes the stack
 	@$(GRAFANA_SDK) deploy/observability/dashboards/generate.py --check
-	@$(CARGO) build --workspace --bins
+	@$(CARGO) build $(WORKSPACE) --bins
 	@$(XTASK) observability alerts
 	@mkdir -p target; log=target/observability-check.log; \
 	$(XTASK) dev >$$log 2>&1 & dev=$$!; \
@@ -519,7 +525,7 @@ delivery/workflows: $(ACTIONLINT) $(ZIZMOR) $(CHECK_JSONSCHEMA) $(SHELLCHECK)
 .PHONY: delivery/release
 delivery/release: ## Rehearse a release from version to installation, with a registry of its own
 delivery/release: $(GIT_CLIFF) $(HELM_4) $(COSIGN) $(CARGO_SBOM) $(CHART_RELEASER) $(REGISTRY_SERVER)
-	@$(CARGO) build --workspace --bins
+	@$(CARGO) build $(WORKSPACE) --bins
 	@$(release-programs) REGISTRY_SERVER=$(REGISTRY_SERVER) DOCKER=$(DOCKER) deploy/release-rehearsal
 
 # sre-kata in AWS, for the workflows; deploy/release-deployment says what it needs.

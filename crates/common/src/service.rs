@@ -1,9 +1,6 @@
-//! A service: its identity, and what its parts share.
+//! The identity of a service.
 
 use std::sync::LazyLock;
-
-use crate::memory::{MemoryBudget, MemoryLimit};
-use crate::{Metrics, Readiness, Tasks};
 
 /// A service's identity, the same in its logs, metrics, documents and command line.
 #[derive(Clone, Copy, Debug)]
@@ -32,33 +29,6 @@ impl Service {
             revision.filter(|it| !it.is_empty()).unwrap_or_else(|| "unknown".to_owned())
         });
         &REVISION
-    }
-}
-
-/// What the parts of a running service share; clones share it, too.
-#[derive(Clone, Debug)]
-pub struct ServiceContext {
-    /// Where a part registers its metrics.
-    pub metrics: Metrics,
-    /// Where a part registers what it depends on.
-    pub readiness: Readiness,
-    /// Where a part starts background work.
-    pub tasks: Tasks,
-    /// Where a part takes memory that clients make it hold.
-    pub memory: MemoryBudget,
-}
-
-impl ServiceContext {
-    /// The context of a service that is about to start, under this limit of memory.
-    #[must_use]
-    pub fn new(service: &Service, limit: MemoryLimit) -> Self {
-        let metrics = Metrics::new(service);
-        Self {
-            readiness: Readiness::new(&metrics),
-            memory: MemoryBudget::new(limit, &metrics),
-            metrics,
-            tasks: Tasks::default(),
-        }
     }
 }
 

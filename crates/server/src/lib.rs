@@ -9,6 +9,7 @@ mod error;
 pub mod extract;
 mod lifecycle;
 mod listener;
+mod liveness;
 mod metrics;
 mod openapi;
 mod operations;

@@ -1,6 +1,4 @@
-//! The database as a service sees it, and the task that keeps it usable.
-
-mod keeper;
+//! The database as a service sees it.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -21,13 +19,13 @@ use crate::connection::Connection;
 use crate::error::{BoxError, Error, Reason};
 use crate::metrics::{OperationLabel, PoolGauges, StorageMetrics};
 use crate::migrations::Schema;
+use crate::monitor::Monitor;
+use crate::pools::Pools;
 use crate::spans::{self, Target};
-use crate::{postgres, sqlite};
-
-use keeper::Keeper;
+use crate::state::State;
 
 /// How long a readiness check waits for the state to become better.
-const PATIENCE: Duration = Duration::from_millis(500);
+const READINESS_WAIT: Duration = Duration::from_millis(500);
 
 /// SQLite or PostgreSQL; clones share it.
 ///
@@ -36,8 +34,8 @@ const PATIENCE: Duration = Duration::from_millis(500);
 #[derive(Clone, Debug)]
 pub struct Database {
     state: watch::Receiver<State>,
-    /// Tells the keeper that a request has met an error.
-    look: Arc<Notify>,
+    /// Tells the monitor that a request has seen an error.
+    check_now: Arc<Notify>,
     timeout: Duration,
     /// Where connections live: those that a worker of the server opens would end with its runtime, before
     /// the last rows are written.
@@ -64,58 +62,6 @@ pub(crate) enum Transaction {
     Own,
 }
 
-/// Where the database stands.
-#[derive(Clone, Debug)]
-pub(crate) enum State {
-    /// Nobody has looked yet.
-    Unknown,
-    /// It is away, for this reason.
-    Away(String),
-    /// It answers, but its schema is not the one that the service needs, for this reason.
-    Unmigrated(String),
-    /// It can be used.
-    Up(Pools),
-}
-
-impl State {
-    fn is_up(&self) -> bool {
-        matches!(self, Self::Up(_))
-    }
-}
-
-/// The connections that requests share.
-#[derive(Clone, Debug)]
-pub(crate) enum Pools {
-    /// SQLite has one writer at a time, and readers that it does not hold up.
-    Sqlite { readers: sqlite::Connections, writer: sqlite::Connections },
-    /// PostgreSQL has one kind.
-    Postgres(postgres::Connections),
-}
-
-impl Pools {
-    /// How many connections are idle, and how many in use.
-    pub(crate) fn connections(&self) -> (usize, usize) {
-        let (size, idle) = match self {
-            Self::Sqlite { readers, writer } => {
-                let (readers, writers) = (readers.size_and_idle(), writer.size_and_idle());
-                (readers.0 + writers.0, readers.1 + writers.1)
-            }
-            Self::Postgres(pool) => pool.size_and_idle(),
-        };
-        (idle, size.saturating_sub(idle))
-    }
-
-    async fn close(self) {
-        match self {
-            Self::Sqlite { readers, writer } => {
-                readers.close().await;
-                writer.close().await;
-            }
-            Self::Postgres(pool) => pool.close().await,
-        }
-    }
-}
-
 impl Database {
     /// Begins to connect, and registers the readiness checks `database` and `migrations`. Must be called
     /// inside the tokio runtime that the service ends with.
@@ -129,31 +75,31 @@ impl Database {
     ) -> Result<Self, BoxError> {
         let options = config.options().ok_or("DATABASE_URL is not usable")?;
         let gauges = PoolGauges::default();
-        let metrics =
-            context.metrics.register(|registry| StorageMetrics::register(registry, gauges.clone()));
+        context.metrics.add_collector(gauges.clone());
         let (sender, state) = watch::channel(State::Unknown);
         let database = Self {
             state,
-            look: Arc::default(),
+            check_now: Arc::default(),
             timeout: config.database_timeout,
             runtime: Handle::current(),
             target: Arc::new(Target::new(&options)),
-            metrics,
+            metrics: StorageMetrics::register(&context.metrics),
             writers: TaskTracker::new(),
         };
-        let keeper = Keeper::new(options, config, schema, sender, gauges);
-        let (look, writers) = (Arc::clone(&database.look), database.writers.clone());
-        context.tasks.spawn_until(|stop| keeper.run(look, writers, stop));
-        for (name, fails) in
-            [("database", State::is_away as fn(&State) -> _), ("migrations", State::is_unmigrated)]
-        {
+        let monitor = Monitor::new(options, config, schema, sender, gauges);
+        let (check_now, writers) = (Arc::clone(&database.check_now), database.writers.clone());
+        context.tasks.spawn_until(|stop| monitor.run(check_now, writers, stop));
+        for (name, fails) in [
+            ("database", State::why_away as fn(&State) -> _),
+            ("migrations", State::why_unmigrated),
+        ] {
             let state = database.state.clone();
             context.readiness.check(&context.tasks, name, move || {
                 let mut state = state.clone();
                 async move {
                     let fine = state.wait_for(|state| fails(state).is_none());
                     // What is known by then is the answer.
-                    let _ = timeout(PATIENCE, fine).await;
+                    let _ = timeout(READINESS_WAIT, fine).await;
                     let failure = fails(&state.borrow());
                     failure.map_or(Ok(()), |reason| Err(reason.into()))
                 }
@@ -292,7 +238,7 @@ impl Database {
             }
         };
         if let Err(Error::Unavailable(_) | Error::OutcomeUnknown(_) | Error::TimedOut) = &result {
-            self.look.notify_one();
+            self.check_now.notify_one();
         }
         result
     }
@@ -300,31 +246,5 @@ impl Database {
     /// Whether it can be used at the moment.
     pub(crate) fn check(&self) -> Result<(), Error> {
         self.state.borrow().pools().map(drop)
-    }
-}
-
-impl State {
-    /// What can be used, or why nothing can.
-    fn pools(&self) -> Result<&Pools, Error> {
-        match self {
-            Self::Up(pools) => Ok(pools),
-            other => Err(Error::unavailable(Reason::State(other.reason()))),
-        }
-    }
-
-    fn is_away(&self) -> Option<String> {
-        matches!(self, Self::Unknown | Self::Away(_)).then(|| self.reason())
-    }
-
-    fn is_unmigrated(&self) -> Option<String> {
-        matches!(self, Self::Unknown | Self::Unmigrated(_)).then(|| self.reason())
-    }
-
-    fn reason(&self) -> String {
-        match self {
-            Self::Unknown => "not connected yet".into(),
-            Self::Away(reason) | Self::Unmigrated(reason) => reason.clone(),
-            Self::Up(_) => String::new(),
-        }
     }
 }

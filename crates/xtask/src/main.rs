@@ -5,21 +5,20 @@
     reason = "the commands of a tool answer to people, on standard output and error"
 )]
 
-mod bench;
 mod book;
 mod charts;
 mod checks;
+mod circles;
 mod dev;
-mod dns;
 mod documents;
 mod observability;
 mod observe;
 mod process;
 mod services;
 mod smoke;
+mod stack;
 mod table;
 mod watch;
-mod workspace;
 
 use std::process::ExitCode;
 
@@ -34,9 +33,7 @@ enum Command {
     Trace(observe::Args),
     /// Calls every endpoint of every running service and prints what passed.
     Smoke(smoke::Args),
-    /// Measures every service against a bare server that sends the same bytes.
-    Bench(bench::Args),
-    /// Checks what every member must inherit, and the sizes that tell.
+    /// Checks what every member must inherit, the sizes that tell, and that modules form no circle.
     CheckWorkspace,
     /// Checks that `docs/documents.md` names files that exist.
     CheckDocuments,
@@ -48,15 +45,6 @@ enum Command {
     Book(book::Args),
     /// Checks alerts, runbook and dashboards, alone and on a real Prometheus.
     Observability(observability::Args),
-    /// The server that `bench` measures against.
-    #[command(hide = true)]
-    Bare(bench::bare::Args),
-    /// The server that `bench` measures a queue against.
-    #[command(hide = true)]
-    BareQueue(bench::queue::Args),
-    /// The proxy that `bench` measures against.
-    #[command(hide = true)]
-    BareProxy(bench::streaming::Args),
     /// What `dev` starts a service through.
     #[command(hide = true)]
     Supervised(process::SupervisedArgs),
@@ -71,16 +59,12 @@ async fn main() -> ExitCode {
         Command::Dev(args) => dev::run(args).await,
         Command::Trace(args) => observe::print(args).await,
         Command::Smoke(args) => smoke::run(args).await,
-        Command::Bench(args) => bench::run(args).await,
         Command::CheckWorkspace => checks::check_workspace(),
         Command::CheckDocuments => documents::check(),
         Command::Openapi(args) => checks::write_openapi(&args),
         Command::Charts(args) => charts::run(&args),
         Command::Book(args) => book::stage(&args),
         Command::Observability(args) => observability::run(args).await,
-        Command::Bare(args) => bench::bare::run(args).await,
-        Command::BareQueue(args) => bench::queue::run(args).await,
-        Command::BareProxy(args) => bench::streaming::run(args).await,
         Command::Supervised(args) => process::supervised(&args),
     };
     match result {

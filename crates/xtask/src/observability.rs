@@ -4,13 +4,9 @@
 mod alerts;
 mod metrics;
 mod queries;
+mod sources;
 
-use std::fs;
-use std::path::{Path, PathBuf};
-
-use anyhow::Context as _;
-
-use crate::workspace::Workspace;
+use tooling::Workspace;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -35,23 +31,4 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         Command::Alerts => alerts::check(&root),
         Command::Queries(args) => queries::check(&root, &args).await,
     }
-}
-
-/// The rules of the stack's chart.
-fn rules(root: &Path) -> PathBuf {
-    root.join("charts/stack/files/rules")
-}
-
-/// The files of a folder with an extension, in order.
-fn files(folder: &Path, extension: &str) -> anyhow::Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(folder).with_context(|| folder.display().to_string())?;
-    let mut files = Vec::new();
-    for entry in entries {
-        let path = entry?.path();
-        if path.extension().is_some_and(|found| found == extension) {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
 }

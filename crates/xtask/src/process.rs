@@ -16,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 use crate::services::{SERVICES, Service};
-use crate::workspace::Workspace;
+use tooling::Workspace;
 
 /// How long a service may take to stop: the default `SHUTDOWN_GRACE_PERIOD`, and some time to
 /// flush.
@@ -57,8 +57,8 @@ impl Console {
     fn prefixed(self, service: &Service, text: &str) -> String {
         let (name, width) = (service.name, self.width);
         if self.colour {
-            let place = SERVICES.iter().position(|other| other.name == name);
-            let code = COLOURS[place.unwrap_or(0) % COLOURS.len()];
+            let position = SERVICES.iter().position(|other| other.name == name);
+            let code = COLOURS[position.unwrap_or(0) % COLOURS.len()];
             format!("\x1b[{code}m{name:width$} |\x1b[0m {text}")
         } else {
             format!("{name:width$} | {text}")
@@ -130,7 +130,7 @@ impl Process {
     }
 
     fn signal(&self, signal: Signal) {
-        // A child that was waited for has no id any more, so this meets no other process.
+        // A child that was waited for has no id any more, so this signals no other process.
         let id = self.child.id().and_then(|id| i32::try_from(id).ok());
         if let Some(pid) = id.and_then(Pid::from_raw) {
             let _ = kill_process(pid, signal);

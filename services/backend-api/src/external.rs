@@ -71,7 +71,7 @@ impl External {
                 .map_err(|error: reqwest::Error| StartError::Other(error.into()))?,
             timeout,
             retries: config.external_api_retries,
-            metrics: metrics.register(ExternalMetrics::register),
+            metrics: ExternalMetrics::register(metrics),
         })
     }
 

@@ -4,14 +4,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use common::Loader;
 use common::config::{RateLimit, Secret};
+use common::{Loader, Service};
 use derive_more::AsRef;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use storage::DatabaseConfig;
 
-use crate::SERVICE;
+/// Who this service is.
+pub const SERVICE: Service = common::service!(port: 3000);
 
 /// The database where none is configured, for development.
 const EMBEDDED: &str = "sqlite://data/stakefish.db";
@@ -37,9 +38,7 @@ impl Config {
         let lookups: LookupConfig = loader.section();
         // More than a client waits for would also overflow the clock.
         let sensible = Duration::from_millis(1)..=Duration::from_mins(1);
-        if !sensible.contains(&lookups.dns_timeout) {
-            loader.problem("DNS_TIMEOUT", "must be from 1ms to 1m");
-        }
+        loader.within("DNS_TIMEOUT", lookups.dns_timeout, sensible);
         let has_url = ["DATABASE_URL", "DATABASE_URL_FILE"].iter().any(|name| loader.is_set(name));
         // Parts that nobody asks for cannot be wrong.
         let parts = if has_url { None } else { loader.section::<PostgresConfig>().url() };

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use crate::{Config, SERVICE};
+use crate::config::{Config, SERVICE};
 
 /// The instance that answers.
 #[derive(Debug, Serialize, ToSchema)]

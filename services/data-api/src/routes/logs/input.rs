@@ -1,16 +1,13 @@
 //! What a client may send.
 
-use std::future::{Ready, ready};
 use std::ops::Range;
 
-use actix_web::dev::Payload;
-use actix_web::{FromRequest, HttpRequest, web};
-use common::Problem;
+use actix_web::{HttpRequest, web};
 use serde::Deserialize;
 use server::extract::bearer_token;
 use subtle::ConstantTimeEq as _;
 
-use crate::Config;
+use crate::config::Config;
 use crate::error::Error;
 use crate::log_files::Stamp;
 
@@ -18,19 +15,16 @@ use crate::log_files::Stamp;
 #[derive(Debug)]
 pub(super) struct Authorized;
 
-impl FromRequest for Authorized {
-    type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
+server::from_head!(Authorized, authorize);
 
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let config = request.app_data::<web::Data<Config>>();
-        let authorized = config.is_some_and(|config| match &config.log_files.logs_api_key {
-            Some(key) => bearer_token(request)
-                .is_some_and(|token| token.as_bytes().ct_eq(key.expose().as_bytes()).into()),
-            None => true,
-        });
-        ready(authorized.then_some(Self).ok_or(Error::Unauthorized.into()))
-    }
+fn authorize(request: &HttpRequest) -> Result<Authorized, Error> {
+    let config = request.app_data::<web::Data<Config>>();
+    let authorized = config.is_some_and(|config| match &config.log_files.logs_api_key {
+        Some(key) => bearer_token(request)
+            .is_some_and(|token| token.as_bytes().ct_eq(key.expose().as_bytes()).into()),
+        None => true,
+    });
+    authorized.then_some(Authorized).ok_or(Error::Unauthorized)
 }
 
 /// Which files a client wants; each part is judged where it is needed.

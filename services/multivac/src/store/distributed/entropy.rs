@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::telemetry::spans::fail;
 use mongodb::bson::{DateTime, Document, doc};
 use mongodb::error::{Error as MongoError, ErrorKind, IndexedWriteError, InsertManyError};
 use mongodb::options::{Acknowledgment, ClientOptions, IndexOptions, WriteConcern};
@@ -16,8 +17,8 @@ use tracing::Instrument as _;
 use super::entry::{Entry, created};
 use crate::config::Config;
 use crate::error::Error;
-use crate::spans::{fail, operation};
-use crate::store::Status;
+use crate::spans::operation;
+use crate::store::interface::Status;
 
 /// How long to wait for a server that takes the request.
 const SELECTION_TIMEOUT: Duration = Duration::from_secs(2);
