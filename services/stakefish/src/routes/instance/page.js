@@ -72,7 +72,7 @@ async function refreshMost() {
       most.set(domain, (most.get(domain) || 0) + 1);
     }
   }
-  const shown = [...most].sort((one, other) => other[1] - one[1]).slice(0, SHOWN_BARS);
+  const shown = [...most].filter(([, count]) => count > 0).sort((one, other) => other[1] - one[1]).slice(0, SHOWN_BARS);
   const rows = shown.map(([domain, count]) => {
     const row = rowOf(domain, '');
     const bar = document.createElement('span');
