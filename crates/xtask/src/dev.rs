@@ -2,17 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use test_support::{Durability, MongoDb, Redis};
+use sqlx::{Connection as _, PgConnection};
+use test_support::{Durability, MongoDb, Postgres, Redis};
 
 use crate::dns::NameServer;
 use crate::observe::Observer;
-use crate::process::{self, Console, Environment, Interrupts, Process};
-use crate::services::{self, MULTIVAC_WITH_REAL_STORES, SERVICES, Service};
+use crate::process::{self, Console, Environment, Interrupts, Process, Provided};
+use crate::services::{self, MULTIVAC_WORKER, SERVICES, Service};
+use crate::session::{Begun, Session};
 use crate::table;
 use crate::watch;
 use crate::workspace::{self, Workspace};
@@ -34,9 +37,9 @@ pub(crate) struct Args {
     /// The address to listen on; 0.0.0.0 makes the services reachable from other machines.
     #[arg(long, default_value = "127.0.0.1")]
     host: String,
-    /// What multivac keeps jobs and data in: `real` starts its server and its worker, with the Redis
-    /// and the MongoDB that `REDIS_URL` and `MONGO_URL` name, or else run on this machine, or else are
-    /// started until the end.
+    /// What data is kept in: `real` is PostgreSQL, and for multivac, which then has a worker, Redis and
+    /// MongoDB. They are those that `POSTGRES_URL`, `REDIS_URL` and `MONGO_URL` name, or else run on this
+    /// machine, or else are started until the end.
     #[arg(long, value_enum, default_value_t = Stores::Embedded)]
     stores: Stores,
     /// Takes the services' spans and shows them: see `trace`.
@@ -57,13 +60,13 @@ pub(crate) struct Stack {
     environment: Environment,
     host: String,
     /// Variables that lead to what was started for the services.
-    provided: Vec<(&'static str, String)>,
+    provided: Vec<Provided>,
     /// Where the network has no resolver.
     name_server: Option<NameServer>,
     /// Where spans go, if they go anywhere.
     observer: Option<Observer>,
     /// Stores that did not run. They go with their data.
-    stores: (Option<Redis>, Option<MongoDb>),
+    stores: (Option<Postgres>, Option<Redis>, Option<MongoDb>),
 }
 
 /// Runs until Ctrl-C.
@@ -72,15 +75,14 @@ pub(crate) struct Stack {
 /// When a port is taken, the build fails, a service ends by itself or does not stop cleanly.
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let real = args.stores == Stores::Real;
-    ensure!(
-        !real || args.service.is_some_and(|service| service.name == "multivac"),
-        "only multivac has other stores: make dev/multivac STORES=real"
-    );
-    let services: Vec<_> = match args.service {
-        Some(_) if real => MULTIVAC_WITH_REAL_STORES.iter().collect(),
+    services::check_port_offset()?;
+    let mut services: Vec<_> = match args.service {
         Some(service) => vec![service],
         None => SERVICES.iter().collect(),
     };
+    if real && let Some(place) = services.iter().position(|service| service.name == "multivac") {
+        services.insert(place + 1, &MULTIVAC_WORKER);
+    }
     let environment: Environment = std::env::vars_os().collect();
     let mut stack = Stack {
         workspace: Workspace::load()?,
@@ -90,29 +92,42 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         provided: Vec::new(),
         name_server: None,
         observer: None,
-        stores: (None, None),
+        stores: (None, None, None),
+    };
+    let begun = Session::begin(&stack.workspace, args.service.map(|service| service.name))?;
+    let session = match begun {
+        Begun::New(session) => session,
+        Begun::RunsAlready(where_it_is) => {
+            process::say(&where_it_is);
+            return Ok(());
+        }
     };
     ensure_free_ports(&stack.host, &services)?;
     if args.observe {
         stack.observer = Some(Observer::start()?);
-        stack.provided.extend(Observer::variables());
+        for (name, value) in Observer::variables() {
+            stack.provided.push(Provided { package: None, name, value });
+        }
     }
     if let Some(service) = services.iter().find(|service| service.name == "stakefish") {
         stack.provide_names(service).await?;
     }
     let mut interrupts = Interrupts::catch()?;
     if real {
-        stack.provide_stores(services[0]).await?;
+        stack.provide_stores(&services).await?;
     }
     match args.service {
-        Some(service) if !real => watch::run(service, &stack, &mut interrupts).await,
-        _ => run_all(&services, &stack, &mut interrupts).await,
+        Some(service) if services.len() == 1 => {
+            watch::run(service, &stack, session, &mut interrupts).await
+        }
+        _ => run_all(&services, &stack, session, &mut interrupts).await,
     }
 }
 
 async fn run_all(
     services: &[&'static Service],
     stack: &Stack,
+    mut session: Session,
     interrupts: &mut Interrupts,
 ) -> anyhow::Result<()> {
     let binaries: BTreeSet<_> = services.iter().map(|service| service.package).collect();
@@ -125,11 +140,12 @@ async fn run_all(
     for service in services {
         processes.push(stack.start(service)?);
     }
+    let table = urls(services, &stack.host);
+    session.note(&processes, &table)?;
     let ended = {
         let serve = async {
             ready(services, &stack.host, stack.console).await?;
-            let urls = urls(services, &stack.host);
-            process::say(&format!("\n{urls}\nCtrl-C stops them all.\n"));
+            process::say(&format!("\n{table}\nCtrl-C stops them all.\n"));
             if stack.observer.is_some() {
                 process::say("`make trace` lists traces, `make trace ID=<trace id>` shows one.\n");
             }
@@ -176,39 +192,101 @@ impl Stack {
             let address = server.address();
             let text = format!("this machine looks no names up; {address} knows example.com");
             self.console.line(service, &text);
-            self.provided.push((DNS_SERVERS, address.to_owned()));
+            let value = address.to_owned();
+            self.provided.push(Provided { package: None, name: DNS_SERVERS, value });
         }
         Ok(())
     }
 
     /// Starts those stores that do not run on this machine, unless the developer says where they are.
-    async fn provide_stores(&mut self, service: &Service) -> anyhow::Result<()> {
-        if self.lacks("REDIS_URL", 6379) {
-            let redis = Redis::start_own(Durability::Durable).await;
-            let redis = redis.context("no Redis runs on this machine, nor can one be started")?;
-            self.provide(service, "REDIS_URL", redis.url());
-            self.stores.0 = Some(redis);
-        }
-        if self.lacks("MONGO_URL", 27017) {
-            let mongo = MongoDb::start_own().await;
-            let mongo = mongo.context("no MongoDB runs on this machine, nor can one be started")?;
-            self.provide(service, "MONGO_URL", mongo.url());
-            self.stores.1 = Some(mongo);
+    async fn provide_stores(&mut self, services: &[&'static Service]) -> anyhow::Result<()> {
+        for service in services {
+            match service.name {
+                "randomize" | "stakefish" => self.provide_postgres(service).await?,
+                "multivac" => self.provide_redis_and_mongodb(service).await?,
+                "multivac-worker" => {}
+                name => self.console.line(service, &format!("{name} has no other store")),
+            }
         }
         Ok(())
     }
 
-    /// Whether nobody says where a store is, and none is where it would be then.
-    fn lacks(&self, variable: &str, port: u16) -> bool {
-        let said = [variable.into(), format!("{variable}_FILE")];
-        let mut said = said.map(OsString::from).into_iter();
-        !said.any(|variable| self.environment.contains_key(&variable))
-            && TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err()
+    /// A database of a service's own: of the server that `POSTGRES_URL` names, else of the one that lets the user
+    /// `postgres` in on the usual port, else of one that is started.
+    async fn provide_postgres(&mut self, service: &'static Service) -> anyhow::Result<()> {
+        if self.is_said("DATABASE_URL") {
+            return Ok(());
+        }
+        let said = self.environment.get(&OsString::from("POSTGRES_URL"));
+        let said = said.map(|url| url.to_string_lossy().into_owned());
+        let usual = "postgres://postgres@127.0.0.1:5432/postgres";
+        let url = match (said, &self.stores.0) {
+            (Some(url), _) => url,
+            (None, Some(started)) => started.url().to_owned(),
+            (None, None) if PgConnection::connect(usual).await.is_ok() => usual.to_owned(),
+            (None, None) => {
+                let postgres = Postgres::start_own(Durability::Durable).await.context(
+                    "no PostgreSQL runs on this machine that lets the user postgres in, nor can one be \
+                     started; install it, or set POSTGRES_URL",
+                )?;
+                let url = postgres.url().to_owned();
+                self.stores.0 = Some(postgres);
+                url
+            }
+        };
+        let mut database: reqwest::Url = url.parse().context("POSTGRES_URL")?;
+        // Its own, or two services' migrations would meet in one.
+        database.set_path(service.package);
+        if PgConnection::connect(database.as_str()).await.is_err() {
+            let mut admin = PgConnection::connect(&url).await.context("PostgreSQL")?;
+            let statement = format!("CREATE DATABASE {}", service.package);
+            sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut admin).await?;
+        }
+        self.provide(service, "DATABASE_URL", database.as_str());
+        Ok(())
     }
 
-    fn provide(&mut self, service: &Service, variable: &'static str, url: &str) {
-        self.console.line(service, &format!("{variable}={url} was started, and ends with this"));
-        self.provided.push((variable, url.to_owned()));
+    async fn provide_redis_and_mongodb(&mut self, service: &'static Service) -> anyhow::Result<()> {
+        if !self.is_said("REDIS_URL") {
+            let mut url = "redis://127.0.0.1:6379".to_owned();
+            if is_free(6379) {
+                let redis = Redis::start_own(Durability::Durable).await.context(
+                    "no Redis runs on this machine, nor can one be started; install it, or set REDIS_URL",
+                )?;
+                redis.url().clone_into(&mut url);
+                self.stores.1 = Some(redis);
+            }
+            self.provide(service, "REDIS_URL", &url);
+        }
+        if !self.is_said("MONGO_URL") {
+            let mut url = "mongodb://127.0.0.1:27017/?directConnection=true".to_owned();
+            if is_free(27017) {
+                let mongo = MongoDb::start_own().await.context(
+                    "no MongoDB runs on this machine, nor can one be started; install it, or set MONGO_URL",
+                )?;
+                mongo.url().clone_into(&mut url);
+                self.stores.2 = Some(mongo);
+            }
+            self.provide(service, "MONGO_URL", &url);
+        }
+        Ok(())
+    }
+
+    /// Whether the developer's environment has a variable, or names a file with its value.
+    fn is_said(&self, variable: &str) -> bool {
+        let said = [variable.into(), format!("{variable}_FILE")];
+        said.map(OsString::from).iter().any(|variable| self.environment.contains_key(variable))
+    }
+
+    fn provide(&mut self, service: &'static Service, name: &'static str, url: &str) {
+        self.console.line(service, &format!("{name}={url}"));
+        let (package, value) = (Some(service.package), url.to_owned());
+        self.provided.push(Provided { package, name, value });
+    }
+
+    /// Where one service is.
+    pub(crate) fn table(&self, service: &Service) -> String {
+        urls(&[service], &self.host)
     }
 
     /// Waits until one service is ready, and says so.
@@ -222,16 +300,34 @@ impl Stack {
     }
 }
 
+/// Whether nobody listens on a port of this machine.
+fn is_free(port: u16) -> bool {
+    TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err()
+}
+
 /// Fails before anything is built if a service could not listen anyway.
 fn ensure_free_ports(host: &str, services: &[&Service]) -> anyhow::Result<()> {
     let mut problems = Vec::new();
-    for Service { name, port, .. } in services {
-        if let Err(error) = TcpListener::bind((host, *port)) {
-            problems.push(format!("{name} cannot listen on {host}:{port}: {error}"));
+    for service in services {
+        let (name, port) = (service.name, service.port());
+        if let Err(error) = TcpListener::bind((host, port)) {
+            let owner = (error.kind() == ErrorKind::AddrInUse).then(|| owner(port)).flatten();
+            let reason = owner.unwrap_or_else(|| error.to_string());
+            problems.push(format!("{name} cannot listen on {host}:{port}: {reason}"));
         }
     }
-    ensure!(problems.is_empty(), "{}", problems.join("\n"));
+    ensure!(
+        problems.is_empty(),
+        "{}\nEnd what is there, `make stop` if it is of this clone, or move all ports: make dev PORT_OFFSET=1000",
+        problems.join("\n")
+    );
     Ok(())
+}
+
+/// Who has a port, in words; the processes of others are seen by root alone.
+fn owner(port: u16) -> Option<String> {
+    let process = listeners::get_process_by_port(port, listeners::Protocol::TCP).ok()?;
+    Some(format!("{} has it (process {}, {})", process.name, process.pid, process.path))
 }
 
 /// Runs a command to its end and returns whether it succeeded. Dropped, it kills it.
@@ -292,12 +388,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_taken_port_is_reported_with_its_service() {
+    fn a_taken_port_is_reported_with_its_service_and_the_process_that_has_it() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = taken.local_addr().unwrap().port();
-        let service = Service { name: "busy", port, ..SERVICES[0] };
-        let problem = ensure_free_ports("127.0.0.1", &[&service]).unwrap_err();
+        let service = Service { name: "busy", base_port: port, ..SERVICES[0] };
+        let problem = ensure_free_ports("127.0.0.1", &[&service]).unwrap_err().to_string();
         let start = format!("busy cannot listen on 127.0.0.1:{port}: ");
-        assert!(problem.to_string().starts_with(&start), "{problem}");
+        assert!(problem.starts_with(&start), "{problem}");
+        let this = format!("process {}", std::process::id());
+        assert!(problem.contains(&this), "{problem}");
+        assert!(problem.ends_with("make dev PORT_OFFSET=1000"), "{problem}");
     }
 }

@@ -11,6 +11,7 @@ use tokio::select;
 use crate::dev::{Stack, succeeds};
 use crate::process::{self, Interrupts, Process};
 use crate::services::Service;
+use crate::session::Session;
 use crate::workspace;
 
 /// Between two looks at the files. Looking at the few hundred there are takes a millisecond,
@@ -30,6 +31,7 @@ struct Files(BTreeMap<PathBuf, SystemTime>);
 pub(crate) async fn run(
     service: &'static Service,
     stack: &Stack,
+    mut session: Session,
     interrupts: &mut Interrupts,
 ) -> anyhow::Result<()> {
     let console = stack.console;
@@ -43,6 +45,7 @@ pub(crate) async fn run(
     ensure!(built, "the build failed");
     let mut started_from = modified(&binary);
     let mut running = Some(stack.start(service)?);
+    session.note(running.as_slice(), &stack.table(service))?;
     let mut announced = false;
     loop {
         select! {
@@ -74,6 +77,7 @@ pub(crate) async fn run(
                 }
                 process::stop(running.take().into_iter().collect(), interrupts, console).await;
                 running = Some(stack.start(service)?);
+                session.note(running.as_slice(), &stack.table(service))?;
                 (started_from, announced) = (built_at, false);
             }
         }
