@@ -66,6 +66,7 @@ const pages = {
       await page.locator('#most tr', { hasText: 'example.com' }).locator('.bar').waitFor();
       const width = await page.locator('.bar').first().evaluate((bar) => bar.getBoundingClientRect().width);
       assert.ok(width > 50, `the longest bar is ${width} pixels wide`);
+      assert.ok(!(await page.locator('#most tr').allInnerTexts()).some((row) => /\t0$/.test(row)), 'who asked nothing has no bar');
       await page.getByLabel('Domain name').fill('1.2.3.4');
       await page.keyboard.press('Enter');
       await page.getByText(/^422: .*not an address/).waitFor();
