@@ -37,8 +37,8 @@ use futures_util::FutureExt as _;
 use futures_util::future::{self, Either, LocalBoxFuture};
 use tracing::field::Empty;
 use tracing::{Instrument as _, Level, Span};
+use transport::{Announced, ConnectionState};
 
-use crate::connection::{Announced, ConnectionState};
 use crate::metrics::{Exemplar, MethodLabel, OTHER_METHOD, WorkerMetrics};
 use crate::proxies;
 use crate::rate_limit::RateLimiter;

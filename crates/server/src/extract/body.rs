@@ -15,8 +15,7 @@ use futures_util::future::LocalBoxFuture;
 use mime::Mime;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
-
-use crate::connection::ConnectionState;
+use transport::ConnectionState;
 
 use common::context::RequestContext;
 use common::memory::MemoryUse;

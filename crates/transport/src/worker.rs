@@ -1,6 +1,8 @@
 //! The threads that serve connections.
 
 use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,11 +16,21 @@ use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::acceptor::Accepted;
+use crate::clients::ClientPermit;
 use crate::connection::{Connection, Connections};
 
 /// Threads for blocking work, of all workers together.
 const BLOCKING_THREADS: usize = 512;
+
+/// A connection that may be served.
+pub(crate) struct Accepted {
+    pub(crate) stream: std::net::TcpStream,
+    pub(crate) peer: SocketAddr,
+    /// What it takes of the memory budget.
+    pub(crate) memory: ClientPermit,
+    /// What it takes of the descriptors.
+    pub(crate) descriptor: ClientPermit,
+}
 
 /// What the workers of a listener share.
 #[derive(Clone)]
@@ -50,11 +62,12 @@ impl Workers {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub(crate) fn start<B, F>(number: usize, shared: &Shared, build: B) -> io::Result<Self>
+    pub(crate) fn start<B, F>(number: NonZeroUsize, shared: &Shared, build: B) -> io::Result<Self>
     where
         B: Fn() -> (Connections, F) + Clone + Send + 'static,
-        F: ServiceFactory<(Connection, Option<std::net::SocketAddr>), Config = ()> + 'static,
+        F: ServiceFactory<(Connection, Option<SocketAddr>), Config = ()> + 'static,
     {
+        let number = number.get();
         let start = |number_of: usize| {
             let (connections, receiver) = mpsc::unbounded_channel();
             let load = Arc::new(AtomicUsize::new(0));
@@ -97,6 +110,7 @@ struct Open {
     load: Arc<AtomicUsize>,
     /// Until its first head is complete.
     fresh: Option<Arc<AtomicUsize>>,
+    _descriptor: ClientPermit,
 }
 
 impl Open {
@@ -122,7 +136,7 @@ async fn serve<B, F>(
     load: Arc<AtomicUsize>,
 ) where
     B: Fn() -> (Connections, F),
-    F: ServiceFactory<(Connection, Option<std::net::SocketAddr>), Config = ()> + 'static,
+    F: ServiceFactory<(Connection, Option<SocketAddr>), Config = ()> + 'static,
 {
     let (connections, factory) = build();
     let Ok(service) = factory.new_service(()).await else {
@@ -130,22 +144,27 @@ async fn serve<B, F>(
         return;
     };
     let (service, served) = (Rc::new(service), TaskTracker::new());
-    while let Some((stream, peer, permit)) = accepted.recv().await {
+    while let Some(Accepted { stream, peer, memory, descriptor }) = accepted.recv().await {
         shared.open.inc();
         let mut open = Open {
             gauge: shared.open.clone(),
             load: Arc::clone(&load),
             fresh: Some(Arc::clone(&shared.fresh)),
+            _descriptor: descriptor,
         };
         let (connections, service) = (connections.clone(), Rc::clone(&service));
         served.spawn_local(async move {
-            let accepted = async { connections.accept(TcpStream::from_std(stream)?, permit).await };
-            // Boxed where it is large, so that a connection without a request is small.
-            let connection = accepted.await;
-            open.first_head_ended();
-            if let Ok(Some(connection)) = connection {
-                let _ = Box::pin(service.call((connection, Some(peer)))).await;
+            let accepted = async { connections.accept(TcpStream::from_std(stream)?, memory).await };
+            let Ok(Some(connection)) = accepted.await else { return };
+            while matches!(connection.read_head().await, Ok(true)) {
+                open.first_head_ended();
+                // Boxed, so that a connection without a request is small.
+                let _ = Box::pin(service.call((connection.clone(), Some(peer)))).await;
+                if !connection.take_back() {
+                    return;
+                }
             }
+            connection.close().await;
         });
     }
     served.close();
