@@ -62,7 +62,8 @@ AXE := $(TOOLS)/axe-core-4.14.1/node_modules/axe-core
 CHROMIUM ?=
 # Of the clients.
 TYPESCRIPT := $(TOOLS)/typescript-5.9.3/node_modules/typescript
-PYTHON_REQUESTS := $(TOOLS)/requests-2.32.5/bin/python
+# It stands on requests, which is another client.
+HTTPIE := $(TOOLS)/httpie-3.2.4/bin/http
 # What installs charts: yours, or the pinned one.
 HELM ?= $(or $(shell command -v helm),$(HELM_4))
 
@@ -195,8 +196,8 @@ KILLS ?= 50
 chaos: test-servers ## Kill all of multivac KILLS times while JOBS data are fed; a short one is in make test
 	CHAOS_JOBS=$(JOBS) CHAOS_KILLS=$(KILLS) $(CARGO) test --workspace --test api -- --nocapture chaos::
 
-# On ports and data of their own, so that a `make dev` runs on.
-BROWSER = PORT_OFFSET=$(or $(PORT_OFFSET),20000) PLAYWRIGHT=$(PLAYWRIGHT) AXE=$(AXE) CHROMIUM=$(CHROMIUM) \
+# By default on those ports and data of their own, so that a `make dev` runs on.
+browser = PORT_OFFSET=$(or $(PORT_OFFSET),$(1)) PLAYWRIGHT=$(PLAYWRIGHT) AXE=$(AXE) CHROMIUM=$(CHROMIUM) \
 	XTASK=$(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/debug/xtask LOOKUP_RATE_LIMIT=none node crates/xtask/browser
 
 .PHONY: browser-tools
@@ -210,7 +211,7 @@ browser-tools:
 .PHONY: pages-check
 pages-check: browser-tools ## Use the services' pages in a headless Chromium, with a keyboard, in light and dark
 	@$(CARGO) build --workspace --bins
-	@$(BROWSER)/check.mjs
+	@$(call browser,20000)/check.mjs
 
 .PHONY: readme-test
 readme-test: test-servers ## Run the commands of README and the services' READMEs, and compare what they print
@@ -218,9 +219,9 @@ readme-test: test-servers ## Run the commands of README and the services' README
 	@docs/readme-test $(ARGS)
 
 .PHONY: clients-check
-clients-check: $(OPENAPI_CLIENT) $(PYTHON_REQUESTS) $(if $(shell command -v npm),$(TYPESCRIPT)) ## Run the clients of docs/clients.md
+clients-check: $(OPENAPI_CLIENT) $(HTTPIE) $(if $(shell command -v npm),$(TYPESCRIPT)) ## Run the clients of docs/clients.md
 	@$(CARGO) build --workspace --bins --example client
-	@OPENAPI_PYTHON_CLIENT=$(OPENAPI_CLIENT) PYTHON_REQUESTS=$(PYTHON_REQUESTS) TYPESCRIPT=$(TYPESCRIPT) \
+	@OPENAPI_PYTHON_CLIENT=$(OPENAPI_CLIENT) HTTPIE=$(HTTPIE) TYPESCRIPT=$(TYPESCRIPT) \
 		docs/clients/check
 
 .PHONY: lint
@@ -338,10 +339,9 @@ docs: $(MDBOOK) $(MERMAID) ## Make target/book of all documents, and look for de
 	@docs/check-links target/book
 
 .PHONY: pictures
-pictures: PORT_OFFSET ?= 0
 pictures: browser-tools ## Make docs/images anew, of what runs on the ports of `make dev`
 	@$(CARGO) build --workspace --bins
-	@$(BROWSER)/pictures.mjs
+	@$(call browser,0)/pictures.mjs
 
 .PHONY: docs/serve
 docs/serve: docs ## Show the book at http://127.0.0.1:3003
@@ -757,9 +757,9 @@ $(PLAYWRIGHT) $(AXE) $(TYPESCRIPT):
 	npm install --silent --no-save --no-package-lock --ignore-scripts --prefix $(abspath $@/../..) \
 		$(shell echo $(notdir $(abspath $@/../..)) | sed 's/-\([0-9.]*\)$$/@\1/')
 
-$(PYTHON_REQUESTS):
+$(HTTPIE):
 	python3 -m venv $(abspath $(@D)/..)
-	$(@D)/pip install --quiet --disable-pip-version-check requests==2.32.5
+	$(@D)/pip install --quiet --disable-pip-version-check httpie==3.2.4
 
 $(GRAFANA_SDK):
 	python3 -m venv $(abspath $(@D)/..)

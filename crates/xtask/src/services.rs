@@ -126,6 +126,7 @@ pub(crate) fn check_port_offset() -> anyhow::Result<()> {
     read_port_offset().map(drop)
 }
 
+#[expect(clippy::disallowed_methods, reason = "it is of this tool, and no service's configuration")]
 fn read_port_offset() -> anyhow::Result<u16> {
     let variable = std::env::var("PORT_OFFSET").unwrap_or_default();
     let offset = if variable.is_empty() { "0" } else { &variable };
