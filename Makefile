@@ -113,6 +113,7 @@ dev-smoke: ## Start the stack, call every endpoint, and stop it as Ctrl-C does
 	@mkdir -p target; log=target/dev-smoke.log; \
 	$(XTASK) dev >$$log 2>&1 & dev=$$!; \
 	smoked=0; $(XTASK) smoke --wait 60s || smoked=$$?; \
+	$(XTASK) dev | grep 'it runs already' || { echo 'a second make dev does not find the first'; smoked=1; }; \
 	stopped=0; kill -INT $$dev || true; wait $$dev || stopped=$$?; \
 	if [ $$smoked -ne 0 ] || [ $$stopped -ne 0 ]; then \
 		cat $$log; echo "smoke: exit status $$smoked, stopping the stack: $$stopped"; exit 1; \
