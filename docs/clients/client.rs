@@ -1,6 +1,9 @@
 //! Rust with reqwest, tokio and `serde_json`.
 #![expect(clippy::print_stdout, reason = "it is an example that says what it found")]
-#![expect(clippy::disallowed_methods, reason = "it is no service, and where those are is all it reads")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "it is no service, and where those are is all it reads"
+)]
 
 use std::env;
 use std::time::Duration;

@@ -96,10 +96,17 @@ impl Session {
 /// # Errors
 /// When something does not end.
 pub(crate) async fn stop() -> anyhow::Result<()> {
-    let workspace = Workspace::load()?;
+    if stop_all(&Workspace::load()?).await? == 0 {
+        process::say("nothing of this clone runs");
+    }
+    Ok(())
+}
+
+/// Ends them, and returns how many there were.
+async fn stop_all(workspace: &Workspace) -> anyhow::Result<usize> {
     let mut stopped = 0;
     let below = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten();
-    let folders = below(&folder(&workspace)).map(|entry| entry.path());
+    let folders = below(&folder(workspace)).map(|entry| entry.path());
     let files = folders.flat_map(|folder| below(&folder).map(|entry| entry.path()));
     let sessions = files.filter(|path| path.extension().is_some_and(|it| it == "json"));
     for path in sessions {
@@ -126,10 +133,7 @@ pub(crate) async fn stop() -> anyhow::Result<()> {
         }
         fs::remove_file(&path).with_context(|| path.display().to_string())?;
     }
-    if stopped == 0 {
-        process::say("nothing of this clone runs");
-    }
-    Ok(())
+    Ok(stopped)
 }
 
 /// Asks a process to end, and waits until it has.
@@ -170,4 +174,58 @@ fn read(file: &mut File) -> Notes {
     let mut text = String::new();
     let is_read = file.rewind().and_then(|()| file.read_to_string(&mut text));
     is_read.ok().and_then(|_| serde_json::from_str(&text).ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn workspace(target: &Path) -> Workspace {
+        Workspace { root: target.to_owned(), target: target.to_owned(), members: Vec::new() }
+    }
+
+    #[test]
+    fn a_second_one_is_told_where_the_first_runs() {
+        let target = tempfile::tempdir().unwrap();
+        let workspace = workspace(target.path());
+        let begin = |service| Session::begin(&workspace, service).unwrap();
+
+        let Begun::New(mut first) = begin(None) else { panic!("nothing runs yet") };
+        let Begun::RunsAlready(starting) = begin(None) else { panic!("the first one runs") };
+        first.note(&[], "SERVICE  URL").unwrap();
+        let Begun::RunsAlready(running) = begin(None) else { panic!("the first one runs") };
+
+        let id = format!("process {}", std::process::id());
+        assert!(starting.contains("is starting") && starting.contains(&id), "{starting}");
+        assert!(running.contains(&id) && running.ends_with("SERVICE  URL"), "{running}");
+        assert!(matches!(begin(Some("sre-kata")), Begun::New(_)), "one alone is another one");
+        drop(first);
+        assert!(matches!(begin(None), Begun::New(_)), "the first one has ended");
+    }
+
+    #[tokio::test]
+    async fn what_was_left_behind_is_ended_and_what_has_its_id_now_is_not() {
+        let target = tempfile::tempdir().unwrap();
+        let workspace = workspace(target.path());
+        let ours = workspace.binary("sleep");
+        fs::create_dir_all(ours.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink("/bin/sleep", &ours).unwrap();
+        let sleep = |program: &Path| std::process::Command::new(program).arg("60").spawn().unwrap();
+        let (mut left_behind, mut foreign) = (sleep(&ours), sleep(Path::new("/bin/sleep")));
+        let services = [&left_behind, &foreign].map(|child| ("sleep".to_owned(), child.id()));
+        let notes = Notes { services: services.into(), ..Notes::default() };
+        let folder = folder(&workspace).join("0");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("all.json"), serde_json::to_vec(&notes).unwrap()).unwrap();
+
+        let stopped = stop_all(&workspace).await.unwrap();
+
+        let still_runs = foreign.try_wait().unwrap().is_none();
+        foreign.kill().unwrap();
+        foreign.wait().unwrap();
+        assert_eq!(stopped, 1);
+        assert!(!left_behind.wait().unwrap().success());
+        assert!(still_runs);
+        assert_eq!(stop_all(&workspace).await.unwrap(), 0);
+    }
 }
