@@ -308,8 +308,14 @@ mod tests {
     use crate::Service;
 
     fn budget(bytes: u64) -> MemoryBudget {
-        let service =
-            Service { name: "t", version: "0", description: "", log_name: "t", default_port: 0 };
+        let service = Service {
+            name: "t",
+            version: "0",
+            description: "",
+            readme: "",
+            log_name: "t",
+            default_port: 0,
+        };
         let limit = MemoryLimit { bytes, source: LimitSource::Variable };
         MemoryBudget::new(limit, &Metrics::new(&service))
     }

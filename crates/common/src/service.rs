@@ -11,6 +11,8 @@ pub struct Service {
     pub version: &'static str,
     /// One sentence for `--help` and the OpenAPI document.
     pub description: &'static str,
+    /// Its README, in Markdown.
+    pub readme: &'static str,
     /// The name of its file in `LOG_DIR`, without `.log`.
     pub log_name: &'static str,
     /// The port where `PORT` is not set.
@@ -32,7 +34,7 @@ impl Service {
     }
 }
 
-/// A [`Service`] named after the calling package, with its version and description.
+/// A [`Service`] named after the calling package, with its version, description and README.
 ///
 /// ```
 /// const SERVICE: common::Service = common::service!(port: 8003);
@@ -44,6 +46,7 @@ macro_rules! service {
             name: env!("CARGO_PKG_NAME"),
             version: env!("CARGO_PKG_VERSION"),
             description: env!("CARGO_PKG_DESCRIPTION"),
+            readme: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")),
             log_name: env!("CARGO_PKG_NAME"),
             default_port: $port,
         }

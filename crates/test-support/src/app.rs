@@ -18,8 +18,14 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// What every application of this test process logs.
 static LOGS: LazyLock<Captured> = LazyLock::new(|| {
     let logs = Captured::default();
-    let name =
-        Service { name: "test", version: "0", description: "", log_name: "test", default_port: 0 };
+    let name = Service {
+        name: "test",
+        version: "0",
+        description: "",
+        readme: "",
+        log_name: "test",
+        default_port: 0,
+    };
     let lines = subscriber(logs.lines(&name), LogFilter::everything().env_filter(), None);
     tracing::dispatcher::set_global_default(lines).expect("nothing else installs a subscriber");
     logs

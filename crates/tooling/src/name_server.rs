@@ -21,6 +21,9 @@ const ADDRESS: Ipv4Addr = Ipv4Addr::new(93, 184, 216, 34);
 /// How long the system's resolver may take to prove that there is one, and a connection may be idle.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
+/// How many ports are tried.
+const BIND_TRIES: usize = 20;
+
 const TTL: u32 = 60;
 
 const SERIAL: u32 = 1;
@@ -55,11 +58,11 @@ impl NameServer {
     /// # Errors
     /// When no port can be had.
     pub async fn start(numbered: usize) -> anyhow::Result<Self> {
-        let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let (udp, tcp) = bind().await?;
         let address = udp.local_addr()?;
         let mut server = Server::new(catalog(numbered)?);
         server.register_socket(udp);
-        server.register_listener(TcpListener::bind(address).await?, TIMEOUT, usize::from(u16::MAX));
+        server.register_listener(tcp, TIMEOUT, usize::from(u16::MAX));
         Ok(Self { address: address.to_string(), _server: server })
     }
 
@@ -67,6 +70,19 @@ impl NameServer {
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
+    }
+}
+
+/// A port that is free for both; one that is free for UDP may be taken for TCP.
+async fn bind() -> std::io::Result<(UdpSocket, TcpListener)> {
+    let mut tries = 0;
+    loop {
+        let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        match TcpListener::bind(udp.local_addr()?).await {
+            Ok(tcp) => return Ok((udp, tcp)),
+            Err(error) if tries == BIND_TRIES => return Err(error),
+            Err(_) => tries += 1,
+        }
     }
 }
 

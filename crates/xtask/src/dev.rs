@@ -6,7 +6,8 @@ use anyhow::{bail, ensure};
 use tooling::workspace;
 
 use crate::process::{self, Interrupts};
-use crate::services::{self, MULTIVAC_WITH_REAL_STORES, SERVICES, Service};
+use crate::services::{self, MULTIVAC_WORKER, SERVICES, Service};
+use crate::session::{Begun, Session};
 use crate::stack::{Stack, succeeds};
 use crate::watch;
 
@@ -18,9 +19,9 @@ pub(crate) struct Args {
     /// The address to listen on; 0.0.0.0 makes the services reachable from other machines.
     #[arg(long, default_value = "127.0.0.1")]
     host: String,
-    /// What multivac keeps jobs and data in: `real` starts its server and its worker, with the Redis
-    /// and the MongoDB that `REDIS_URL` and `MONGO_URL` name, or else run on this machine, or else are
-    /// started until the end.
+    /// What data is kept in: `real` is PostgreSQL, and for multivac, which then has a worker, Redis and
+    /// MongoDB. They are those that `POSTGRES_URL`, `REDIS_URL` and `MONGO_URL` name, or else run on this
+    /// machine, or else are started until the end.
     #[arg(long, value_enum, default_value_t = Stores::Embedded)]
     stores: Stores,
     /// Takes the services' spans and shows them: see `trace`.
@@ -40,16 +41,24 @@ enum Stores {
 /// When a port is taken, the build fails, a service ends by itself or does not stop cleanly.
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let real = args.stores == Stores::Real;
-    ensure!(
-        !real || args.service.is_some_and(|service| service.name == "multivac"),
-        "only multivac has other stores: make dev/multivac STORES=real"
-    );
-    let services: Vec<_> = match args.service {
-        Some(_) if real => MULTIVAC_WITH_REAL_STORES.iter().collect(),
+    services::check_port_offset()?;
+    let mut services: Vec<_> = match args.service {
         Some(service) => vec![service],
         None => SERVICES.iter().collect(),
     };
+    if real && let Some(place) = services.iter().position(|service| service.name == "multivac") {
+        services.insert(place + 1, &MULTIVAC_WORKER);
+    }
     let mut stack = Stack::new(&services, args.host)?;
+    let begun = Session::begin(&stack.workspace, args.service.map(|service| service.name))?;
+    let session = match begun {
+        Begun::New(session) => session,
+        Begun::RunsAlready(where_it_is) => {
+            process::say(&where_it_is);
+            return Ok(());
+        }
+    };
+    stack.ensure_free_ports(&services)?;
     if args.observe {
         stack.observe()?;
     }
@@ -58,17 +67,20 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     }
     let mut interrupts = Interrupts::catch()?;
     if real {
-        stack.provide_stores(services[0]).await?;
+        stack.provide_stores(&services).await?;
     }
     match args.service {
-        Some(service) if !real => watch::run(service, &stack, &mut interrupts).await,
-        _ => run_all(&services, &stack, &mut interrupts).await,
+        Some(service) if services.len() == 1 => {
+            watch::run(service, &stack, session, &mut interrupts).await
+        }
+        _ => run_all(&services, &stack, session, &mut interrupts).await,
     }
 }
 
 async fn run_all(
     services: &[&'static Service],
     stack: &Stack,
+    mut session: Session,
     interrupts: &mut Interrupts,
 ) -> anyhow::Result<()> {
     let binaries: BTreeSet<_> = services.iter().map(|service| service.package).collect();
@@ -81,10 +93,12 @@ async fn run_all(
     for service in services {
         processes.push(stack.start(service)?);
     }
+    let table = stack.urls(services);
+    session.note(&processes, &table)?;
     let ended = {
         let serve = async {
-            let urls = stack.ready(services).await?;
-            process::say(&format!("\n{urls}\nCtrl-C stops them all.\n"));
+            stack.ready(services).await?;
+            process::say(&format!("\n{table}\nCtrl-C stops them all.\n"));
             if stack.is_observed() {
                 process::say("`make trace` lists traces, `make trace ID=<trace id>` shows one.\n");
             }

@@ -15,6 +15,7 @@ mod observability;
 mod observe;
 mod process;
 mod services;
+mod session;
 mod smoke;
 mod stack;
 mod table;
@@ -29,6 +30,8 @@ use clap::Parser;
 enum Command {
     /// Builds and starts every service with development defaults, or one and again at each change.
     Dev(dev::Args),
+    /// Ends every `dev` of this clone, and what one has left behind.
+    Stop,
     /// Prints a trace of what runs with `make dev OBSERVE=1`, or which there are.
     Trace(observe::Args),
     /// Calls every endpoint of every running service and prints what passed.
@@ -57,6 +60,7 @@ async fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let result = match Command::parse() {
         Command::Dev(args) => dev::run(args).await,
+        Command::Stop => session::stop().await,
         Command::Trace(args) => observe::print(args).await,
         Command::Smoke(args) => smoke::run(args).await,
         Command::CheckWorkspace => checks::check_workspace(),

@@ -10,6 +10,7 @@ use tokio::select;
 
 use crate::process::{self, Interrupts, Process};
 use crate::services::Service;
+use crate::session::Session;
 use crate::stack::{Stack, succeeds};
 use tooling::workspace;
 
@@ -29,6 +30,7 @@ struct Files(BTreeMap<PathBuf, SystemTime>);
 pub(crate) async fn run(
     service: &'static Service,
     stack: &Stack,
+    mut session: Session,
     interrupts: &mut Interrupts,
 ) -> anyhow::Result<()> {
     let console = stack.console;
@@ -42,6 +44,7 @@ pub(crate) async fn run(
     ensure!(built, "the build failed");
     let mut started_from = modified(&binary);
     let mut running = Some(stack.start(service)?);
+    session.note(running.as_slice(), &stack.table(service))?;
     let mut announced = false;
     loop {
         select! {
@@ -73,6 +76,7 @@ pub(crate) async fn run(
                 }
                 process::stop(running.take().into_iter().collect(), interrupts, console).await;
                 running = Some(stack.start(service)?);
+                session.note(running.as_slice(), &stack.table(service))?;
                 (started_from, announced) = (built_at, false);
             }
         }

@@ -227,7 +227,7 @@ impl Prometheus {
 fn targets() -> String {
     let mut targets = String::new();
     for service in SERVICES {
-        let (name, port) = (service.name, service.port);
+        let (name, port) = (service.name, service.port());
         let _ = writeln!(
             targets,
             "- {{labels: {{namespace: dev, job: {name}}}, targets: [\"127.0.0.1:{port}\"]}}"
