@@ -451,6 +451,11 @@ delivery/terraform: $(TERRAFORM_TOOLS) ## Check deploy/terraform: format, lint, 
 delivery/terraform/apply: $(TERRAFORM_TOOLS) ## Apply each example, expect a second plan without changes, destroy it
 	@$(terraform-check) apply
 
+# OpenTofu and Terraform have registries of their own: TERRAFORM=terraform asks Terraform's.
+.PHONY: delivery/terraform/lock
+delivery/terraform/lock: $(TERRAFORM_TOOLS) ## Write the lock files of the examples, from the provider's registry
+	@$(terraform-check) lock
+
 # Of deploy/ansible: what to deploy to.
 INVENTORY ?= inventory/dev
 ansible = cd deploy/ansible && PATH="$(dir $(ANSIBLE)):$$PATH"
