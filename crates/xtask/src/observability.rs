@@ -4,6 +4,7 @@
 mod alerts;
 mod metrics;
 mod queries;
+mod traces;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,8 @@ enum Command {
     /// Runs every query of the dashboards and rules on a Prometheus that is started for it and
     /// scrapes the running services, and compares what these export with what is documented.
     Queries(queries::Args),
+    /// Sends requests to services that are started for it, and compares their traces in Jaeger.
+    Traces(traces::Args),
 }
 
 /// # Errors
@@ -34,6 +37,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     match args.command {
         Command::Alerts => alerts::check(&root),
         Command::Queries(args) => queries::check(&root, &args).await,
+        Command::Traces(args) => traces::check(&root, &args).await,
     }
 }
 
