@@ -195,6 +195,18 @@ impl MemoryBudget {
         }))
     }
 
+    /// A budget of this size that no metric tells of: for what is counted in other units than bytes.
+    #[must_use]
+    pub fn unobserved(capacity: u64) -> Self {
+        Self(Arc::new(Shared {
+            capacity,
+            used: AtomicU64::new(0),
+            by_use: Default::default(),
+            refused: Default::default(),
+            released: Notify::new(),
+        }))
+    }
+
     /// The size of the budget in bytes.
     #[must_use]
     pub fn capacity(&self) -> u64 {

@@ -3,12 +3,13 @@
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 
+use common::memory::MemoryBudget;
 use common::telemetry::RequestSampler;
 use common::{Service, ServiceContext};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use transport::{Clients, tls};
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use crate::clients::Clients;
 use crate::config::{Config, ServerConfig};
 use crate::endpoints::Endpoints;
 use crate::error::StartError;
@@ -16,7 +17,6 @@ use crate::listener::{self, Shared};
 use crate::metrics::HttpMetrics;
 use crate::rate_limit::RateLimiter;
 use crate::running::{self, Running};
-use crate::tls;
 
 /// The builder of a service: its context first, for the service's own parts, then the server.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ impl Application {
     where
         F: Fn(&mut ServiceConfig<'_>) + Clone + Send + Sync + 'static,
     {
-        raise_open_files_limit();
+        let open_files = raise_open_files_limit();
         let config = &self.config;
         let (listener, address) = bind(config.host, config.port)?;
         let admin = config.admin_port.map(|port| bind(config.host, port)).transpose()?;
@@ -69,6 +69,10 @@ impl Application {
             rate_limiter: RateLimiter::new(config.rate_limit).map(Arc::new),
             draining: Arc::default(),
             clients: Arc::new(Clients::new(self.context.memory.clone(), config.client_share.0)),
+            descriptors: Arc::new(Clients::new(
+                MemoryBudget::unobserved(open_files / 5 * 4),
+                config.client_share.0,
+            )),
         };
         let endpoints = if admin.is_some() { Endpoints::Public } else { Endpoints::All };
         let scheme = if tls.is_some() { "https" } else { "http" };
@@ -113,12 +117,14 @@ fn bind(host: IpAddr, port: u16) -> Result<(TcpListener, SocketAddr), StartError
     bind().map_err(|source| StartError::Bind { address, source })
 }
 
-/// Every connection is a file; the soft limit of 1 024 is for programs that use `select`.
-fn raise_open_files_limit() {
+/// Every connection is a file; the soft limit of 1 024 is for programs that use `select`. Returns how many files may
+/// be open, of which clients get four in five: the service's own files, stores and upstreams need some.
+fn raise_open_files_limit() -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current != maximum
         && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
     {
         tracing::warn!(error = %error, "The limit of open files stays low");
     }
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }

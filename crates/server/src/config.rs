@@ -9,8 +9,7 @@ use common::config::{ByteSize, LogConfig, Networks, OtlpConfig, RateLimit};
 use common::memory::MemoryLimit;
 use common::{Loader, Service, causes};
 use serde::{Deserialize, Serialize};
-
-use crate::tls;
+use transport::tls;
 
 /// What every service is configured by.
 #[derive(Clone, Debug)]

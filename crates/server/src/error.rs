@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use crate::tls::TlsError;
+use transport::tls::TlsError;
 
 /// Why a service could not start.
 #[derive(Debug, thiserror::Error)]

@@ -1,16 +1,12 @@
 #![doc = include_str!("../README.md")]
 
-mod acceptor;
 mod application;
 pub mod cli;
-mod clients;
 mod config;
-mod connection;
 mod docs;
 mod endpoints;
 mod error;
 pub mod extract;
-mod head;
 mod lifecycle;
 mod listener;
 mod metrics;
@@ -22,8 +18,6 @@ mod references;
 mod routes;
 mod running;
 mod signals;
-mod tls;
-mod worker;
 
 pub use application::Application;
 pub use config::{Config, ServerConfig};
@@ -32,4 +26,4 @@ pub use error::StartError;
 pub use rate_limit::RateLimiter;
 pub use references::{prefers_html, reference};
 pub use running::{Running, Stop, StopHandle};
-pub use tls::TlsError;
+pub use transport::tls::TlsError;

@@ -12,6 +12,8 @@ use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
+use transport::Refused;
+
 use crate::routes::RouteId;
 
 /// The bucket boundaries that OpenTelemetry's semantic conventions advise, in seconds
@@ -84,8 +86,8 @@ pub(crate) struct HttpMetrics {
     pub(crate) panics: Counter,
     /// Connections that a client has open.
     pub(crate) connections: Gauge,
-    /// Connections that were refused for want of memory.
-    pub(crate) refused: Counter,
+    /// Connections that were refused.
+    pub(crate) refused: Refused,
 }
 
 impl HttpMetrics {
@@ -96,7 +98,10 @@ impl HttpMetrics {
             active: Gauge::default(),
             panics: Counter::default(),
             connections: Gauge::default(),
-            refused: refused.get_or_create_owned(&ReasonLabel { reason: "memory" }),
+            refused: Refused {
+                memory: refused.get_or_create_owned(&ReasonLabel { reason: "memory" }),
+                descriptors: refused.get_or_create_owned(&ReasonLabel { reason: "descriptors" }),
+            },
         };
         registry.register_with_unit(
             "http_server_request_duration",
@@ -117,7 +122,7 @@ impl HttpMetrics {
         );
         registry.register(
             "connections_refused",
-            "Connections that were refused because their address or all hold too much memory",
+            "Connections that were refused because their address or all hold too much",
             refused,
         );
         http

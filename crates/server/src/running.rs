@@ -10,8 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-
-use crate::listener::Listener;
+use transport::Listener;
 
 /// How long no request may be in progress before connections are ended: a client that was answered just
 /// before `Connection: close` was sent with every answer may have its next request on the way.

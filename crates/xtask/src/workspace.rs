@@ -109,8 +109,14 @@ mod tests {
     fn a_service_is_built_from_its_folder_the_kit_and_the_workspace_files() {
         let workspace = Workspace::load().unwrap();
         let sources = workspace.sources("sre-kata");
-        let expected =
-            ["Cargo.lock", "Cargo.toml", "crates/common", "crates/server", "services/sre-kata"];
+        let expected = [
+            "Cargo.lock",
+            "Cargo.toml",
+            "crates/common",
+            "crates/server",
+            "crates/transport",
+            "services/sre-kata",
+        ];
         assert_eq!(sources, expected.iter().map(|path| workspace.root.join(path)).collect());
     }
 }

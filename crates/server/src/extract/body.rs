@@ -15,8 +15,7 @@ use futures_util::future::LocalBoxFuture;
 use mime::Mime;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
-
-use crate::connection::ConnectionState;
+use transport::ConnectionState;
 
 use common::context::RequestContext;
 use common::memory::MemoryUse;
@@ -156,7 +155,7 @@ impl Memory {
     fn of(request: &HttpRequest) -> Self {
         let client = RequestContext::with_current(RequestContext::client);
         Self {
-            connection: request.conn_data::<Rc<ConnectionState>>().cloned(),
+            connection: request.extensions().get::<Rc<ConnectionState>>().cloned(),
             client: client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
             taken: SMALL_BODY,
         }

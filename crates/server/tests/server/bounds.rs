@@ -117,6 +117,61 @@ async fn readers_that_take_nothing_hold_a_bounded_number_of_answers() {
     wait_until("the memory is given back", TIMEOUT, async || used(&app).await < 100_000.0).await;
 }
 
+async fn connections(app: &App) -> f64 {
+    app.metric("memory_budget_used_bytes{kind=\"connections\"}").await.unwrap()
+}
+
+#[tokio::test]
+async fn an_idle_connection_gives_its_buffers_back_and_serves_on() {
+    // The tick follows from it, an eighth.
+    let app = demo::start(&[("REQUEST_TIMEOUT", "400ms")]);
+    let mut connection = app.connect().await;
+    let hello = "GET /hello HTTP/1.1\r\nhost: x\r\n\r\n";
+    let before = connections(&app).await;
+    for body in ["abc", "defg", "h"] {
+        connection.send(hello).await;
+        assert_eq!(connection.response().await.unwrap().body, "hello");
+        // One idle connection, and the one that asks.
+        wait_until("the buffers are given back", TIMEOUT, async || {
+            connections(&app).await < before + 4_096.0
+        })
+        .await;
+        // What is sent in two parts, and what is sent ahead.
+        let length = body.len();
+        let head = format!("POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n");
+        connection.send(&head).await;
+        connection.send(format!("\r\n{body}{head}\r\n{body}")).await;
+        assert_eq!(connection.response().await.unwrap().body, body);
+        assert_eq!(connection.response().await.unwrap().body, body);
+    }
+    wait_until("the buffers are given back", TIMEOUT, async || {
+        connections(&app).await < before + 4_096.0
+    })
+    .await;
+
+    // Half a head is still one that has to come in time.
+    connection.send("GET /hello HTTP/1.1\r\n").await;
+    assert_eq!(connection.response().await.unwrap().status, 408);
+    assert_eq!(connection.rest().await, "");
+}
+
+#[tokio::test]
+async fn an_idle_connection_ends_with_a_stop_at_once() {
+    let app = demo::start(&[("REQUEST_TIMEOUT", "400ms"), ("DRAIN_DELAY", "0s")]);
+    let mut connection = app.connect().await;
+    let before = connections(&app).await;
+    connection.send("GET /hello HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert_eq!(connection.response().await.unwrap().status, 200);
+    wait_until("the buffers are given back", TIMEOUT, async || {
+        connections(&app).await < before + 4_096.0
+    })
+    .await;
+
+    assert!(app.stop().await);
+
+    assert_eq!(connection.rest().await, "");
+}
+
 #[tokio::test]
 async fn what_is_sent_ahead_of_an_answer_is_not_read_and_not_lost() {
     let app = demo::start(&[]);

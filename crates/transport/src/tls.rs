@@ -47,9 +47,11 @@ pub enum TlsError {
 
 /// The files of a certificate chain and its key, in PEM form.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Files {
-    pub(crate) certificates: PathBuf,
-    pub(crate) key: PathBuf,
+pub struct Files {
+    /// The server's certificate first, then those that signed it.
+    pub certificates: PathBuf,
+    /// The key of the first certificate.
+    pub key: PathBuf,
 }
 
 /// What the files hold, to tell whether they have changed.
@@ -61,7 +63,10 @@ struct Contents {
 
 impl Files {
     /// Whether a server could use them.
-    pub(crate) fn check(&self) -> Result<(), TlsError> {
+    ///
+    /// # Errors
+    /// Why it could not.
+    pub fn check(&self) -> Result<(), TlsError> {
         self.read()?.parse().map(drop)
     }
 
@@ -126,7 +131,10 @@ impl ResolvesServerCert for Current {
 
 /// A server's side of TLS 1.2 and 1.3, which reads its files again when they change, and the metric
 /// of when the certificate expires.
-pub(crate) fn server_config(
+///
+/// # Errors
+/// When the files are of no use.
+pub fn server_config(
     files: Files,
     context: &ServiceContext,
 ) -> Result<Arc<ServerConfig>, TlsError> {

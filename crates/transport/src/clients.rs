@@ -19,7 +19,7 @@ const LITTLE: u64 = 8;
 
 /// The accounts of all client addresses.
 #[derive(Debug)]
-pub(crate) struct Clients {
+pub struct Clients {
     budget: MemoryBudget,
     /// What an address may hold while others want some, in bytes.
     share: u64,
@@ -30,7 +30,8 @@ pub(crate) struct Clients {
 
 impl Clients {
     /// Accounts on this budget; `share` is the part of it that one address may hold while others want some.
-    pub(crate) fn new(budget: MemoryBudget, share: f64) -> Self {
+    #[must_use]
+    pub fn new(budget: MemoryBudget, share: f64) -> Self {
         let capacity = budget.capacity();
         #[expect(
             clippy::cast_possible_truncation,
@@ -73,6 +74,11 @@ impl Clients {
     /// Whether not even an address that holds nothing would get this much.
     pub(crate) fn is_full(&self, bytes: usize) -> bool {
         self.budget.used() + bytes as u64 > self.budget.capacity()
+    }
+
+    /// Whether more than half of the budget is in use.
+    pub(crate) fn is_scarce(&self) -> bool {
+        self.budget.used() > self.budget.capacity() / 2
     }
 
     /// Counts a use that was refused.

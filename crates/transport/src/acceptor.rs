@@ -1,37 +1,38 @@
 //! Takes connections from the kernel and hands them to the workers.
 
+use std::ffi::c_int;
 use std::io::{self, ErrorKind, Write as _};
 use std::net::{self, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
 use common::memory::MemoryUse;
-use prometheus_client::metrics::counter::Counter;
 use socket2::{SockFilter, SockRef};
 use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::clients::{ClientPermit, Clients};
-use crate::connection::{CONNECTION_BYTES, UNAVAILABLE};
-use crate::worker::Workers;
+use crate::clients::Clients;
+use crate::connection::CONNECTION_BYTES;
+use crate::refusals::{Refused, UNAVAILABLE};
+use crate::worker::{Accepted, Workers};
 
 /// How long to wait when the process or the system has no file descriptor left.
 const NO_DESCRIPTOR_BACK_OFF: Duration = Duration::from_millis(100);
 
+/// How many connections the kernel may hold until they are accepted: its own default limit (`net.core.somaxconn`).
+const BACKLOG: c_int = 4096;
+
 /// How long handshakes that have begun may take once no new one begins, before the socket is closed.
 const LAST_HANDSHAKES: Duration = Duration::from_millis(20);
-
-/// A connection and what it takes of the memory budget.
-pub(crate) type Accepted = (TcpStream, SocketAddr, ClientPermit);
 
 /// What is needed to accept connections.
 pub(crate) struct Acceptor {
     pub(crate) listener: net::TcpListener,
     pub(crate) workers: Workers,
     pub(crate) clients: Arc<Clients>,
-    /// Connections that were refused for want of memory.
-    pub(crate) refused: Counter,
+    pub(crate) descriptors: Arc<Clients>,
+    pub(crate) refused: Refused,
     pub(crate) plain: bool,
 }
 
@@ -40,6 +41,8 @@ impl Acceptor {
     /// served, and whoever comes later is refused by it and can go elsewhere.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> io::Result<()> {
         self.listener.set_nonblocking(true)?;
+        // What `bind` asked for is filled by any crowd, and whoever does not fit waits a second to try again.
+        SockRef::from(&self.listener).listen(BACKLOG)?;
         let listener = TcpListener::from_std(self.listener.try_clone()?)?;
         while let Some(accepted) = stop.run_until_cancelled(accept(&listener)).await {
             match accepted {
@@ -63,21 +66,33 @@ impl Acceptor {
         Ok(())
     }
 
-    /// Hands a connection to a worker, if there is memory for it. If there is none for anybody, it waits, and all
-    /// others behind it in the backlog.
+    /// Hands a connection to a worker, if there is memory and a file descriptor for it. If there is none for anybody,
+    /// it waits, and all others behind it in the backlog.
     async fn admit(&mut self, stream: TcpStream, peer: SocketAddr, stop: &CancellationToken) {
-        loop {
-            let released = self.clients.released();
-            match self.clients.take(peer.ip(), MemoryUse::Connections, CONNECTION_BYTES) {
-                Ok(permit) => return self.workers.serve((stream, peer, permit)),
+        let client = peer.ip();
+        let refused = loop {
+            let (released, closed) = (self.clients.released(), self.descriptors.released());
+            let Ok(descriptor) = self.descriptors.take(client, MemoryUse::Connections, 1) else {
+                if self.descriptors.is_full(1) && !stop.is_cancelled() {
+                    let _ = stop.run_until_cancelled(closed).await;
+                    continue;
+                }
+                break &self.refused.descriptors;
+            };
+            match self.clients.take(client, MemoryUse::Connections, CONNECTION_BYTES) {
+                Ok(memory) => {
+                    return self.workers.serve(Accepted { stream, peer, memory, descriptor });
+                }
                 Err(_) if self.clients.is_full(CONNECTION_BYTES) && !stop.is_cancelled() => {
                     let _ = stop.run_until_cancelled(released).await;
                 }
-                Err(_) => break,
+                Err(_) => {
+                    self.clients.count_refusal(MemoryUse::Connections);
+                    break &self.refused.memory;
+                }
             }
-        }
-        self.refused.inc();
-        self.clients.count_refusal(MemoryUse::Connections);
+        };
+        refused.inc();
         // The answer is a courtesy: whoever does not take it at once does not see it.
         if self.plain {
             let _ = (&stream).write(UNAVAILABLE);

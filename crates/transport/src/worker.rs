@@ -1,12 +1,17 @@
 //! The threads that serve connections.
 
 use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
-use actix_web::dev::{Service, ServiceFactory};
+use actix_http::body::{BoxBody, MessageBody};
+use actix_http::{KeepAlive, Request, Response, ServiceConfig};
+use actix_service::ServiceFactory;
 use actix_web::rt::net::TcpStream;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{mpsc, watch};
@@ -14,11 +19,22 @@ use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::acceptor::Accepted;
-use crate::connection::{Connection, Connections};
+use crate::clients::ClientPermit;
+use crate::connections::Connections;
+use crate::dispatcher::Dispatcher;
 
 /// Threads for blocking work, of all workers together.
 const BLOCKING_THREADS: usize = 512;
+
+/// A connection that may be served.
+pub(crate) struct Accepted {
+    pub(crate) stream: std::net::TcpStream,
+    pub(crate) peer: SocketAddr,
+    /// What it takes of the memory budget.
+    pub(crate) memory: ClientPermit,
+    /// What it takes of the descriptors.
+    pub(crate) descriptor: ClientPermit,
+}
 
 /// What the workers of a listener share.
 #[derive(Clone)]
@@ -50,11 +66,19 @@ impl Workers {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub(crate) fn start<B, F>(number: usize, shared: &Shared, build: B) -> io::Result<Self>
+    pub(crate) fn start<F, S, B>(
+        number: NonZeroUsize,
+        shared: &Shared,
+        build: F,
+    ) -> io::Result<Self>
     where
-        B: Fn() -> (Connections, F) + Clone + Send + 'static,
-        F: ServiceFactory<(Connection, Option<std::net::SocketAddr>), Config = ()> + 'static,
+        F: Fn() -> (Connections, S) + Clone + Send + 'static,
+        S: ServiceFactory<Request, Config = ()> + 'static,
+        S::Response: Into<Response<B>>,
+        S::Error: Into<Response<BoxBody>>,
+        B: MessageBody,
     {
+        let number = number.get();
         let start = |number_of: usize| {
             let (connections, receiver) = mpsc::unbounded_channel();
             let load = Arc::new(AtomicUsize::new(0));
@@ -97,6 +121,7 @@ struct Open {
     load: Arc<AtomicUsize>,
     /// Until its first head is complete.
     fresh: Option<Arc<AtomicUsize>>,
+    _descriptor: ClientPermit,
 }
 
 impl Open {
@@ -115,36 +140,43 @@ impl Drop for Open {
     }
 }
 
-async fn serve<B, F>(
-    build: B,
+async fn serve<F, S, B>(
+    build: F,
     mut accepted: mpsc::UnboundedReceiver<Accepted>,
     shared: &Shared,
     load: Arc<AtomicUsize>,
 ) where
-    B: Fn() -> (Connections, F),
-    F: ServiceFactory<(Connection, Option<std::net::SocketAddr>), Config = ()> + 'static,
+    F: Fn() -> (Connections, S),
+    S: ServiceFactory<Request, Config = ()> + 'static,
+    S::Response: Into<Response<B>>,
+    S::Error: Into<Response<BoxBody>>,
+    B: MessageBody,
 {
     let (connections, factory) = build();
     let Ok(service) = factory.new_service(()).await else {
         tracing::error!("A worker cannot start");
         return;
     };
-    let (service, served) = (Rc::new(service), TaskTracker::new());
-    while let Some((stream, peer, permit)) = accepted.recv().await {
+    // Time limits are the connections' own.
+    let config = ServiceConfig::new(KeepAlive::Os, Duration::ZERO, Duration::ZERO, false, None);
+    let (dispatcher, served) = (Rc::new(Dispatcher::new(service, config)), TaskTracker::new());
+    while let Some(Accepted { stream, peer, memory, descriptor }) = accepted.recv().await {
         shared.open.inc();
         let mut open = Open {
             gauge: shared.open.clone(),
             load: Arc::clone(&load),
             fresh: Some(Arc::clone(&shared.fresh)),
+            _descriptor: descriptor,
         };
-        let (connections, service) = (connections.clone(), Rc::clone(&service));
+        let (connections, dispatcher) = (connections.clone(), Rc::clone(&dispatcher));
         served.spawn_local(async move {
-            let accepted = async { connections.accept(TcpStream::from_std(stream)?, permit).await };
-            // Boxed where it is large, so that a connection without a request is small.
-            let connection = accepted.await;
-            open.first_head_ended();
-            if let Ok(Some(connection)) = connection {
-                let _ = Box::pin(service.call((connection, Some(peer)))).await;
+            let accepted = async {
+                let stream = TcpStream::from_std(stream)?;
+                connections.accept(stream, memory, dispatcher.config()).await
+            };
+            if let Ok(Some(connection)) = accepted.await {
+                // How it ends is the client's business.
+                let _ = dispatcher.serve(connection, peer, || open.first_head_ended()).await;
             }
         });
     }

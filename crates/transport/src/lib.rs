@@ -1,0 +1,18 @@
+#![doc = include_str!("../README.md")]
+
+mod acceptor;
+mod clients;
+mod connection;
+mod connections;
+mod dispatcher;
+mod listener;
+mod refusals;
+mod state;
+mod stream;
+pub mod tls;
+mod worker;
+
+pub use clients::Clients;
+pub use listener::{Listener, Settings, listen};
+pub use refusals::Refused;
+pub use state::ConnectionState;
