@@ -59,3 +59,24 @@ fn files(folder: &Path, extension: &str) -> anyhow::Result<Vec<PathBuf>> {
     files.sort();
     Ok(files)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_norway::Value;
+
+    use super::*;
+
+    #[test]
+    fn compose_has_the_rules_and_dashboards_of_the_chart() {
+        let root = Workspace::load().unwrap().root;
+        let compose = fs::read_to_string(root.join("compose.yaml")).unwrap();
+        let compose: Value = serde_norway::from_str(&compose).unwrap();
+        for (service, mount) in [
+            ("prometheus", "./charts/stack/files/rules:/etc/prometheus/rules:ro"),
+            ("grafana", "./charts/stack/files/dashboards:/etc/grafana/dashboards:ro"),
+        ] {
+            let volumes = compose["services"][service]["volumes"].as_sequence().unwrap();
+            assert!(volumes.iter().any(|volume| volume == mount), "{service}: {volumes:?}");
+        }
+    }
+}
