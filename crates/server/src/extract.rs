@@ -4,10 +4,12 @@ mod body;
 mod coding;
 mod credentials;
 mod json;
+mod memory;
 mod page;
 mod query;
 
 pub use body::{Body, BodyLimits, BodyProblems, Json, MediaType};
 pub use credentials::{BasicCredentials, basic_credentials, bearer_token};
+pub use memory::take_memory;
 pub use page::{Page, PageProblems};
 pub use query::Query;

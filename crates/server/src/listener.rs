@@ -97,6 +97,7 @@ where
     let settings = transport::Settings {
         workers: if is_admin { NonZeroUsize::MIN } else { shared.config.workers },
         head_timeout: shared.config.request_timeout,
+        grace_period: shared.config.shutdown_grace_period,
         tls,
         clients: Arc::clone(&shared.clients),
         descriptors: Arc::clone(&shared.descriptors),

@@ -34,6 +34,12 @@ use crate::error::{Error, IN_USE};
 /// How many files of a download are read at once.
 const CHUNK: usize = 256;
 
+/// The same of a page of the list.
+const PAGE_BYTES: usize = 256 * 1024;
+
+/// From how many bytes on no more are read for now: a client may take its time with what it gets.
+const CHUNK_BYTES: usize = 32 * 1024;
+
 /// How many files are removed before others get their turn.
 const REMOVAL_STEP: usize = 256;
 
@@ -103,26 +109,40 @@ impl LogFiles {
     /// One file.
     pub(crate) async fn read(&self, stamp: Stamp) -> Result<LogFile, Error> {
         let shared = Arc::clone(&self.shared);
-        let mut found = blocking(move || shared.read(|_| Ok(vec![stamp]))).await?;
-        found.pop().ok_or(Error::NotFound)
+        let found = blocking(move || shared.read(usize::MAX, |_| Ok(vec![stamp]))).await;
+        found?.0.pop().ok_or(Error::NotFound)
     }
 
-    /// The first files of a range, at most `limit`; fewer where some are gone.
+    /// The first files of a range, at most `limit`; fewer where some are gone, or together are large.
     pub(crate) async fn page(
         &self,
         range: Range<Stamp>,
         order: Order,
         limit: usize,
     ) -> Result<Page, Error> {
+        self.first(range, order, limit, PAGE_BYTES).await
+    }
+
+    async fn first(
+        &self,
+        range: Range<Stamp>,
+        order: Order,
+        limit: usize,
+        most: usize,
+    ) -> Result<Page, Error> {
         let shared = Arc::clone(&self.shared);
         blocking(move || {
-            let mut rest = None;
-            let files = shared.read(|index| {
+            let (Range { start, end }, mut rest) = (range.clone(), None);
+            let (files, unread) = shared.read(most, |index| {
                 let stamps;
                 (stamps, rest) = index.first(range, order, limit)?;
                 Ok(stamps)
             })?;
-            Ok((files, rest))
+            let left = unread.map(|unread| match order {
+                Order::OldestFirst => unread..end,
+                Order::NewestFirst => start..unread.next(),
+            });
+            Ok((files, left.or(rest)))
         })
         .await
     }
@@ -137,13 +157,15 @@ impl LogFiles {
             .shared
             .with_index(|index| index.stamps.last().map_or(Stamp::FIRST, |last| last.next()));
         // What is wrong with the volume at the start can still be answered.
-        let (first, rest) = self.page(since..end, Order::OldestFirst, CHUNK).await?;
+        let (first, rest) = self.first(since..end, Order::OldestFirst, CHUNK, CHUNK_BYTES).await?;
         let files = self.clone();
         let others = stream::try_unfold(rest, move |rest| {
             let files = files.clone();
             async move {
                 match rest {
-                    Some(range) => files.page(range, Order::OldestFirst, CHUNK).await.map(Some),
+                    Some(range) => {
+                        files.first(range, Order::OldestFirst, CHUNK, CHUNK_BYTES).await.map(Some)
+                    }
                     None => Ok(None),
                 }
             }
@@ -206,16 +228,26 @@ impl Shared {
     }
 
     /// Reads the files that are chosen. Those that are gone are forgotten.
-    fn read<F>(&self, choose: F) -> Result<Vec<LogFile>, Error>
+    ///
+    /// With the first file that was not read any more, because those before it have so many bytes.
+    fn read<F>(&self, most: usize, choose: F) -> Result<(Vec<LogFile>, Option<Stamp>), Error>
     where
         F: FnOnce(&Index) -> Result<Vec<Stamp>, Error>,
     {
         let directory = self.open().map_err(Error::not_read)?;
         let stamps = self.with_index(|index| choose(index))?;
-        let (mut files, mut gone) = (Vec::with_capacity(stamps.len()), Vec::new());
+        let (mut files, mut gone, mut unread) = (Vec::new(), Vec::new(), None);
+        let mut held = 0;
         for stamp in stamps {
+            if held >= most {
+                unread = Some(stamp);
+                break;
+            }
             match directory.read(stamp).map_err(Error::NotRead)? {
-                Some(bytes) => files.push(LogFile { stamp, bytes }),
+                Some(bytes) => {
+                    held += bytes.len();
+                    files.push(LogFile { stamp, bytes });
+                }
                 None => gone.push(stamp),
             }
         }
@@ -224,7 +256,7 @@ impl Shared {
                 index.stamps.remove(stamp);
             }
         });
-        Ok(files)
+        Ok((files, unread))
     }
 
     /// Lists the directory or removes some files; returns whether more is to be done.
