@@ -50,9 +50,14 @@ GIT_CLIFF := $(TOOLS)/git-cliff-2.14.2/bin/git-cliff
 CARGO_SBOM := $(TOOLS)/cargo-sbom-0.10.0/bin/cargo-sbom
 REGISTRY_SERVER := $(TOOLS)/registry-3.1.2/bin/registry
 
-# Of observability: yours, or the pinned one; and what dashboards are made with.
-PROMETHEUS ?= $(or $(shell command -v prometheus),$(TOOLS)/prometheus-0.315.0/bin/prometheus)
+# Of observability: yours, else the package of Debian or Ubuntu, else the pinned one, which compiles
+# for a quarter of an hour; and what dashboards are made with.
+PROMETHEUS ?= $(or $(shell command -v prometheus),$(if $(shell command -v apt-get),\
+	$(TOOLS)/prometheus-package/usr/bin/prometheus,$(TOOLS)/prometheus-0.315.0/bin/prometheus))
 GRAFANA_SDK := $(TOOLS)/grafana-foundation-sdk-0.0.21/bin/python
+# What takes spans and keeps traces: yours, or the pinned ones, if `make observability/tools` was run.
+OTELCOL ?= $(or $(shell command -v otelcol),$(TOOLS)/otelcol-0.159.0/bin/otelcol)
+JAEGER ?= $(or $(shell command -v jaeger),$(TOOLS)/jaeger-1.76.0/bin/jaeger)
 # Of the book; diagrams are drawn in the browser, by a file that is part of the book.
 MDBOOK := $(TOOLS)/mdbook-0.5.2/bin/mdbook
 MERMAID := $(TOOLS)/mermaid-11.12.1/package/dist/mermaid.min.js
@@ -336,6 +341,14 @@ observability/check: $(GRAFANA_SDK) $(filter $(TOOLS)/%,$(PROMETHEUS)) ## Run ev
 		echo "checks: exit status $$status, stopping the stack: $$stopped; its log is $$log"; exit 1; \
 	fi
 
+.PHONY: observability/tools
+observability/tools: $(filter $(TOOLS)/%,$(OTELCOL) $(JAEGER)) ## Compile what observability/traces needs: some minutes
+
+.PHONY: observability/traces
+observability/traces: ## Send requests, and compare their traces in Jaeger, through a collector
+	@$(CARGO) build --workspace --bins
+	@$(XTASK) observability traces --collector $(OTELCOL) --jaeger $(JAEGER)
+
 # Documents ----------------------------------------------------------------------------------------
 
 .PHONY: docs
@@ -511,6 +524,11 @@ delivery/terraform: $(TERRAFORM_TOOLS) ## Check deploy/terraform: format, lint, 
 delivery/terraform/apply: $(TERRAFORM_TOOLS) ## Apply each example, expect a second plan without changes, destroy it
 	@$(terraform-check) apply
 
+# OpenTofu and Terraform have registries of their own: TERRAFORM=terraform asks Terraform's.
+.PHONY: delivery/terraform/lock
+delivery/terraform/lock: $(TERRAFORM_TOOLS) ## Write the lock files of the examples, from the provider's registry
+	@$(terraform-check) lock
+
 # Of deploy/ansible: what to deploy to.
 INVENTORY ?= inventory/dev
 ansible = cd deploy/ansible && PATH="$(dir $(ANSIBLE)):$$PATH"
@@ -522,7 +540,16 @@ delivery/tools: $(ANSIBLE) $(HELM_3) ## Install Ansible, and the Helm that it ne
 .PHONY: delivery/ansible
 delivery/ansible: $(ANSIBLE) $(HELM_3) ## Check the playbooks: lint, renders, and a host made of a container
 	@$(MAKE) --no-print-directory charts-deps HELM=$(HELM_3)
-	@PATH="$(dir $(ANSIBLE)):$$PATH" HELM=$(HELM_3) DOCKER=$(DOCKER) deploy/ansible/tests/check
+	@[ '$(CONVERGE)' = false ] || $(MAKE) --no-print-directory delivery/image || echo 'could not make the image'
+	@PATH="$(dir $(ANSIBLE)):$$PATH" HELM=$(HELM_3) DOCKER=$(DOCKER) MULTIVAC_IMAGE=multivac:$(REVISION) \
+		deploy/ansible/tests/check
+
+# Quickly, for a host that is thrown away.
+.PHONY: delivery/image
+delivery/image:
+	@[ "$$(deploy/docker/binaries)" = from-source ] || $(CARGO) build --workspace --bins
+	@$(MAKE) --no-print-directory image/multivac BINARIES=$$(deploy/docker/binaries) PROFILE=release \
+		BINARIES_DIR=$(or $(CARGO_TARGET_DIR),target)/debug ARGS=--quiet
 
 .PHONY: delivery/jenkins
 delivery/jenkins: $(GROOVY_LINT) ## Check the jobs of Jenkins: lint, their steps against a make that takes notes
@@ -555,8 +582,18 @@ delivery/prune: ## Remove the images of multivac that are not of this commit
 
 .PHONY: delivery
 delivery: ## Check all that delivers and needs no cloud: workflows, terraform, ansible, jenkins, release
-delivery: delivery/documents delivery/workflows delivery/terraform delivery/ansible delivery/jenkins
-delivery: delivery/release
+delivery: delivery/documents delivery/workflows delivery/terraform delivery/without-cloud
+delivery: delivery/ansible delivery/jenkins delivery/release
+
+# Only who gives the provider knows whether there is a cloud behind it.
+.PHONY: delivery/without-cloud
+delivery/without-cloud: $(TERRAFORM_TOOLS)
+ifeq ($(TERRAFORM_APPLY),true)
+	@$(terraform-check) apply
+else
+	@echo 'LEFT OUT: the Terraform examples are not applied, which needs an account: TERRAFORM_APPLY=true'
+	@echo 'applies them, with what TF_CLI_CONFIG_FILE names, or with make delivery/terraform/apply'
+endif
 
 .PHONY: delivery/documents
 delivery/documents: ## Check that docs/documents.md names files that exist
@@ -751,8 +788,27 @@ $(CHECKOV):
 	python3 -m venv $(abspath $(@D)/..)
 	$(@D)/pip install --quiet --disable-pip-version-check checkov==3.3.30
 
-$(TOOLS)/prometheus-%/bin/prometheus:
+# Unpacked and not installed, which would start it as a service.
+$(TOOLS)/prometheus-package/usr/bin/prometheus:
+	@rm -rf $(TOOLS)/prometheus-package && mkdir -p $(TOOLS)/prometheus-package
+	@cd $(TOOLS)/prometheus-package; sudo=; [ "$$(id -u)" -eq 0 ] || sudo=sudo; \
+	get() { apt-get --quiet=2 download prometheus; }; \
+	get 2>/dev/null || { $$sudo apt-get --quiet=2 update && get; }
+	@cd $(TOOLS)/prometheus-package && dpkg-deb --extract prometheus_*.deb . && rm prometheus_*.deb
+
+$(TOOLS)/prometheus-0.315.0/bin/prometheus:
 	$(call go-build,github.com/prometheus/prometheus/cmd/prometheus)
+
+# Its module has another number than its image, which is 2.13.0.
+$(TOOLS)/jaeger-%/bin/jaeger:
+	$(call go-build,github.com/jaegertracing/jaeger/cmd/jaeger)
+
+$(TOOLS)/otelcol-%/bin/otelcol:
+	@set -e; folder=$$(mktemp -d); trap 'rm -rf $$folder' EXIT; \
+	GOBIN=$$folder go install go.opentelemetry.io/collector/cmd/builder@v$*; \
+	sed "s|OUTPUT|$$folder/otelcol|" crates/xtask/otelcol.yaml >$$folder/otelcol.yaml; \
+	$$folder/builder --config $$folder/otelcol.yaml; \
+	install -D $$folder/otelcol/otelcol $@
 
 # npm only fetches the package: nothing of it is run.
 $(MERMAID):

@@ -56,7 +56,7 @@ impl Application {
         let admin = config.admin_port.map(|port| bind(config.host, port)).transpose()?;
         let tls = config
             .tls_files()
-            .map(|files| tls::server_config(files, &self.context.tasks))
+            .map(|files| tls::server_config(files, &self.context))
             .transpose()
             .map_err(StartError::Tls)?;
 

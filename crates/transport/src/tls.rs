@@ -6,12 +6,16 @@ use std::time::Duration;
 use std::{fs, io};
 
 use arc_swap::ArcSwap;
-use common::{Tasks, causes};
+use common::{ServiceContext, causes};
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Unit;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, crypto};
+use x509_parser::error::X509Error;
+use x509_parser::parse_x509_certificate;
 
 /// How often the files are read again.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
@@ -33,6 +37,9 @@ pub enum TlsError {
     /// The key does not belong to the certificate, or is of a kind that is not known.
     #[error("certificate and key do not go together")]
     Pair(#[from] rustls::Error),
+    /// What is in PEM form is no certificate.
+    #[error("not a certificate in X.509 form")]
+    Certificate(#[from] x509_parser::nom::Err<X509Error>),
     /// The file of certificates holds none.
     #[error("no certificate in the file")]
     Empty,
@@ -72,41 +79,82 @@ impl Files {
 }
 
 impl Contents {
-    fn parse(&self) -> Result<CertifiedKey, TlsError> {
+    fn parse(&self) -> Result<Pair, TlsError> {
         let chain =
             CertificateDer::pem_slice_iter(&self.certificates).collect::<Result<Vec<_>, _>>()?;
-        if chain.is_empty() {
-            return Err(TlsError::Empty);
-        }
+        let expiries = chain.iter().map(|certificate| expiry(certificate));
+        let expiries = expiries.collect::<Result<Vec<_>, _>>()?;
+        let expiry = expiries.into_iter().min().ok_or(TlsError::Empty)?;
         let key = PrivateKeyDer::from_pem_slice(&self.key)?;
-        Ok(CertifiedKey::from_der(chain, key, &crypto::ring::default_provider())?)
+        let key = CertifiedKey::from_der(chain, key, &crypto::ring::default_provider())?;
+        Ok(Pair { key: Arc::new(key), expiry })
     }
+}
+
+/// A certificate chain and its key.
+struct Pair {
+    key: Arc<CertifiedKey>,
+    /// When the first certificate of the chain expires, in seconds since 1970: from then on clients
+    /// refuse it.
+    expiry: i64,
+}
+
+fn expiry(certificate: &[u8]) -> Result<i64, TlsError> {
+    Ok(parse_x509_certificate(certificate)?.1.validity().not_after.timestamp())
 }
 
 /// Hands out the pair that was last read and found good.
 #[derive(Debug)]
-struct Current(ArcSwap<CertifiedKey>);
+struct Current {
+    key: ArcSwap<CertifiedKey>,
+    expiry: Gauge,
+}
 
-impl ResolvesServerCert for Current {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.load_full())
+impl Current {
+    fn new(pair: Pair) -> Self {
+        let expiry = Gauge::default();
+        expiry.set(pair.expiry);
+        Self { key: ArcSwap::new(pair.key), expiry }
+    }
+
+    fn replace(&self, pair: Pair) {
+        self.key.store(pair.key);
+        self.expiry.set(pair.expiry);
     }
 }
 
-/// A server's side of TLS 1.2 and 1.3, which reads its files again when they change.
+impl ResolvesServerCert for Current {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.key.load_full())
+    }
+}
+
+/// A server's side of TLS 1.2 and 1.3, which reads its files again when they change, and the metric
+/// of when the certificate expires.
 ///
 /// # Errors
 /// When the files are of no use.
-pub fn server_config(files: Files, tasks: &Tasks) -> Result<Arc<ServerConfig>, TlsError> {
+pub fn server_config(
+    files: Files,
+    context: &ServiceContext,
+) -> Result<Arc<ServerConfig>, TlsError> {
     let contents = files.read()?;
-    let current = Arc::new(Current(ArcSwap::from_pointee(contents.parse()?)));
+    let current = Arc::new(Current::new(contents.parse()?));
+    context.metrics.register(|registry| {
+        registry.register_with_unit(
+            "tls_certificate_expiry_timestamp",
+            "When the first certificate of the chain that is served expires, since 1970",
+            Unit::Seconds,
+            current.expiry.clone(),
+        );
+    });
     let provider = Arc::new(crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_cert_resolver(Arc::clone(&current) as Arc<dyn ResolvesServerCert>);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    tasks.spawn(reload(files, contents, current));
+    context.tasks.spawn(reload(files, contents, current));
     Ok(Arc::new(config))
 }
 
@@ -139,7 +187,7 @@ async fn reload(files: Files, mut last: Contents, current: Arc<Current>) {
         match parsed {
             Ok(pair) => {
                 unreadable = false;
-                current.0.store(Arc::new(pair));
+                current.replace(pair);
                 tracing::info!("The certificate was replaced");
             }
             Err(error) => tracing::error!(

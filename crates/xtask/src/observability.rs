@@ -5,6 +5,7 @@ mod alerts;
 mod metrics;
 mod queries;
 mod sources;
+mod traces;
 
 use tooling::Workspace;
 
@@ -21,6 +22,8 @@ enum Command {
     /// Runs every query of the dashboards and rules on a Prometheus that is started for it and
     /// scrapes the running services, and compares what these export with what is documented.
     Queries(queries::Args),
+    /// Sends requests to services that are started for it, and compares their traces in Jaeger.
+    Traces(traces::Args),
 }
 
 /// # Errors
@@ -30,5 +33,29 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     match args.command {
         Command::Alerts => alerts::check(&root),
         Command::Queries(args) => queries::check(&root, &args).await,
+        Command::Traces(args) => traces::check(&root, &args).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use serde_norway::Value;
+
+    use super::*;
+
+    #[test]
+    fn compose_has_the_rules_and_dashboards_of_the_chart() {
+        let root = Workspace::load().unwrap().root;
+        let compose = fs::read_to_string(root.join("compose.yaml")).unwrap();
+        let compose: Value = serde_norway::from_str(&compose).unwrap();
+        for (service, mount) in [
+            ("prometheus", "./charts/stack/files/rules:/etc/prometheus/rules:ro"),
+            ("grafana", "./charts/stack/files/dashboards:/etc/grafana/dashboards:ro"),
+        ] {
+            let volumes = compose["services"][service]["volumes"].as_sequence().unwrap();
+            assert!(volumes.iter().any(|volume| volume == mount), "{service}: {volumes:?}");
+        }
     }
 }

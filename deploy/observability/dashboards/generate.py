@@ -369,8 +369,9 @@ def service(name, description, sections):
         .with_row(dashboard.Row("Requests"))
         .with_panel(graph("Request rate", "By route", "reqps", (rate(COUNT, traffic, "http_route"), "{{http_route}}"), job=name, span=8))
         .with_panel(
-            graph("Answers", "By status; 499 is a client that went away", "reqps",
-                  (rate(COUNT, traffic, "http_response_status_code"), "{{http_response_status_code}}"), job=name, span=8)
+            graph("Answers", "By status and route; 499 is a client that went away", "reqps",
+                  (rate(COUNT, traffic, "http_response_status_code, http_route"),
+                   "{{http_response_status_code}} {{http_route}}"), job=name, span=8)
         )
         .with_panel(
             graph("Error ratio", "Requests answered with a 5xx", "percentunit",

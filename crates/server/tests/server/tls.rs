@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
+use rcgen::{CertificateParams, CertifiedKey, KeyPair, date_time_ymd, generate_simple_self_signed};
 use reqwest::{Certificate, Client};
 use test_support::{App, logs, wait_until};
 use tokio_util::sync::CancellationToken;
@@ -49,6 +49,14 @@ fn pair() -> CertifiedKey<KeyPair> {
     generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap()
 }
 
+/// A pair whose certificate expires at the begin of this year.
+fn expiring(year: i32) -> CertifiedKey<KeyPair> {
+    let mut params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+    params.not_after = date_time_ymd(year, 1, 1);
+    let signing_key = KeyPair::generate().unwrap();
+    CertifiedKey { cert: params.self_signed(&signing_key).unwrap(), signing_key }
+}
+
 /// A client that trusts this certificate alone, and keeps no connection.
 fn client(trusted: &CertifiedKey<KeyPair>) -> Client {
     client_of(&[trusted])
@@ -85,6 +93,31 @@ async fn https_is_spoken_and_logged() {
     assert_eq!(answer.text().await.unwrap(), "hello");
     assert_eq!(app.logs_of("tls").await[0]["req"]["url"], url);
     assert!(hello(&app, &client(&self::pair())).await.is_err(), "another certificate is expected");
+}
+
+#[tokio::test]
+async fn the_metric_of_expiry_is_of_the_served_chain_and_follows_a_replacement() {
+    let (first, second, intermediate) = (expiring(2040), expiring(2050), expiring(2045));
+    let files = Files::new(&first);
+    let app = files.start(&[("ADMIN_PORT", "0")]);
+    let expiry = async || {
+        let url = format!("http://{}/metrics", app.admin_addr());
+        let text = Client::new().get(url).send().await.unwrap().text().await.unwrap();
+        let sample = "\ntls_certificate_expiry_timestamp_seconds ";
+        text.split_once(sample).unwrap().1.lines().next().unwrap().to_owned()
+    };
+    let of_2040 = "2208988800";
+    assert_eq!(expiry().await, of_2040);
+
+    // Of a chain, that which expires first: clients refuse all of it from then on.
+    let chain = second.cert.pem() + &intermediate.cert.pem();
+    files.put(&chain, &second.signing_key.serialize_pem());
+    wait_until("the new chain is served", PATIENCE, async || expiry().await != of_2040).await;
+
+    let of_2045 = "2366841600";
+    assert_eq!(expiry().await, of_2045);
+    let plain = demo::start(&[]);
+    assert_eq!(plain.metric("tls_certificate_expiry_timestamp_seconds").await, None);
 }
 
 #[tokio::test]

@@ -21,14 +21,16 @@ use crate::services::SERVICES;
 /// Two scrapes with traffic between them, and an evaluation of rules that stand on rules.
 const LIMIT: Duration = Duration::from_mins(3);
 
+/// The service that is also started with a certificate.
+const OVER_TLS: &str = "sre-kata";
+
 /// Between two rounds of traffic.
 const ROUND: Duration = Duration::from_secs(8);
 
 /// Parts of queries that may return nothing here, and why. One that returns something is to be
 /// removed from this list.
-const MAY_BE_EMPTY: [(&str, &str); 4] = [
+const MAY_BE_EMPTY: [(&str, &str); 3] = [
     ("kubelet_volume_stats_", "of the kubelet: only in Kubernetes"),
-    ("tls_certificate_expiry_timestamp_seconds", "only where a service has a certificate"),
     ("check=\"draining\"", "only while an instance stops"),
     ("ALERTS{", "only while something is wrong"),
 ];
@@ -53,7 +55,8 @@ pub(super) async fn check(root: &Path, args: &Args) -> anyhow::Result<()> {
     let mut queries = rules(root)?;
     queries.extend(dashboards(root)?);
     let folder = tempfile::tempdir()?;
-    let prometheus = Prometheus::start(&args.prometheus, root, folder.path())?;
+    let (_over_tls, admin_port) = start_over_tls(folder.path())?;
+    let prometheus = Prometheus::start(&args.prometheus, root, folder.path(), admin_port)?;
     let deadline = Instant::now() + LIMIT;
     let mut empty: Vec<&Query>;
     loop {
@@ -171,13 +174,13 @@ struct Prometheus {
 
 impl Prometheus {
     /// With the configuration and the rules of the stack, and targets on this machine.
-    fn start(program: &Path, root: &Path, folder: &Path) -> anyhow::Result<Self> {
+    fn start(program: &Path, root: &Path, folder: &Path, admin_port: u16) -> anyhow::Result<Self> {
         let source = root.join("deploy/observability/prometheus/prometheus.yml");
         fs::copy(source, folder.join("prometheus.yml"))?;
         symlink(rules_folder(root), folder.join("rules"))?;
         fs::create_dir(folder.join("targets"))?;
-        fs::write(folder.join("targets/dev.yaml"), targets())?;
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        fs::write(folder.join("targets/dev.yaml"), targets(admin_port))?;
+        let port = free_port()?;
         let log = fs::File::create(root.join("target/prometheus.log"))?;
         let child = Command::new(program)
             .arg("--config.file=prometheus.yml")
@@ -223,11 +226,38 @@ impl Prometheus {
     }
 }
 
-/// The services of `make dev`, as Prometheus reads targets from a file.
-fn targets() -> String {
+fn free_port() -> anyhow::Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// One more instance of a service, with a certificate, which those of `make dev` have not; and the
+/// port of its metrics.
+fn start_over_tls(folder: &Path) -> anyhow::Result<(Child, u16)> {
+    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+    let (certificate, key) = (folder.join("tls.crt"), folder.join("tls.key"));
+    fs::write(&certificate, pair.cert.pem())?;
+    fs::write(&key, pair.signing_key.serialize_pem())?;
+    let port = free_port()?;
+    let child = Command::new(std::env::current_exe()?.with_file_name(OVER_TLS))
+        .env("HOST", "127.0.0.1")
+        .env("PORT", "0")
+        .env("ADMIN_PORT", port.to_string())
+        .env("TLS_CERT_FILE", certificate)
+        .env("TLS_KEY_FILE", key)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .with_context(|| format!("cannot run {OVER_TLS}"))?;
+    Ok((child, port))
+}
+
+/// The services of `make dev`, and the one with a certificate, as Prometheus reads targets from a
+/// file.
+fn targets(admin_port: u16) -> String {
     let mut targets = String::new();
-    for service in SERVICES {
-        let (name, port) = (service.name, service.port());
+    let services = SERVICES.iter().map(|service| (service.name, service.port()));
+    for (name, port) in services.chain([(OVER_TLS, admin_port)]) {
         let _ = writeln!(
             targets,
             "- {{labels: {{namespace: dev, job: {name}}}, targets: [\"127.0.0.1:{port}\"]}}"
