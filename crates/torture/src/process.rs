@@ -39,6 +39,8 @@ pub struct Certificate {
 pub struct Environment {
     /// The folder of their binaries.
     pub binaries: PathBuf,
+    /// This program, which crowds are processes of.
+    pub crowd: PathBuf,
     /// In bytes.
     pub limit: u64,
     /// Whether cgroups can be made here; `MEMORY_LIMIT` stands for them otherwise.
@@ -98,6 +100,8 @@ impl Process {
             .env("HOST", "127.0.0.1")
             .env("PORT", port.to_string())
             .env("WORKERS", "1")
+            // As in the images.
+            .env("MIMALLOC_PURGE_DELAY", "0")
             .env("EXTERNAL_API_URL", format!("http://{}/", environment.upstream))
             .envs(service.variables.iter().copied())
             .stdout(fs::File::create(folder.path().join("stdout"))?)

@@ -138,6 +138,11 @@ impl Connection {
         .await;
     }
 
+    /// Whether something was read that is not decoded yet.
+    pub(crate) fn has_more(&self) -> bool {
+        !self.socket().read.is_empty()
+    }
+
     /// Of the request in progress.
     pub(crate) fn message_type(&self) -> MessageType {
         self.socket().codec.message_type()

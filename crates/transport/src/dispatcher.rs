@@ -20,6 +20,7 @@ use actix_http::header::HeaderMap;
 use actix_http::{ConnectionType, HttpMessage as _, Payload, Request, Response, ServiceConfig};
 use actix_service::Service;
 use bytes::BytesMut;
+use tokio::task::yield_now;
 use tokio_util::codec::Encoder as _;
 
 use crate::connection::{Body, Connection, Next};
@@ -74,6 +75,10 @@ where
                     // Boxed, so that a connection without a request is small.
                     if !Box::pin(self.answer(&connection, request, peer)).await? {
                         break;
+                    }
+                    // One that sends ahead without end does not keep others waiting.
+                    if connection.has_more() {
+                        yield_now().await;
                     }
                 }
                 Next::Malformed(status) => {
