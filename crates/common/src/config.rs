@@ -8,6 +8,7 @@
 
 mod loader;
 mod otlp;
+pub(crate) mod secret;
 mod shape;
 mod types;
 
@@ -18,7 +19,8 @@ use serde::{Deserialize, Serialize};
 
 pub use loader::{Effective, Invalid, Loader};
 pub use otlp::{OtlpProtocol, ResourceAttributes, TracesSampler};
-pub use types::{ByteSize, LogFilter, LogFormat, Networks, RateLimit, Secret};
+pub use secret::Secret;
+pub use types::{ByteSize, LogFilter, LogFormat, Networks, RateLimit};
 
 /// The log.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]

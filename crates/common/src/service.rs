@@ -1,9 +1,10 @@
 //! A service: its identity, and what its parts share.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use crate::memory::{MemoryBudget, MemoryLimit};
-use crate::{Metrics, Readiness, Tasks};
+use crate::{Metrics, Readiness, Secrets, Tasks};
 
 /// A service's identity, the same in its logs, metrics, documents and command line.
 #[derive(Clone, Copy, Debug)]
@@ -46,19 +47,29 @@ pub struct ServiceContext {
     pub tasks: Tasks,
     /// Where a part takes memory that clients make it hold.
     pub memory: MemoryBudget,
+    /// Where a part follows the files of its secrets.
+    pub secrets: Secrets,
 }
 
 impl ServiceContext {
     /// The context of a service that is about to start, under this limit of memory.
     #[must_use]
     pub fn new(service: &Service, limit: MemoryLimit) -> Self {
-        let metrics = Metrics::new(service);
+        let (metrics, tasks) = (Metrics::new(service), Tasks::default());
         Self {
             readiness: Readiness::new(&metrics),
             memory: MemoryBudget::new(limit, &metrics),
+            secrets: Secrets::new(&metrics, tasks.clone()),
             metrics,
-            tasks: Tasks::default(),
+            tasks,
         }
+    }
+
+    /// The same, with the files of secrets read as often as this.
+    #[must_use]
+    pub fn reading_secrets_every(mut self, interval: Duration) -> Self {
+        self.secrets.read_every(interval);
+        self
     }
 }
 

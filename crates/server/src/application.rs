@@ -36,7 +36,8 @@ impl Application {
             service,
             config: config.server.clone(),
             sampler: RequestSampler::new(&config.otlp),
-            context: ServiceContext::new(&service, config.server.memory),
+            context: ServiceContext::new(&service, config.server.memory)
+                .reading_secrets_every(config.server.secrets_reload_interval),
         }
     }
 
@@ -56,7 +57,7 @@ impl Application {
         let admin = config.admin_port.map(|port| bind(config.host, port)).transpose()?;
         let tls = config
             .tls_files()
-            .map(|files| tls::server_config(files, &self.context.tasks))
+            .map(|files| tls::server_config(&files, &self.context.secrets))
             .transpose()
             .map_err(StartError::Tls)?;
 

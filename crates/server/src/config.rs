@@ -67,6 +67,10 @@ pub struct ServerConfig {
     pub tls_cert_file: Option<PathBuf>,
     /// `TLS_KEY_FILE`: the key of the certificate, in PEM form.
     pub tls_key_file: Option<PathBuf>,
+    /// `SECRETS_RELOAD_INTERVAL`: how often the files of secrets and certificates are read again, `10s`, at least
+    /// 10 ms.
+    #[serde(with = "humantime_serde")]
+    pub secrets_reload_interval: Duration,
     /// `TRUSTED_PROXIES`: networks whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed; none by
     /// default.
     pub trusted_proxies: Networks,
@@ -113,6 +117,9 @@ impl ServerConfig {
         if self.request_timeout.is_zero() {
             loader.problem("REQUEST_TIMEOUT", "must be more than 0s");
         }
+        if self.secrets_reload_interval < Duration::from_millis(10) {
+            loader.problem("SECRETS_RELOAD_INTERVAL", "must be at least 10ms");
+        }
         if self.port != 0 && self.admin_port == Some(self.port) {
             loader.problem("ADMIN_PORT", "is the same as PORT");
         }
@@ -133,6 +140,7 @@ impl Default for ServerConfig {
             admin_port: None,
             tls_cert_file: None,
             tls_key_file: None,
+            secrets_reload_interval: Duration::from_secs(10),
             trusted_proxies: Networks::default(),
             force_https: false,
             memory_limit: None,

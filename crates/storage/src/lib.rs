@@ -11,7 +11,7 @@ mod spans;
 mod sqlite;
 mod writer;
 
-pub use config::DatabaseConfig;
+pub use config::{DatabaseConfig, PostgresParts};
 pub use connection::Connection;
 pub use database::{Database, Operation};
 pub use error::{BoxError, Error, ReadProblems, WriteProblems};

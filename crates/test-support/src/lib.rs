@@ -16,6 +16,7 @@ mod collector;
 mod hammer;
 mod proxy;
 mod raw;
+mod rotation;
 mod servers;
 mod skips;
 mod volume;
@@ -29,6 +30,7 @@ pub use collector::{Answer, Collector, Exported, tree};
 pub use hammer::hammer;
 pub use proxy::{Mode, Proxy, Toward};
 pub use raw::{RawConnection, RawResponse};
+pub use rotation::{Load, RELOAD_INTERVAL, SecretFile, reloads, replace};
 pub use rustix::process::Signal;
 pub use servers::{
     Database, Durability, MongoDb, PgBouncer, Postgres, Redis, Server, Sql, SqlDatabase,

@@ -9,6 +9,7 @@ mod spans;
 mod store;
 mod worker;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use actix_web::web::Data;
@@ -20,6 +21,7 @@ pub use command::Command;
 pub use config::{AuthConfig, Config, JobsConfig, StoresConfig};
 
 use metrics::JobMetrics;
+use routes::User;
 use store::Store;
 use store::distributed::Distributed;
 use store::embedded::Embedded;
@@ -42,10 +44,22 @@ pub fn build(config: &Config) -> Result<Running, StartError> {
         let store = Arc::clone(&store);
         application.context.tasks.spawn_until(|stop| worker::run(store, stop));
     }
-    let (store, config) = (Data::from(store), Data::new(config.clone()));
+    let user = user(config, &application.context);
+    let (store, user) = (Data::from(store), Data::new(user));
     application.serve(move |routes| {
-        routes.app_data(store.clone()).app_data(config.clone()).configure(routes::configure);
+        routes.app_data(store.clone()).app_data(user.clone()).configure(routes::configure);
     })
+}
+
+/// Who may change data, if not anybody.
+fn user(config: &Config, context: &ServiceContext) -> Option<User> {
+    let AuthConfig { auth_username: Some(name), auth_password: Some(password) } = &config.auth
+    else {
+        return None;
+    };
+    let Ok(password) =
+        context.secrets.live(password, |password| Ok::<_, Infallible>(password.clone()));
+    Some(User { name: name.clone(), password })
 }
 
 /// Starts the worker, which serves what every service serves. Must be called inside a tokio runtime.
@@ -64,8 +78,7 @@ fn open(config: &Config, context: &ServiceContext) -> Result<Arc<dyn Store>, Sta
     let metrics = context.metrics.register(JobMetrics::register);
     let store: Arc<dyn Store> = match (&config.stores.redis_url, &config.stores.mongo_url) {
         (Some(redis), Some(mongo)) => {
-            let urls = (redis.expose(), mongo.expose());
-            Distributed::open(urls, config, context, metrics.clone())?
+            Distributed::open((redis, mongo), config, context, metrics.clone())?
         }
         _ => Embedded::open(config, context, metrics.clone())?,
     };

@@ -6,7 +6,7 @@ use serde::de::value::{Error, MapDeserializer};
 use serde::de::{DeserializeOwned, Deserializer, Error as _, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::Secret;
+use super::secret::Secret;
 
 /// One variable of a struct.
 #[derive(Debug, PartialEq, Eq)]

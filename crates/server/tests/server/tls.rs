@@ -39,6 +39,7 @@ impl Files {
         let mut variables = vec![
             ("TLS_CERT_FILE", certificate.to_str().unwrap()),
             ("TLS_KEY_FILE", key.to_str().unwrap()),
+            ("SECRETS_RELOAD_INTERVAL", "20ms"),
         ];
         variables.extend(more);
         demo::start(&variables)
@@ -118,10 +119,12 @@ async fn a_replaced_certificate_is_taken_and_a_bad_one_is_not() {
             assert_eq!(answer.text().await.unwrap(), "hello");
         }
     }));
-    let refused = "The new certificate is of no use; the old one stays";
+    let refused = "The new secret is of no use; the old one stays";
     let wait_for_refusals = async |number: usize| {
         wait_until("the pair is refused", PATIENCE, async || {
-            logs(|line| line["message"] == refused).len() >= number
+            logs(|line| line["message"] == refused && line["secret"]["name"] == "TLS_CERT_FILE")
+                .len()
+                >= number
         })
         .await;
     };

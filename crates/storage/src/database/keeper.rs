@@ -1,14 +1,18 @@
 //! The task that owns the state of the database.
 
 use std::fs;
+use std::mem::discriminant;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use common::causes;
+use common::secrets::{Look, Refusal};
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -16,9 +20,11 @@ use tokio_util::task::TaskTracker;
 use super::{Pools, State};
 use crate::config::{DatabaseConfig, Options};
 use crate::connection::Connection;
+use crate::error::is_of_credentials;
 use crate::metrics::PoolGauges;
 use crate::migrations::{self, MigrationError, Schema};
 use crate::postgres::{self, PostgresConnection, Sessions};
+use crate::spans::Target;
 use crate::sqlite;
 
 /// How long to wait between two looks.
@@ -29,6 +35,9 @@ const LEAST_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A database that takes longer to connect or to answer is away.
 const PATIENCE: Duration = Duration::from_millis(1500);
+
+/// How long the connections of a replaced pool may stay in use.
+const RETIREMENT: Duration = Duration::from_mins(1);
 
 /// Connections that read from SQLite, at most.
 const SQLITE_READERS: usize = 4;
@@ -45,7 +54,26 @@ pub(super) struct Keeper {
     schema: &'static Schema,
     state: watch::Sender<State>,
     gauges: PoolGauges,
+    target: Arc<ArcSwap<Target>>,
+    /// Reads the credentials again.
+    credentials: Look,
     session: Option<Session>,
+    /// Pools that were replaced, until their connections are idle.
+    retired: JoinSet<()>,
+}
+
+/// Other credentials, or another server, to be used from now on if they are of use.
+pub(super) struct Offer {
+    options: Options,
+    done: oneshot::Sender<Result<(), Refusal>>,
+}
+
+impl Offer {
+    /// An offer, and what becomes of it.
+    pub(super) fn new(options: Options) -> (Self, oneshot::Receiver<Result<(), Refusal>>) {
+        let (done, outcome) = oneshot::channel();
+        (Self { options, done }, outcome)
+    }
 }
 
 impl Keeper {
@@ -53,8 +81,12 @@ impl Keeper {
         options: Options,
         config: &DatabaseConfig,
         schema: &'static Schema,
-        state: watch::Sender<State>,
-        gauges: PoolGauges,
+        (state, gauges, target, credentials): (
+            watch::Sender<State>,
+            PoolGauges,
+            Arc<ArcSwap<Target>>,
+            Look,
+        ),
     ) -> Self {
         Self {
             options,
@@ -64,14 +96,17 @@ impl Keeper {
             schema,
             state,
             gauges,
+            target,
+            credentials,
             session: None,
+            retired: JoinSet::new(),
         }
     }
 
     /// Looks again and again until the service stops, and closes the pools once nobody writes any more.
     pub(super) async fn run(
         mut self,
-        look: Arc<Notify>,
+        (look, mut offers): (Arc<Notify>, mpsc::Receiver<Offer>),
         writers: TaskTracker,
         stop: CancellationToken,
     ) {
@@ -80,6 +115,11 @@ impl Keeper {
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = look.notified() => {}
+                Some(offer) = offers.recv() => {
+                    let taken = self.take_over(offer.options).await;
+                    // Whoever offers waits for the answer.
+                    let _ = offer.done.send(taken);
+                }
                 () = sleep(INTERVAL) => {}
             }
         }
@@ -108,22 +148,59 @@ impl Keeper {
             self.session = None;
             match timeout(PATIENCE, self.options.connect()).await {
                 Ok(Ok(session)) => self.session = Some(session),
-                Ok(Err(error)) => return self.set(State::Away(causes(&error))),
-                Err(_) => return self.set(State::Away("no connection in time".into())),
+                Ok(Err(error)) => {
+                    if is_of_credentials(&error) {
+                        self.credentials.now();
+                    }
+                    return drop(self.set(State::Away(causes(&error))));
+                }
+                Err(_) => return drop(self.set(State::Away("no connection in time".into()))),
             }
         }
         match self.check_schema().await {
             Ok(()) => {
                 let sessions = self.session.as_ref().map_or(Sessions::Own, Session::sessions);
                 let pools = self.options.pools(sessions, self.max_connections, self.timeout);
-                self.set(State::Up(pools));
+                drop(self.set(State::Up(pools)));
             }
             Err(MigrationError::Connection(error)) => {
                 self.session = None;
-                self.set(State::Away(causes(&error)));
+                drop(self.set(State::Away(causes(&error))));
             }
-            Err(error) => self.set(State::Unmigrated(causes(&error))),
+            Err(error) => drop(self.set(State::Unmigrated(causes(&error)))),
         }
+    }
+
+    /// Takes over other credentials, or another server, once it has connected there. Whoever uses an old connection
+    /// keeps it until he has done.
+    async fn take_over(&mut self, options: Options) -> Result<(), Refusal> {
+        if discriminant(&options) != discriminant(&self.options) {
+            return Err("another kind of database is taken over by a restart only".into());
+        }
+        let session = timeout(PATIENCE, options.connect()).await?.map_err(|error| {
+            // What the server says names the role, and never the password.
+            Refusal::from(causes(&error))
+        })?;
+        let old = self.session.replace(session);
+        if let Err(error) = self.check_schema().await {
+            self.session = old;
+            return Err(error.into());
+        }
+        if let Some(old) = old {
+            self.retired.spawn(old.close());
+        }
+        let sessions = self.session.as_ref().map_or(Sessions::Own, Session::sessions);
+        let pools = options.pools(sessions, self.max_connections, self.timeout);
+        self.target.store(Arc::new(Target::new(&options)));
+        self.options = options;
+        if let State::Up(old) = self.set(State::Up(pools)) {
+            self.retired.spawn(async move {
+                // What is still in use then is closed when it comes back.
+                let _ = timeout(RETIREMENT, old.close()).await;
+            });
+        }
+        while self.retired.try_join_next().is_some() {}
+        Ok(())
     }
 
     async fn check_schema(&mut self) -> Result<(), MigrationError> {
@@ -133,7 +210,14 @@ impl Keeper {
             if !self.auto_migrate {
                 return Err(MigrationError::Pending(difference.pending.len()));
             }
-            self.state.send_replace(State::Unmigrated("migrations are being applied".into()));
+            // A server that is only being taken over is not the one in use.
+            self.state.send_if_modified(|state| {
+                let is_news = !state.is_up();
+                if is_news {
+                    *state = State::Unmigrated("migrations are being applied".into());
+                }
+                is_news
+            });
             let applied = migrations::apply(session.connection(), self.schema).await?;
             tracing::info!(migrations = applied.join(", "), "Migrations applied");
         }
@@ -144,12 +228,12 @@ impl Keeper {
         Ok(())
     }
 
-    fn set(&self, state: State) {
+    fn set(&self, state: State) -> State {
         self.gauges.set(match &state {
             State::Up(pools) => Some(pools.clone()),
             _ => None,
         });
-        self.state.send_replace(state);
+        self.state.send_replace(state)
     }
 }
 

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use common::ServiceContext;
+use common::config::Secret;
 use server::StartError;
 use tokio::sync::Mutex;
 use tracing::Instrument as _;
@@ -46,14 +47,14 @@ impl Distributed {
     /// # Errors
     /// When a URL cannot be used.
     pub(crate) fn open(
-        (redis_url, mongo_url): (&str, &str),
+        (redis_url, mongo_url): (&Secret, &Secret),
         config: &Config,
         context: &ServiceContext,
         metrics: JobMetrics,
     ) -> Result<Arc<Self>, StartError> {
-        let redis =
-            Connections::open(redis_url).map_err(|error| StartError::Other(error.into()))?;
-        let entropy = Entropy::open(mongo_url, config);
+        let redis = Connections::open(redis_url.expose())
+            .map_err(|error| StartError::Other(error.into()))?;
+        let entropy = Entropy::open(mongo_url.expose(), config);
         let order = Order::new(redis.clone(), entropy.clone());
         let of_adder = (context, metrics.accepted.clone());
         let store = Arc::new(Self {
@@ -65,17 +66,53 @@ impl Distributed {
             in_flight: Mutex::default(),
             metrics,
         });
+        let follower = Arc::clone(&store);
+        let redis_secret = context.secrets.follow(redis_url, move |url| {
+            let store = Arc::clone(&follower);
+            async move {
+                store.redis.take_over(url.expose(), store.holds_jobs()).await?;
+                store.order.doubt();
+                Ok(())
+            }
+        });
         let (redis, order) = (store.redis.clone(), store.order.clone());
         context.readiness.check(&context.tasks, "redis", move || {
-            let (redis, order) = (redis.clone(), order.clone());
-            async move { Ok(redis.check().await.inspect_err(|_| order.doubt())?) }
+            let (redis, order, secret) = (redis.clone(), order.clone(), redis_secret.clone());
+            async move {
+                let failed = |_: &Error| {
+                    order.doubt();
+                    secret.now();
+                };
+                Ok(redis.check().await.inspect_err(failed)?)
+            }
+        });
+        let follower = Arc::clone(&store);
+        let mongo_secret = context.secrets.follow(mongo_url, move |url| {
+            let store = Arc::clone(&follower);
+            async move {
+                store.entropy.take_over(url.expose(), store.holds_data()).await?;
+                store.order.doubt();
+                Ok(())
+            }
         });
         let entropy = store.entropy.clone();
         context.readiness.check(&context.tasks, "mongodb", move || {
-            let entropy = entropy.clone();
-            async move { Ok(entropy.check().await?) }
+            let (entropy, secret) = (entropy.clone(), mongo_secret.clone());
+            async move { Ok(entropy.check().await.inspect_err(|_| secret.now())?) }
         });
         Ok(store)
+    }
+
+    /// Whether jobs wait, or are dead letters, in Redis.
+    async fn holds_jobs(&self) -> Result<bool, Error> {
+        let in_flight = !self.in_flight.lock().await.is_empty();
+        let QueueState { length, dead_letters, .. } = self.queue.state().await?;
+        Ok(in_flight || length + dead_letters > 0)
+    }
+
+    /// Whether there are jobs, or data in MongoDB.
+    async fn holds_data(&self) -> Result<bool, Error> {
+        Ok(self.holds_jobs().await? || self.entropy.count().await? > 0)
     }
 
     /// Stores what is in flight, or else the next jobs.

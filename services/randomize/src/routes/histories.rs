@@ -4,6 +4,7 @@ use std::future::{Ready, ready};
 
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest, HttpResponse, get, web};
+use common::secrets::Live;
 use common::{Problem, problems};
 use server::extract::{Page, PageProblems, bearer_token};
 use storage::ReadProblems;
@@ -21,11 +22,11 @@ impl FromRequest for Authorized {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let Some(tokens) = request.app_data::<web::Data<Tokens>>() else {
+        let Some(tokens) = request.app_data::<web::Data<Live<Tokens>>>() else {
             return ready(Ok(Self));
         };
         let checked = match bearer_token(request) {
-            Some(token) => tokens.check(token).map_err(Some),
+            Some(token) => tokens.get().check(token).map_err(Some),
             None => Err(None),
         };
         ready(checked.map(|()| Self).map_err(|cause| Error::Unauthorized(cause).into()))

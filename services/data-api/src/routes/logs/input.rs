@@ -6,11 +6,11 @@ use std::ops::Range;
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest, web};
 use common::Problem;
+use common::config::Secret;
+use common::secrets::Live;
 use serde::Deserialize;
 use server::extract::bearer_token;
-use subtle::ConstantTimeEq as _;
 
-use crate::Config;
 use crate::error::Error;
 use crate::log_files::Stamp;
 
@@ -23,10 +23,11 @@ impl FromRequest for Authorized {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let config = request.app_data::<web::Data<Config>>();
-        let authorized = config.is_some_and(|config| match &config.log_files.logs_api_key {
-            Some(key) => bearer_token(request)
-                .is_some_and(|token| token.as_bytes().ct_eq(key.expose().as_bytes()).into()),
+        let keys = request.app_data::<web::Data<Option<Live<Secret>>>>();
+        let authorized = keys.is_some_and(|keys| match &***keys {
+            Some(keys) => {
+                bearer_token(request).is_some_and(|token| keys.get().accepts(token.as_bytes()))
+            }
             None => true,
         });
         ready(authorized.then_some(Self).ok_or(Error::Unauthorized.into()))

@@ -169,6 +169,8 @@ impl Batches {
         let contexts: Vec<_> =
             batch.iter().map(|waiting| waiting.span.in_scope(TraceParent::current)).collect();
         let span = batch_span(&batch, &contexts);
+        let redis = self.redis.clone();
+        let _staying = redis.stay().await;
         let mut added = match self.order.prepare().await {
             Ok(()) => self.run(&batch, &contexts, false).instrument(span.clone()).await,
             Err(error) => Err(error),

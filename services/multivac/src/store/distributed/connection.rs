@@ -3,9 +3,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use common::secrets::Refusal;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::io::tcp::TcpSettings;
 use redis::{Client, IntoConnectionInfo as _, RedisError, RedisResult, cmd};
+use tokio::sync::{RwLock, RwLockReadGuard};
 
 use super::keys::WRITE_CHECK;
 use crate::error::Error;
@@ -24,11 +26,14 @@ const WRONG_NODE: [&str; 4] = ["READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN
 pub(super) struct Connections(Arc<Inner>);
 
 struct Inner {
-    client: Client,
     current: Mutex<Pair>,
+    /// Held shared while jobs are added, so that none is added to a server that is being left.
+    adding: RwLock<()>,
 }
 
+#[derive(Clone)]
 struct Pair {
+    client: Client,
     commands: ConnectionManager,
     reads: ConnectionManager,
 }
@@ -45,7 +50,33 @@ impl Connections {
         let tcp = tcp.set_user_timeout(TIMEOUT);
         let client = Client::open(url.into_connection_info()?.set_tcp_settings(tcp))?;
         let current = Mutex::new(Pair::open(&client)?);
-        Ok(Self(Arc::new(Inner { client, current })))
+        Ok(Self(Arc::new(Inner { current, adding: RwLock::default() })))
+    }
+
+    /// Keeps the server from being left for another one.
+    pub(super) async fn stay(&self) -> RwLockReadGuard<'_, ()> {
+        self.0.adding.read().await
+    }
+
+    /// Uses the connections that a new URL leads to, if Redis takes writes there. What is under way ends on the old
+    /// ones. Another server is refused while this one `holds_jobs`.
+    pub(super) async fn take_over(
+        &self,
+        url: &str,
+        holds_jobs: impl Future<Output = Result<bool, Error>> + Send,
+    ) -> Result<(), Refusal> {
+        let other = Self::open(url).map_err(|_| "expected a URL such as redis://host:6379")?;
+        other.check().await?;
+        let other = other.with_current(|pair| pair.clone());
+        let _staying;
+        if self.with_current(|pair| pair.server()) != other.server() {
+            _staying = self.0.adding.write().await;
+            if holds_jobs.await? {
+                return Err("it is another server, and jobs wait that do not move there".into());
+            }
+        }
+        self.with_current(|current| *current = other);
+        Ok(())
     }
 
     /// The connection of commands that do not block.
@@ -73,7 +104,8 @@ impl Connections {
     /// Opens other connections if another node may take what this one has refused.
     pub(super) fn leave_wrong_node(&self, error: &RedisError) -> RedisResult<()> {
         if error.code().is_some_and(|code| WRONG_NODE.contains(&code)) {
-            let pair = Pair::open(&self.0.client)?;
+            let client = self.with_current(|pair| pair.client.clone());
+            let pair = Pair::open(&client)?;
             self.with_current(|current| *current = pair);
         }
         Ok(())
@@ -94,6 +126,16 @@ impl Pair {
                 .set_response_timeout(Some(timeout));
             ConnectionManager::new_lazy_with_config(client.clone(), config)
         };
-        Ok(Self { commands: connect(TIMEOUT)?, reads: connect(BLOCK_TIMEOUT + TIMEOUT)? })
+        Ok(Self {
+            client: client.clone(),
+            commands: connect(TIMEOUT)?,
+            reads: connect(BLOCK_TIMEOUT + TIMEOUT)?,
+        })
+    }
+
+    /// Which server and which database there.
+    fn server(&self) -> (String, i64) {
+        let info = self.client.get_connection_info();
+        (info.addr().to_string(), info.redis_settings().db())
     }
 }

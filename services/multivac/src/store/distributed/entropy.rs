@@ -1,12 +1,15 @@
 //! The data, in a collection of MongoDB.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use common::secrets::Refusal;
 use mongodb::bson::{DateTime, Document, doc};
 use mongodb::error::{Error as MongoError, ErrorKind, IndexedWriteError, InsertManyError};
-use mongodb::options::{Acknowledgment, ClientOptions, IndexOptions, WriteConcern};
+use mongodb::options::{
+    Acknowledgment, ClientOptions, ConnectionString, IndexOptions, WriteConcern,
+};
 use mongodb::{Client, Collection, IndexModel};
 use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
@@ -47,13 +50,25 @@ const SERVER_STATE_CODES: [i32; 26] = [
 pub(super) struct Entropy(Arc<Inner>);
 
 struct Inner {
-    url: String,
+    current: Mutex<Arc<Connected>>,
     database: String,
     tombstone_ttl: Duration,
     /// The runtime that lasts as long as the service, for the client's background tasks.
     runtime: Handle,
+}
+
+/// What a URL leads to, once it is needed.
+struct Connected {
+    url: String,
     collection: OnceCell<Collection<Document>>,
     indexed: OnceCell<()>,
+}
+
+impl Connected {
+    fn new(url: &str) -> Arc<Self> {
+        let (collection, indexed) = (OnceCell::new(), OnceCell::new());
+        Arc::new(Self { url: url.to_owned(), collection, indexed })
+    }
 }
 
 /// What became of the documents of an insert.
@@ -68,21 +83,49 @@ impl Entropy {
     /// Connects when it is first needed.
     pub(super) fn open(url: &str, config: &Config) -> Self {
         Self(Arc::new(Inner {
-            url: url.to_owned(),
+            current: Mutex::new(Connected::new(url)),
             database: config.stores.mongo_db_name.clone(),
             tombstone_ttl: config.jobs.tombstone_ttl,
             runtime: Handle::current(),
-            collection: OnceCell::new(),
-            indexed: OnceCell::new(),
         }))
+    }
+
+    fn current(&self) -> Arc<Connected> {
+        Arc::clone(&self.0.current.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether the server answers, and has the indexes.
     pub(super) async fn check(&self) -> Result<(), Error> {
-        self.0.indexed.get_or_try_init(|| self.create_indexes()).await?;
-        let database = self.0.database.clone();
-        let database = self.collection().await?.client().database(&database);
+        self.check_at(&self.current()).await
+    }
+
+    async fn check_at(&self, connected: &Connected) -> Result<(), Error> {
+        let collection = self.collection_at(connected).await?;
+        connected.indexed.get_or_try_init(|| self.create_indexes(collection)).await?;
+        let database = collection.client().database(&self.0.database);
         timeout(TIMEOUT, database.run_command(doc! { "ping": 1 })).await??;
+        Ok(())
+    }
+
+    /// Uses what a new URL leads to, if it can be written there. What is under way ends on the old connections. Another
+    /// server is refused while this one `holds_data`.
+    pub(super) async fn take_over(
+        &self,
+        url: &str,
+        holds_data: impl Future<Output = Result<bool, Error>> + Send,
+    ) -> Result<(), Refusal> {
+        // Their own errors may repeat a part of the URL.
+        let servers = |url: &str| {
+            let parsed = ConnectionString::parse(url).map(|url| (url.host_info, url.replica_set));
+            parsed.map_err(|_| "expected a URL such as mongodb://host:27017")
+        };
+        let is_another = servers(url)? != servers(&self.current().url)?;
+        let other = Connected::new(url);
+        self.check_at(&other).await?;
+        if is_another && holds_data.await? {
+            return Err("it is another server, and there are jobs or data that do not move".into());
+        }
+        *self.0.current.lock().unwrap_or_else(PoisonError::into_inner) = other;
         Ok(())
     }
 
@@ -145,7 +188,8 @@ impl Entropy {
 
     /// The oldest datum.
     pub(super) async fn oldest(&self) -> Result<Option<String>, Error> {
-        let find = self.collection().await?.find_one(stored()).sort(doc! { "seq": 1 });
+        let collection = self.collection().await?;
+        let find = collection.find_one(stored()).sort(doc! { "seq": 1 });
         let found = self.run("find", find).await?;
         Ok(found.and_then(|found| found.get_str("data").ok().map(str::to_owned)))
     }
@@ -208,20 +252,26 @@ impl Entropy {
         Ok(outcome??)
     }
 
-    async fn collection(&self) -> Result<&Collection<Document>, Error> {
+    async fn collection(&self) -> Result<Collection<Document>, Error> {
+        self.collection_at(&self.current()).await.cloned()
+    }
+
+    async fn collection_at<'a>(
+        &self,
+        connected: &'a Connected,
+    ) -> Result<&'a Collection<Document>, Error> {
         let inner = &self.0;
-        Ok(inner
+        Ok(connected
             .collection
             .get_or_try_init(async || {
-                let (url, database) = (inner.url.clone(), inner.database.clone());
+                let (url, database) = (connected.url.clone(), inner.database.clone());
                 let connected = inner.runtime.spawn(async move { connect(&url, &database).await });
                 connected.await.map_err(MongoError::custom)?
             })
             .await?)
     }
 
-    async fn create_indexes(&self) -> Result<(), Error> {
-        let collection = self.collection().await?;
+    async fn create_indexes(&self, collection: &Collection<Document>) -> Result<(), Error> {
         // Sparse: tombstones, which have no `seq`, are not in it.
         let by_order = IndexOptions::builder().sparse(true).build();
         let by_order = IndexModel::builder().keys(doc! { "seq": 1 }).options(by_order).build();
