@@ -3,6 +3,8 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use faults::Faults;
+
 use crate::memory::{MemoryBudget, MemoryLimit};
 use crate::{Metrics, Readiness, Secrets, Tasks};
 
@@ -49,6 +51,8 @@ pub struct ServiceContext {
     pub memory: MemoryBudget,
     /// Where a part follows the files of its secrets.
     pub secrets: Secrets,
+    /// Faults on purpose, none unless an operator has switched them on.
+    pub faults: Faults,
 }
 
 impl ServiceContext {
@@ -60,9 +64,22 @@ impl ServiceContext {
             readiness: Readiness::new(&metrics),
             memory: MemoryBudget::new(limit, &metrics),
             secrets: Secrets::new(&metrics, tasks.clone()),
+            faults: Faults::off(),
             metrics,
             tasks,
         }
+    }
+
+    /// The same, with faults that can be injected.
+    #[must_use]
+    pub fn with_faults(mut self) -> Self {
+        self.faults = self.metrics.register(Faults::on);
+        let faults = self.faults.clone();
+        self.readiness.check(&self.tasks, "fault-injection", move || {
+            let off = faults.is_unready().then(|| "a rule says that it is not ready".into());
+            std::future::ready(off.map_or(Ok(()), Err))
+        });
+        self
     }
 
     /// The same, with the files of secrets read as often as this.

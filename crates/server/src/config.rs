@@ -63,6 +63,8 @@ pub struct ServerConfig {
     /// `ADMIN_PORT`: a port of its own for `/healthz`, `/readyz` and `/metrics`, open until the process
     /// ends; `/metrics` is then on that port alone. None by default.
     pub admin_port: Option<u16>,
+    /// `FAULT_INJECTION`: whether faults can be injected by `/faults` on the admin port, which it needs; `false`.
+    pub fault_injection: bool,
     /// `TLS_CERT_FILE`: the certificate chain in PEM form; with `TLS_KEY_FILE` the service speaks HTTPS.
     pub tls_cert_file: Option<PathBuf>,
     /// `TLS_KEY_FILE`: the key of the certificate, in PEM form.
@@ -120,6 +122,9 @@ impl ServerConfig {
         if self.secrets_reload_interval < Duration::from_millis(10) {
             loader.problem("SECRETS_RELOAD_INTERVAL", "must be at least 10ms");
         }
+        if self.fault_injection && self.admin_port.is_none() {
+            loader.problem("FAULT_INJECTION", "needs ADMIN_PORT");
+        }
         if self.port != 0 && self.admin_port == Some(self.port) {
             loader.problem("ADMIN_PORT", "is the same as PORT");
         }
@@ -138,6 +143,7 @@ impl Default for ServerConfig {
             drain_delay: Duration::ZERO,
             shutdown_grace_period: Duration::from_secs(20),
             admin_port: None,
+            fault_injection: false,
             tls_cert_file: None,
             tls_key_file: None,
             secrets_reload_interval: Duration::from_secs(10),

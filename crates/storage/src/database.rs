@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use common::ServiceContext;
 use common::secrets::Look;
+use faults::{Faults, Store};
 use prometheus_client::metrics::histogram::Histogram;
 use sqlx::Connection as _;
 use tokio::runtime::Handle;
@@ -50,6 +51,8 @@ pub struct Database {
     pub(crate) target: Arc<ArcSwap<Target>>,
     /// Reads the credentials again.
     credentials: Look,
+    /// What is to be done on purpose.
+    faults: Faults,
     pub(crate) metrics: StorageMetrics,
     /// What has to end before the pools are closed.
     pub(crate) writers: TaskTracker,
@@ -191,10 +194,16 @@ impl Database {
             runtime: Handle::current(),
             target: Arc::clone(&target),
             credentials: credentials.clone(),
+            faults: context.faults.clone(),
             metrics,
             writers: TaskTracker::new(),
         };
-        let keeper = Keeper::new(options, config, schema, (sender, gauges, target, credentials));
+        let keeper = Keeper::new(
+            options,
+            config,
+            schema,
+            (sender, gauges, target, credentials, context.faults.clone()),
+        );
         let (look, writers) = (Arc::clone(&database.look), database.writers.clone());
         context.tasks.spawn_until(|stop| keeper.run((look, offered), writers, stop));
         for (name, fails) in
@@ -352,7 +361,11 @@ impl Database {
         let mut state = self.state.clone();
         let pools = state.borrow().pools()?.clone();
         // Everything around it moves it once, and it is large.
-        let run = Box::pin(run(pools));
+        let run = Box::pin(async move {
+            let reached = self.faults.reach(Store::Database).await;
+            reached.map_err(|outage| Error::unavailable(Reason::State(outage.to_string())))?;
+            run(pools).await
+        });
         let run = async { timeout(self.timeout, run).await };
         let run = pin!(TokioContext::new(run, self.runtime.clone()));
         let result = tokio::select! {

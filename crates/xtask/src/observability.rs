@@ -42,6 +42,14 @@ fn rules(root: &Path) -> PathBuf {
     root.join("charts/stack/files/rules")
 }
 
+/// The files of rules, in order.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub(crate) fn rule_files(root: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    files(&rules(root), "yaml")
+}
+
 /// The files of a folder with an extension, in order.
 fn files(folder: &Path, extension: &str) -> anyhow::Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).with_context(|| folder.display().to_string())?;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use common::causes;
 use common::secrets::{Look, Refusal};
+use faults::{Faults, Store};
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -57,6 +58,7 @@ pub(super) struct Keeper {
     target: Arc<ArcSwap<Target>>,
     /// Reads the credentials again.
     credentials: Look,
+    faults: Faults,
     session: Option<Session>,
     /// Pools that were replaced, until their connections are idle.
     retired: JoinSet<()>,
@@ -81,11 +83,12 @@ impl Keeper {
         options: Options,
         config: &DatabaseConfig,
         schema: &'static Schema,
-        (state, gauges, target, credentials): (
+        (state, gauges, target, credentials, faults): (
             watch::Sender<State>,
             PoolGauges,
             Arc<ArcSwap<Target>>,
             Look,
+            Faults,
         ),
     ) -> Self {
         Self {
@@ -98,6 +101,7 @@ impl Keeper {
             gauges,
             target,
             credentials,
+            faults,
             session: None,
             retired: JoinSet::new(),
         }
@@ -135,6 +139,11 @@ impl Keeper {
     }
 
     async fn look(&mut self) {
+        let reached = timeout(PATIENCE, self.faults.reach(Store::Database)).await;
+        if !matches!(reached, Ok(Ok(()))) {
+            self.session = None;
+            return drop(self.set(State::Away("fault injection: the store is away".into())));
+        }
         let asked = match &mut self.session {
             Some(session) => {
                 timeout(PATIENCE, session.ping()).await.is_ok_and(|asked| asked.is_ok())

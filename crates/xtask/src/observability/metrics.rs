@@ -5,8 +5,13 @@ use std::fs;
 use std::path::Path;
 
 /// Documented, but not exported by a stack as `make dev` starts it.
-pub(super) const ELSEWHERE: [(&str, &str); 1] =
-    [("tls_certificate_expiry_timestamp_seconds", "only where a service has a certificate")];
+pub(super) const ELSEWHERE: [(&str, &str); 5] = [
+    ("tls_certificate_expiry_timestamp_seconds", "only where a service has a certificate"),
+    ("secret_reloads_total", "only where a secret comes from a file"),
+    ("fault_injection_enabled", "only with FAULT_INJECTION"),
+    ("fault_rules", "only with FAULT_INJECTION"),
+    ("faults_injected_total", "only with FAULT_INJECTION"),
+];
 
 /// What is exported and documented nowhere, and the reverse.
 pub(super) fn compare(root: &Path, exported: &BTreeSet<String>) -> anyhow::Result<Vec<String>> {

@@ -25,9 +25,11 @@ const ROUND: Duration = Duration::from_secs(8);
 
 /// Parts of queries that may return nothing here, and why. One that returns something is to be
 /// removed from this list.
-const MAY_BE_EMPTY: [(&str, &str); 4] = [
+const MAY_BE_EMPTY: [(&str, &str); 6] = [
     ("kubelet_volume_stats_", "of the kubelet: only in Kubernetes"),
     ("tls_certificate_expiry_timestamp_seconds", "only where a service has a certificate"),
+    ("secret_reloads_total", "only where a secret comes from a file"),
+    ("fault_injection_enabled", "only with FAULT_INJECTION"),
     ("check=\"draining\"", "only while an instance stops"),
     ("ALERTS{", "only while something is wrong"),
 ];

@@ -9,11 +9,13 @@ mod keys;
 mod order;
 mod queue;
 
+use std::io;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use common::ServiceContext;
 use common::config::Secret;
+use faults::Faults;
 use server::StartError;
 use tokio::sync::Mutex;
 use tracing::Instrument as _;
@@ -39,6 +41,8 @@ pub(crate) struct Distributed {
     /// Jobs that this process has taken from the queue and that are not known to be stored.
     in_flight: Mutex<Vec<Entry>>,
     metrics: JobMetrics,
+    /// What is to be done on purpose.
+    faults: Faults,
 }
 
 impl Distributed {
@@ -65,6 +69,7 @@ impl Distributed {
             entropy,
             in_flight: Mutex::default(),
             metrics,
+            faults: context.faults.clone(),
         });
         let follower = Arc::clone(&store);
         let redis_secret = context.secrets.follow(redis_url, move |url| {
@@ -75,12 +80,14 @@ impl Distributed {
                 Ok(())
             }
         });
-        let (redis, order) = (store.redis.clone(), store.order.clone());
+        let (redis, checked) = (store.redis.clone(), Arc::clone(&store));
         context.readiness.check(&context.tasks, "redis", move || {
-            let (redis, order, secret) = (redis.clone(), order.clone(), redis_secret.clone());
+            let (redis, store, secret) =
+                (redis.clone(), Arc::clone(&checked), redis_secret.clone());
             async move {
+                store.reach_redis().await?;
                 let failed = |_: &Error| {
-                    order.doubt();
+                    store.order.doubt();
                     secret.now();
                 };
                 Ok(redis.check().await.inspect_err(failed)?)
@@ -95,12 +102,27 @@ impl Distributed {
                 Ok(())
             }
         });
-        let entropy = store.entropy.clone();
+        let checked = Arc::clone(&store);
         context.readiness.check(&context.tasks, "mongodb", move || {
-            let (entropy, secret) = (entropy.clone(), mongo_secret.clone());
-            async move { Ok(entropy.check().await.inspect_err(|_| secret.now())?) }
+            let (store, secret) = (Arc::clone(&checked), mongo_secret.clone());
+            async move {
+                store.reach_mongodb().await?;
+                Ok(store.entropy.check().await.inspect_err(|_| secret.now())?)
+            }
         });
         Ok(store)
+    }
+
+    /// Waits, or fails, where a rule says so of Redis.
+    async fn reach_redis(&self) -> Result<(), Error> {
+        let reached = self.faults.reach(faults::Store::Redis).await;
+        reached.map_err(|outage| Error::NotQueued(io::Error::other(outage).into()))
+    }
+
+    /// The same for MongoDB.
+    async fn reach_mongodb(&self) -> Result<(), Error> {
+        let reached = self.faults.reach(faults::Store::Mongodb).await;
+        reached.map_err(|outage| Error::Store(mongodb::error::Error::custom(outage)))
     }
 
     /// Whether jobs wait, or are dead letters, in Redis.
@@ -162,18 +184,23 @@ impl Distributed {
 #[async_trait]
 impl Store for Distributed {
     async fn add(&self, datum: &str, key: Option<&str>) -> Result<String, Error> {
+        self.reach_redis().await?;
         self.adder.add(datum, key).await
     }
 
     async fn oldest(&self) -> Result<Option<String>, Error> {
+        self.reach_mongodb().await?;
         self.entropy.oldest().await
     }
 
     async fn delete_oldest(&self) -> Result<bool, Error> {
+        self.reach_mongodb().await?;
         self.entropy.delete_oldest().await
     }
 
     async fn job(&self, id: &str) -> Result<Option<Job>, Error> {
+        self.reach_mongodb().await?;
+        self.reach_redis().await?;
         let stored = |status| Some(Job { status, attempts: 0 });
         if let Some(status) = self.entropy.status(id).await? {
             return Ok(stored(status));
@@ -186,14 +213,17 @@ impl Store for Distributed {
     }
 
     async fn queue(&self) -> Result<QueueState, Error> {
+        self.reach_redis().await?;
         self.queue.state().await
     }
 
     async fn queue_and_stored(&self) -> Result<(QueueState, u64), Error> {
+        tokio::try_join!(self.reach_redis(), self.reach_mongodb())?;
         tokio::try_join!(self.queue.state(), self.entropy.count())
     }
 
     async fn store_next(&self) -> Result<(), Error> {
+        tokio::try_join!(self.reach_redis(), self.reach_mongodb())?;
         let mut in_flight = self.in_flight.lock().await;
         let stored = self.store_batch(&mut in_flight).await;
         if stored.is_err() {
