@@ -8,7 +8,6 @@
 
 mod loader;
 mod otlp;
-pub(crate) mod secret;
 mod shape;
 mod types;
 
@@ -19,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use loader::{Effective, Invalid, Loader};
 pub use otlp::{OtlpProtocol, ResourceAttributes, TracesSampler};
-pub use secret::Secret;
+pub use secrets::Secret;
 pub use types::{ByteSize, LogFilter, LogFormat, Networks, RateLimit};
 
 /// The log.

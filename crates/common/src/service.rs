@@ -60,10 +60,12 @@ impl ServiceContext {
     #[must_use]
     pub fn new(service: &Service, limit: MemoryLimit) -> Self {
         let (metrics, tasks) = (Metrics::new(service), Tasks::default());
+        let of_secrets = tasks.clone();
+        let spawn = move |task| of_secrets.spawn(task);
         Self {
             readiness: Readiness::new(&metrics),
             memory: MemoryBudget::new(limit, &metrics),
-            secrets: Secrets::new(&metrics, tasks.clone()),
+            secrets: metrics.register(|registry| Secrets::new(registry, spawn)),
             faults: Faults::off(),
             metrics,
             tasks,

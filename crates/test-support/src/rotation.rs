@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -71,7 +71,9 @@ impl SecretFile {
 #[derive(Debug)]
 pub struct Load {
     stop: CancellationToken,
-    clients: JoinSet<u64>,
+    clients: JoinSet<()>,
+    /// How many requests of each client were answered.
+    answered: Vec<Arc<AtomicU64>>,
 }
 
 impl Load {
@@ -82,21 +84,34 @@ impl Load {
         Fut: Future<Output = Result<(), String>> + Send,
     {
         let (stop, ask) = (CancellationToken::new(), Arc::new(ask));
-        let mut set = JoinSet::new();
+        let (mut set, mut counts) = (JoinSet::new(), Vec::new());
         for _ in 0..clients {
             let (stop, ask) = (stop.clone(), Arc::clone(&ask));
+            let answered = Arc::<AtomicU64>::default();
+            counts.push(Arc::clone(&answered));
             set.spawn(async move {
-                let mut answered = 0;
                 while !stop.is_cancelled() {
                     if let Err(error) = ask().await {
-                        panic!("request {answered} of a client failed: {error}");
+                        panic!("request {answered:?} of a client failed: {error}");
                     }
-                    answered += 1;
+                    answered.fetch_add(1, Ordering::Relaxed);
                 }
-                answered
             });
         }
-        Self { stop, clients: set }
+        Self { stop, clients: set, answered: counts }
+    }
+
+    /// Waits until no request is under way that was begun before.
+    ///
+    /// # Panics
+    /// When one was not answered.
+    pub async fn next_round(&self) {
+        let counts = || self.answered.iter().map(|it| it.load(Ordering::Relaxed));
+        let begun: Vec<u64> = counts().collect();
+        wait_until("each client has made another request", PATIENCE, async || {
+            counts().zip(&begun).all(|(now, begun)| now > begun + 1)
+        })
+        .await;
     }
 
     /// Ends it, and returns how many requests were answered.
@@ -105,7 +120,8 @@ impl Load {
     /// When one failed.
     pub async fn end(self) -> u64 {
         self.stop.cancel();
-        self.clients.join_all().await.iter().sum()
+        self.clients.join_all().await;
+        self.answered.iter().map(|it| it.load(Ordering::Relaxed)).sum()
     }
 }
 

@@ -30,7 +30,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// How many ticks a play has before its fault, with it, and after it.
 const BEFORE: usize = 15;
 const DURING: usize = 75;
-const AFTER: usize = 30;
+const AFTER: usize = 40;
 
 /// From which tick of a fault on everybody has noticed it.
 const NOTICED: usize = 30;

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
+use secrets::{Secret, Source};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::secret::{Secret, Source};
 use super::shape;
 
 /// Read by libraries for themselves, and too near to a name of ours: where the trusted CAs are.

@@ -38,7 +38,7 @@ async fn a_status_is_answered_for_its_route_alone_until_it_is_taken_back() {
     let (status, problem) = get(&app, "/hello").await.unwrap();
     let problem: Value = serde_json::from_str(&problem).unwrap();
     assert_eq!((status, &problem["detail"]), (503, &json!("fault injection")));
-    assert_eq!(get(&app, "/item/1").await.unwrap().0, 200);
+    assert_eq!(get(&app, "/items/1").await.unwrap().0, 200);
     let rules: Value =
         app.admin(Method::GET, "/faults").send().await.unwrap().json().await.unwrap();
     assert_eq!(rules["rules"][0]["route"], "/hello");

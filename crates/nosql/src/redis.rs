@@ -1,19 +1,17 @@
 //! The connections to Redis.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use ::redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use ::redis::io::tcp::TcpSettings;
+use ::redis::{Client, IntoConnectionInfo as _, RedisError, RedisResult, cmd};
 use common::secrets::Refusal;
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::io::tcp::TcpSettings;
-use redis::{Client, IntoConnectionInfo as _, RedisError, RedisResult, cmd};
 use tokio::sync::{RwLock, RwLockReadGuard};
 
-use super::keys::WRITE_CHECK;
-use crate::error::Error;
-
 /// How long a read may wait for a job.
-pub(super) const BLOCK_TIMEOUT: Duration = Duration::from_millis(500);
+pub const BLOCK_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How long a connection and an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -23,12 +21,19 @@ const WRONG_NODE: [&str; 4] = ["READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN
 
 /// The connections of a process; clones share them.
 #[derive(Clone)]
-pub(super) struct Connections(Arc<Inner>);
+pub struct Connections(Arc<Inner>);
+
+impl fmt::Debug for Connections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connections").finish_non_exhaustive()
+    }
+}
 
 struct Inner {
     current: Mutex<Pair>,
     /// Held shared while jobs are added, so that none is added to a server that is being left.
     adding: RwLock<()>,
+    write_check: &'static str,
 }
 
 #[derive(Clone)]
@@ -39,39 +44,43 @@ struct Pair {
 }
 
 impl Connections {
-    /// Connects when it is first needed.
+    /// Connects when it is first needed. `write_check` is a key that never exists, which [`Self::check`] deletes.
     ///
     /// # Errors
     /// When the URL is none.
-    pub(super) fn open(url: &str) -> RedisResult<Self> {
+    pub fn open(url: &str, write_check: &'static str) -> RedisResult<Self> {
         let tcp = TcpSettings::default().set_nodelay(true);
         // Without it a host that has vanished is waited for, for a quarter of an hour.
         #[cfg(target_os = "linux")]
         let tcp = tcp.set_user_timeout(TIMEOUT);
         let client = Client::open(url.into_connection_info()?.set_tcp_settings(tcp))?;
         let current = Mutex::new(Pair::open(&client)?);
-        Ok(Self(Arc::new(Inner { current, adding: RwLock::default() })))
+        Ok(Self(Arc::new(Inner { current, adding: RwLock::default(), write_check })))
     }
 
     /// Keeps the server from being left for another one.
-    pub(super) async fn stay(&self) -> RwLockReadGuard<'_, ()> {
+    pub async fn stay(&self) -> RwLockReadGuard<'_, ()> {
         self.0.adding.read().await
     }
 
     /// Uses the connections that a new URL leads to, if Redis takes writes there. What is under way ends on the old
     /// ones. Another server is refused while this one `holds_jobs`.
-    pub(super) async fn take_over(
+    ///
+    /// # Errors
+    /// Why the old connections stay.
+    pub async fn take_over<E: Into<Refusal>>(
         &self,
         url: &str,
-        holds_jobs: impl Future<Output = Result<bool, Error>> + Send,
+        holds_jobs: impl Future<Output = Result<bool, E>> + Send,
     ) -> Result<(), Refusal> {
-        let other = Self::open(url).map_err(|_| "expected a URL such as redis://host:6379")?;
+        let other = Self::open(url, self.0.write_check)
+            .map_err(|_| "expected a URL such as redis://host:6379")?;
         other.check().await?;
         let other = other.with_current(|pair| pair.clone());
         let _staying;
         if self.with_current(|pair| pair.server()) != other.server() {
             _staying = self.0.adding.write().await;
-            if holds_jobs.await? {
+            if holds_jobs.await.map_err(Into::into)? {
                 return Err("it is another server, and jobs wait that do not move there".into());
             }
         }
@@ -80,29 +89,37 @@ impl Connections {
     }
 
     /// The connection of commands that do not block.
-    pub(super) fn commands(&self) -> ConnectionManager {
+    #[must_use]
+    pub fn commands(&self) -> ConnectionManager {
         self.with_current(|pair| pair.commands.clone())
     }
 
     /// The connection of blocking reads, which would hold up all other commands on their connection.
-    pub(super) fn reads(&self) -> ConnectionManager {
+    #[must_use]
+    pub fn reads(&self) -> ConnectionManager {
         self.with_current(|pair| pair.reads.clone())
     }
 
     /// Whether Redis takes writes. A node that does not, as after a failover, is left: the next commands
     /// resolve the name again, and connect to the node that it leads to by then.
-    pub(super) async fn check(&self) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn check(&self) -> RedisResult<()> {
         // A write that changes nothing and needs no memory: a Redis without memory is a full queue, and
         // ready.
-        let checked = cmd("DEL").arg(WRITE_CHECK).exec_async(&mut self.commands()).await;
+        let checked = cmd("DEL").arg(self.0.write_check).exec_async(&mut self.commands()).await;
         if let Err(error) = &checked {
             self.leave_wrong_node(error)?;
         }
-        Ok(checked?)
+        checked
     }
 
     /// Opens other connections if another node may take what this one has refused.
-    pub(super) fn leave_wrong_node(&self, error: &RedisError) -> RedisResult<()> {
+    ///
+    /// # Errors
+    /// When the URL is of no use, which it was before.
+    pub fn leave_wrong_node(&self, error: &RedisError) -> RedisResult<()> {
         if error.code().is_some_and(|code| WRONG_NODE.contains(&code)) {
             let client = self.with_current(|pair| pair.client.clone());
             let pair = Pair::open(&client)?;

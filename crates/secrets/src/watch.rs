@@ -5,22 +5,24 @@
 
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::{ArcSwap, Guard};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
-use crate::config::Secret;
-use crate::config::secret::{digest, hex, read, without_line_end, written};
-use crate::{Metrics, Tasks, causes};
+use crate::secret::{Secret, digest, hex, read, without_line_end, written};
 
 /// How often files are read where nothing else is configured.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -35,12 +37,21 @@ const CERTIFICATE_FINGERPRINT: usize = 8;
 pub type Refusal = Box<dyn StdError + Send + Sync>;
 
 /// The secrets in use, and the files that they come from; clones share them.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Secrets {
     interval: Duration,
-    tasks: Tasks,
+    spawn: Spawn,
     metrics: SecretMetrics,
     shown: Arc<Mutex<BTreeMap<String, Vec<String>>>>,
+}
+
+/// Runs a task until the service stops.
+type Spawn = Arc<dyn Fn(BoxFuture<'static, ()>) + Send + Sync>;
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Secrets").field("interval", &self.interval).finish_non_exhaustive()
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -155,30 +166,33 @@ impl Files {
 type Digest = [u8; 32];
 
 impl Secrets {
-    pub(crate) fn new(metrics: &Metrics, tasks: Tasks) -> Self {
+    /// None yet. `spawn` runs a task until the service stops.
+    pub fn new(
+        registry: &mut Registry,
+        spawn: impl Fn(BoxFuture<'static, ()>) + Send + Sync + 'static,
+    ) -> Self {
         let own = SecretMetrics::default();
-        metrics.register(|registry| {
-            registry.register(
+        registry.register(
                 "secret_info",
                 "Secrets and certificates that are accepted, by fingerprint, and whether they are in use; always 1",
                 own.info.clone(),
             );
-            registry.register(
+        registry.register(
                 "secret_changed_timestamp_seconds",
                 "When the file of the secret in use was written, or the process was given it, as UNIX time",
                 own.changed.clone(),
             );
-            registry.register(
-                "secret_reloads",
-                "Changed contents of the files of secrets, taken over or refused",
-                own.reloads.clone(),
-            );
-        });
-        Self { interval: INTERVAL, tasks, metrics: own, shown: Arc::default() }
+        registry.register(
+            "secret_reloads",
+            "Changed contents of the files of secrets, taken over or refused",
+            own.reloads.clone(),
+        );
+        let spawn = Arc::new(spawn);
+        Self { interval: INTERVAL, spawn, metrics: own, shown: Arc::default() }
     }
 
     /// Sets how often files are read.
-    pub(crate) fn read_every(&mut self, interval: Duration) {
+    pub fn read_every(&mut self, interval: Duration) {
         self.interval = interval;
     }
 
@@ -193,9 +207,10 @@ impl Secrets {
         let Some(source) = secret.source().cloned() else { return look };
         let Some(path) = source.file.clone() else {
             let (secrets, secret) = (self.clone(), secret.clone());
-            self.tasks.spawn(async move {
+            let show = async move {
                 secrets.show(&source.name, fingerprints_of(secret).await, SystemTime::now());
-            });
+            };
+            (self.spawn)(show.boxed());
             return look;
         };
         let files = self.files(&source.name, vec![path], without_line_end);
@@ -210,7 +225,7 @@ impl Secrets {
             }
         };
         let follower = self.clone().run(files, start, fingerprints_of(first), look.clone(), offer);
-        self.tasks.spawn(follower);
+        (self.spawn)(follower.boxed());
         look
     }
 
@@ -257,7 +272,7 @@ impl Secrets {
         let first = std::future::ready(fingerprint(contents));
         let files = self.files(name, paths, |content| content);
         let run = self.clone().run(files, digest(contents), first, Look::default(), offer);
-        self.tasks.spawn(run);
+        (self.spawn)(run.boxed());
     }
 
     fn files(&self, name: &str, paths: Vec<PathBuf>, normalize: fn(Vec<u8>) -> Vec<u8>) -> Files {
@@ -284,6 +299,8 @@ impl Secrets {
         // What was warned of: a content, or that there is none.
         let mut warned: Option<Option<Digest>> = None;
         loop {
+            // Whoever is refused asks again and again.
+            sleep(settling / 10).await;
             tokio::select! {
                 () = sleep(self.interval) => {}
                 () = look.0.notified() => {}
@@ -356,4 +373,14 @@ impl Secrets {
 /// They take long enough to hold up everything else.
 async fn fingerprints_of(secret: Secret) -> Vec<String> {
     tokio::task::spawn_blocking(move || secret.fingerprints()).await.unwrap_or_default()
+}
+
+/// An error with what it came from.
+fn causes(error: &(dyn StdError + 'static)) -> String {
+    let (mut text, mut source) = (error.to_string(), error.source());
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
 }
