@@ -22,12 +22,12 @@ use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform};
 use actix_web::error::InternalError;
 use actix_web::http::header::{
-    CONTENT_LENGTH, CONTENT_SECURITY_POLICY, HOST, HeaderValue, LOCATION,
-    STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING, USER_AGENT, X_CONTENT_TYPE_OPTIONS,
+    CONTENT_SECURITY_POLICY, HOST, HeaderValue, LOCATION, STRICT_TRANSPORT_SECURITY, USER_AGENT,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::http::uri::{Authority, PathAndQuery, Uri};
 use actix_web::http::{Method, StatusCode, Version};
-use actix_web::{Error, HttpResponse, ResponseError as _};
+use actix_web::{Error, HttpMessage as _, HttpResponse, ResponseError as _};
 use bytes::Bytes;
 use common::config::Networks;
 use common::context::{REQUEST_ID, RequestContext};
@@ -38,7 +38,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::{self, Either, LocalBoxFuture};
 use tracing::field::Empty;
 use tracing::{Instrument as _, Level, Span};
-use transport::{Announced, ConnectionState};
+use transport::ConnectionState;
 
 use crate::faults::{self, Asked};
 use crate::metrics::{Exemplar, MethodLabel, OTHER_METHOD, WorkerMetrics};
@@ -178,10 +178,7 @@ struct RequestLifecycle {
 impl RequestLifecycle {
     fn begin(worker: &Rc<Worker>, request: &mut ServiceRequest) -> Self {
         let started = Instant::now();
-        let connection = request.conn_data::<Rc<ConnectionState>>().cloned();
-        if let Some(connection) = &connection {
-            connection.request_begins(announced_body(request));
-        }
+        let connection = request.extensions().get::<Rc<ConnectionState>>().cloned();
         worker.metrics.shared.active.inc();
 
         let uri = request.uri().clone();
@@ -352,9 +349,6 @@ impl RequestLifecycle {
         if self.ended.replace(true) {
             return;
         }
-        if let Some(connection) = &self.connection {
-            connection.request_ends();
-        }
         let duration = self.started.elapsed();
         let metrics = &self.worker.metrics;
         metrics.shared.active.dec();
@@ -439,20 +433,6 @@ impl Drop for RequestLifecycle {
             self.record_error("client_closed_request", false);
         }
         self.end(status, Some("the client went away"));
-    }
-}
-
-/// The body that a request's head announces.
-fn announced_body(request: &ServiceRequest) -> Announced {
-    let headers = request.headers();
-    if headers.contains_key(TRANSFER_ENCODING) || request.head().upgrade() {
-        return Announced::Unknown;
-    }
-    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
-    match length.map(|length| length.trim().parse()) {
-        None => Announced::Nothing,
-        Some(Ok(length)) => Announced::Length(length),
-        Some(Err(_)) => Announced::Unknown,
     }
 }
 

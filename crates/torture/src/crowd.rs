@@ -1,7 +1,7 @@
 //! Clients that want more than they should, many at once. A crowd is a process of its own: one process has too few
 //! file descriptors for all, and the ordinary clients beside it are not to wait for it.
 
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,6 +63,9 @@ pub struct Order {
     pub server: SocketAddr,
     /// The address that they all have.
     pub from: Ipv4Addr,
+    /// The port of the first client; the others have those behind it. The kernel's own choice would avoid every port
+    /// of which it remembers a connection, until there are none left.
+    pub first_port: u16,
     /// What each sends.
     pub bytes: String,
 }
@@ -124,12 +127,12 @@ enum End {
 /// When the order cannot be read.
 pub fn run_as_process() -> anyhow::Result<Outcome> {
     let mut line = String::new();
-    std::io::stdin().read_line(&mut line)?;
+    io::stdin().read_line(&mut line)?;
     let order: Order = serde_json::from_str(&line).context("no order")?;
     let leave = CancellationToken::new();
     let left = leave.clone();
     std::thread::spawn(move || {
-        let _ = std::io::stdin().read(&mut [0]);
+        let _ = io::stdin().read(&mut [0]);
         left.cancel();
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -140,12 +143,12 @@ async fn run(order: Order, leave: CancellationToken) -> Outcome {
     let order = Arc::new(order);
     let opening = Arc::new(Semaphore::new(OPENING));
     let mut clients = JoinSet::new();
-    for _ in 0..order.size {
+    for number in 0..order.size {
         let (order, opening, leave) = (Arc::clone(&order), Arc::clone(&opening), leave.clone());
         clients.spawn(async move {
             let permit = leave.run_until_cancelled(opening.acquire()).await;
             let Some(Ok(permit)) = permit else { return End::Unconnected };
-            let opened = leave.run_until_cancelled(timeout(OPEN_LIMIT, open(&order))).await;
+            let opened = leave.run_until_cancelled(timeout(OPEN_LIMIT, open(&order, number))).await;
             let Some(Ok(Ok(mut stream))) = opened else { return End::Unconnected };
             drop(permit);
             let end = leave.run_until_cancelled(behave(&mut stream, &order)).await;
@@ -163,12 +166,14 @@ async fn run(order: Order, leave: CancellationToken) -> Outcome {
     outcome
 }
 
-async fn open(order: &Order) -> std::io::Result<TcpStream> {
+async fn open(order: &Order, number: usize) -> io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     if order.kind == Kind::SlowReaders {
         SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER)?;
     }
-    socket.bind((order.from, 0).into())?;
+    socket.set_reuseaddr(true)?;
+    let port = usize::from(order.first_port) + number;
+    socket.bind((order.from, u16::try_from(port).map_err(io::Error::other)?).into())?;
     socket.connect(order.server).await
 }
 

@@ -19,6 +19,9 @@ use crate::services::Service;
 /// The address of all clients of a crowd, another than that of ordinary clients.
 const CROWD: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
+/// The first port of a crowd.
+const FIRST_PORT: u16 = 2_000;
+
 /// The most clients of one process, below the usual limits of file descriptors.
 const CLIENTS_PER_PROCESS: usize = 10_000;
 
@@ -107,7 +110,8 @@ impl Trial {
         let orders = |server| {
             let order = |&kind: &Kind| {
                 let bytes = self.service.bytes(kind)?;
-                Some(Order { kind, size: scale.size(kind), server, from: CROWD, bytes })
+                let size = scale.size(kind);
+                Some(Order { kind, size, server, from: CROWD, first_port: 0, bytes })
             };
             self.kinds.iter().filter_map(order).collect::<Vec<_>>()
         };
@@ -134,8 +138,9 @@ impl Trial {
             )
         });
         let mut crowds = Vec::new();
+        let mut first_port = FIRST_PORT;
         for order in &orders {
-            crowds.extend(send(order).await?);
+            crowds.extend(send(order, &mut first_port).await?);
         }
         sleep(scale.stay).await;
 
@@ -229,7 +234,7 @@ fn mebibytes(bytes: u64) -> f64 {
 }
 
 /// Sends a crowd, in as many processes as it takes.
-async fn send(order: &Order) -> anyhow::Result<Vec<Child>> {
+async fn send(order: &Order, first_port: &mut u16) -> anyhow::Result<Vec<Child>> {
     let mut crowds = Vec::new();
     let mut left = order.size;
     while left > 0 {
@@ -241,7 +246,9 @@ async fn send(order: &Order) -> anyhow::Result<Vec<Child>> {
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()?;
-        let mut line = serde_json::to_vec(&Order { size, ..order.clone() })?;
+        let mut line =
+            serde_json::to_vec(&Order { size, first_port: *first_port, ..order.clone() })?;
+        *first_port += u16::try_from(size)?;
         line.push(b'\n');
         crowd.stdin.as_mut().context("piped")?.write_all(&line).await?;
         crowds.push(crowd);

@@ -76,6 +76,11 @@ impl Clients {
         self.budget.used() + bytes as u64 > self.budget.capacity()
     }
 
+    /// Whether more than half of the budget is in use.
+    pub(crate) fn is_scarce(&self) -> bool {
+        self.budget.used() > self.budget.capacity() / 2
+    }
+
     /// Counts a use that was refused.
     pub(crate) fn count_refusal(&self, of: MemoryUse) {
         self.budget.count_refusal(of);

@@ -3,7 +3,8 @@
 mod acceptor;
 mod clients;
 mod connection;
-mod head;
+mod connections;
+mod dispatcher;
 mod listener;
 mod refusals;
 mod state;
@@ -14,4 +15,4 @@ mod worker;
 pub use clients::Clients;
 pub use listener::{Listener, Settings, listen};
 pub use refusals::Refused;
-pub use state::{Announced, ConnectionState};
+pub use state::ConnectionState;

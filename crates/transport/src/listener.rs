@@ -5,24 +5,20 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use std::{fmt, io, thread};
+use std::{io, thread};
 
 use actix_http::body::{BoxBody, MessageBody};
-use actix_http::{HttpService, KeepAlive, Request, Response};
-use actix_service::{IntoServiceFactory, Service, ServiceFactory};
+use actix_http::{Request, Response};
+use actix_service::{IntoServiceFactory, ServiceFactory};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::acceptor::Acceptor;
 use crate::clients::Clients;
-use crate::connection::{Connection, Connections};
+use crate::connections::Connections;
 use crate::refusals::Refused;
 use crate::worker::{self, Workers};
-
-/// How long the rest of a refused body is read and thrown away, so that the client reads the answer
-/// instead of a reset.
-const LINGER: Duration = Duration::from_secs(1);
 
 /// How the connections of a listener are served.
 #[derive(Clone, Debug)]
@@ -52,11 +48,9 @@ where
     A: Fn() -> I + Clone + Send + 'static,
     I: IntoServiceFactory<S, Request>,
     S: ServiceFactory<Request, Config = ()> + 'static,
-    S::Error: Into<Response<BoxBody>> + 'static,
-    S::InitError: fmt::Debug,
-    S::Response: Into<Response<B>> + 'static,
-    <S::Service as Service<Request>>::Future: 'static,
-    B: MessageBody + 'static,
+    S::Error: Into<Response<BoxBody>>,
+    S::Response: Into<Response<B>>,
+    B: MessageBody,
 {
     let shutdown = Shutdown::default();
     let shared = worker::Shared {
@@ -71,19 +65,7 @@ where
     let build = move || {
         let connections =
             Connections::new(head_timeout, tls.clone(), closing.clone(), end_idle.clone());
-        let http = HttpService::build()
-            // `Connection` bounds every head, not only the first, and the time between requests, with one timer
-            // for all connections.
-            .keep_alive(KeepAlive::Os)
-            .client_request_timeout(Duration::ZERO)
-            .client_disconnect_timeout(LINGER)
-            // A client that closes its side is taken to be gone, and its request ends.
-            .h1_allow_half_closed(false)
-            .on_connect_ext(|connection: &Connection, data| {
-                data.insert(connection.state());
-            })
-            .h1(app());
-        (connections, http)
+        (connections, app().into_factory())
     };
     let acceptor = Acceptor {
         listener,

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use actix_web::http::StatusCode;
@@ -14,45 +14,6 @@ use crate::clients::ClientPermit;
 
 /// When a client may try again for whose request there is no memory.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-
-/// What is read next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Incoming {
-    /// A head.
-    Head,
-    /// Nothing, until it is known whether the request has a body.
-    Undecided,
-    /// So many bytes of a body.
-    Body(u64),
-    /// A body whose end only its decoder sees.
-    Stream,
-    /// Nothing, until the request has ended.
-    Nothing,
-}
-
-/// The body of a request, as its head announces it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Announced {
-    /// None.
-    Nothing,
-    /// So many bytes.
-    Length(u64),
-    /// One of unknown length.
-    Unknown,
-}
-
-/// Who reads a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// Its task, which waits for a head.
-    Reading,
-    /// A dispatcher.
-    Serving,
-    /// A dispatcher, from which it is to be taken.
-    Parking,
-    /// Nobody: the dispatcher was told that the stream has ended.
-    Parked,
-}
 
 /// How long clients may take.
 #[derive(Clone, Copy, Debug)]
@@ -65,39 +26,37 @@ pub(crate) struct Limits {
     pub(crate) keep_alive: u32,
 }
 
-/// After how many ticks an idle connection leaves its dispatcher: a busy one shall not come and go.
-const PARKED_AFTER: u32 = 2;
+/// What a request in progress takes of the memory budget, beside its body and its answer.
+const REQUEST_BYTES: usize = 12 * 1024;
+
+/// After how many ticks an idle connection gives back what a request takes: for one that is busy it stays taken.
+const GIVEN_BACK_AFTER: u32 = 2;
 
 /// How far a client is, and what is held for it.
 #[derive(Debug)]
 pub struct ConnectionState {
-    /// The client speaks HTTPS.
-    pub(crate) tls: bool,
-    /// Requests that are being answered.
-    pub(crate) busy: Cell<u32>,
+    tls: bool,
+    /// A request is in progress.
+    busy: Cell<bool>,
     /// Since when a head is awaited; none between requests.
-    pub(crate) waiting_since: Cell<Option<Instant>>,
+    waiting_since: Cell<Option<Instant>>,
     /// Some of a head is there.
-    pub(crate) head_begun: Cell<bool>,
+    head_begun: Cell<bool>,
     /// Since when the client takes nothing.
-    pub(crate) blocked_since: Cell<Option<Instant>>,
-    pub(crate) incoming: Cell<Incoming>,
-    /// There is something to read that is not wanted yet.
-    pub(crate) more_to_read: Cell<bool>,
-    /// How much of a body was passed on together with its head.
-    pub(crate) body_read: Cell<u64>,
-    pub(crate) too_slow: Cell<bool>,
+    blocked_since: Cell<Option<Instant>>,
+    too_slow: Cell<bool>,
     /// The connection is to end as soon as it is idle.
-    pub(crate) ended: Cell<bool>,
-    pub(crate) phase: Cell<Phase>,
+    ended: Cell<bool>,
     /// For how many ticks it has been idle.
-    pub(crate) idle_ticks: Cell<u32>,
-    pub(crate) reader: RefCell<Option<Waker>>,
-    pub(crate) writer: RefCell<Option<Waker>>,
+    idle_ticks: Cell<u32>,
+    /// Of the task that waits for the client.
+    waker: RefCell<Option<Waker>>,
     /// What the connection takes of the memory budget.
-    pub(crate) permit: RefCell<ClientPermit>,
-    /// What its request takes beside that.
-    pub(crate) request_permits: RefCell<Vec<ClientPermit>>,
+    permit: RefCell<ClientPermit>,
+    /// Whether what a request takes is part of that.
+    charged: Cell<bool>,
+    /// What the request takes for its body and its answer.
+    request_permits: RefCell<Vec<ClientPermit>>,
 }
 
 impl ConnectionState {
@@ -108,16 +67,12 @@ impl ConnectionState {
             waiting_since: Cell::new(Some(Instant::now())),
             head_begun: Cell::default(),
             blocked_since: Cell::default(),
-            incoming: Cell::new(Incoming::Head),
-            more_to_read: Cell::default(),
-            body_read: Cell::default(),
             too_slow: Cell::default(),
             ended: Cell::default(),
-            phase: Cell::new(Phase::Reading),
             idle_ticks: Cell::default(),
-            reader: RefCell::default(),
-            writer: RefCell::default(),
+            waker: RefCell::default(),
             permit: RefCell::new(permit),
+            charged: Cell::default(),
             request_permits: RefCell::default(),
         }
     }
@@ -126,39 +81,6 @@ impl ConnectionState {
     #[must_use]
     pub fn is_tls(&self) -> bool {
         self.tls
-    }
-
-    /// A head is complete: until its answer is, time limits are the handler's.
-    pub fn request_begins(&self, body: Announced) {
-        self.busy.set(self.busy.get() + 1);
-        self.waiting_since.set(None);
-        self.head_begun.set(false);
-        let read = self.body_read.take();
-        self.incoming.set(match body {
-            Announced::Length(length) if length > read => Incoming::Body(length - read),
-            Announced::Unknown => Incoming::Stream,
-            Announced::Length(_) | Announced::Nothing => Incoming::Nothing,
-        });
-        if self.incoming.get() != Incoming::Nothing {
-            self.read_on();
-        }
-    }
-
-    /// The answer is complete, and the next head may come.
-    pub fn request_ends(&self) {
-        self.busy.set(self.busy.get().saturating_sub(1));
-        if self.busy.get() == 0 {
-            // What a request has taken often takes a lock to give back.
-            if !self.request_permits.borrow().is_empty() {
-                self.request_permits.borrow_mut().clear();
-            }
-            self.idle_ticks.set(0);
-            // Else the rest of its body comes first, which nobody wants.
-            if self.incoming.get() == Incoming::Nothing {
-                self.incoming.set(Incoming::Head);
-                self.read_on();
-            }
-        }
     }
 
     /// Takes memory for a request of this client until the request ends.
@@ -178,18 +100,106 @@ impl ConnectionState {
         Ok(())
     }
 
-    /// Wakes the reader if there is something that it was told not to want.
-    fn read_on(&self) {
-        if self.more_to_read.replace(false)
-            && let Some(waker) = self.reader.borrow_mut().take()
-        {
-            waker.wake();
+    pub(crate) fn count_refusal(&self, of: MemoryUse) {
+        self.permit.borrow().clients().count_refusal(of);
+    }
+
+    /// Takes more for the connection. Returns whether there is memory for it.
+    pub(crate) fn grow(&self, bytes: usize) -> bool {
+        self.permit.borrow_mut().grow(bytes).is_ok()
+    }
+
+    pub(crate) fn shrink(&self, bytes: usize) {
+        self.permit.borrow_mut().shrink(bytes);
+    }
+
+    /// Takes what a request needs. Returns whether there is memory for it.
+    pub(crate) fn charge_request(&self, is_probe: bool) -> bool {
+        if self.charged.get() {
+            return true;
+        }
+        let mut permit = self.permit.borrow_mut();
+        let fits = if is_probe {
+            permit.grow_into_reserve(REQUEST_BYTES)
+        } else {
+            permit.grow(REQUEST_BYTES)
+        };
+        self.charged.set(fits.is_ok());
+        fits.is_ok()
+    }
+
+    fn give_request_back(&self) {
+        if self.charged.replace(false) {
+            self.shrink(REQUEST_BYTES);
+        }
+    }
+
+    /// Some of a head is there, and the rest has to come in time.
+    pub(crate) fn head_begins(&self) {
+        if self.waiting_since.get().is_none() {
+            self.waiting_since.set(Some(Instant::now()));
+        }
+        self.head_begun.set(true);
+    }
+
+    pub(crate) fn has_begun_head(&self) -> bool {
+        self.head_begun.get()
+    }
+
+    /// A head is complete: until its answer is, time limits are the handler's.
+    pub(crate) fn request_begins(&self) {
+        self.busy.set(true);
+        self.waiting_since.set(None);
+        self.head_begun.set(false);
+    }
+
+    /// The answer was written, and the next head may come.
+    pub(crate) fn request_ends(&self) {
+        self.busy.set(false);
+        self.idle_ticks.set(0);
+        // What a request has taken often takes a lock to give back.
+        if !self.request_permits.borrow().is_empty() {
+            self.request_permits.borrow_mut().clear();
+        }
+        let is_scarce = self.permit.borrow().clients().is_scarce();
+        if is_scarce {
+            self.give_request_back();
+        }
+    }
+
+    /// Notes whether the client takes what is written.
+    pub(crate) fn note_write(&self, blocked: bool) {
+        if !blocked {
+            self.blocked_since.set(None);
+        } else if self.blocked_since.get().is_none() {
+            self.blocked_since.set(Some(Instant::now()));
+        }
+    }
+
+    pub(crate) fn is_blocked_for_long(&self) -> bool {
+        self.too_slow.get() && self.blocked_since.get().is_some()
+    }
+
+    pub(crate) fn is_too_slow(&self) -> bool {
+        self.too_slow.get()
+    }
+
+    /// Whether the connection is to end before its next request.
+    pub(crate) fn is_to_end(&self) -> bool {
+        self.ended.get() && self.is_idle()
+    }
+
+    /// Has the task woken that waits for the client, when the client's time is over.
+    pub(crate) fn wait(&self, cx: &Context<'_>) {
+        let mut waker = self.waker.borrow_mut();
+        if waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
         }
     }
 
     /// Between two requests, or before the first.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.busy.get() == 0 && !self.head_begun.get()
+    fn is_idle(&self) -> bool {
+        !self.busy.get() && !self.head_begun.get()
     }
 
     /// Ends the connection if its client is too slow, or was idle for long; `ended` if it is to end when idle.
@@ -200,26 +210,19 @@ impl ConnectionState {
         if over(&self.waiting_since, limits.head) || over(&self.blocked_since, limits.write) {
             self.too_slow.set(true);
         }
-        let mut parking = false;
         if self.waiting_since.get().is_none() && self.is_idle() {
-            let ticks = self.idle_ticks.get() + 1;
-            self.idle_ticks.set(ticks);
-            parking = ticks >= PARKED_AFTER
-                && self.phase.get() == Phase::Serving
-                && self.blocked_since.get().is_none();
-            if parking {
-                self.phase.set(Phase::Parking);
+            self.idle_ticks.set(self.idle_ticks.get() + 1);
+            if self.idle_ticks.get() >= GIVEN_BACK_AFTER {
+                self.give_request_back();
             }
         }
         if ended || self.idle_ticks.get() > limits.keep_alive {
             self.ended.set(true);
         }
-        if self.too_slow.get() || self.ended.get() || parking {
-            for waker in [&self.reader, &self.writer] {
-                if let Some(waker) = waker.borrow_mut().take() {
-                    waker.wake();
-                }
-            }
+        if (self.too_slow.get() || self.ended.get())
+            && let Some(waker) = self.waker.borrow_mut().take()
+        {
+            waker.wake();
         }
     }
 }
@@ -251,13 +254,14 @@ mod tests {
         };
 
         assert!(!expire(9), "its first head has a limit of its own");
-        state.phase.set(Phase::Serving);
-        state.request_begins(Announced::Nothing);
+        assert!(state.charge_request(false));
+        state.request_begins();
         assert!(!expire(9), "a request is in progress");
+        assert!(state.charged.get());
         state.request_ends();
         assert!(!expire(3));
-        assert_eq!(state.phase.get(), Phase::Parking);
-        state.request_begins(Announced::Nothing);
+        assert!(!state.charged.get(), "what a request takes is given back");
+        state.request_begins();
         state.request_ends();
         assert!(!expire(3), "the time begins anew with each request");
         assert!(expire(1));

@@ -7,8 +7,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
-use actix_web::dev::{Service, ServiceFactory};
+use actix_http::body::{BoxBody, MessageBody};
+use actix_http::{KeepAlive, Request, Response, ServiceConfig};
+use actix_service::ServiceFactory;
 use actix_web::rt::net::TcpStream;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{mpsc, watch};
@@ -17,7 +20,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clients::ClientPermit;
-use crate::connection::{Connection, Connections};
+use crate::connections::Connections;
+use crate::dispatcher::Dispatcher;
 
 /// Threads for blocking work, of all workers together.
 const BLOCKING_THREADS: usize = 512;
@@ -62,10 +66,17 @@ impl Workers {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub(crate) fn start<B, F>(number: NonZeroUsize, shared: &Shared, build: B) -> io::Result<Self>
+    pub(crate) fn start<F, S, B>(
+        number: NonZeroUsize,
+        shared: &Shared,
+        build: F,
+    ) -> io::Result<Self>
     where
-        B: Fn() -> (Connections, F) + Clone + Send + 'static,
-        F: ServiceFactory<(Connection, Option<SocketAddr>), Config = ()> + 'static,
+        F: Fn() -> (Connections, S) + Clone + Send + 'static,
+        S: ServiceFactory<Request, Config = ()> + 'static,
+        S::Response: Into<Response<B>>,
+        S::Error: Into<Response<BoxBody>>,
+        B: MessageBody,
     {
         let number = number.get();
         let start = |number_of: usize| {
@@ -129,21 +140,26 @@ impl Drop for Open {
     }
 }
 
-async fn serve<B, F>(
-    build: B,
+async fn serve<F, S, B>(
+    build: F,
     mut accepted: mpsc::UnboundedReceiver<Accepted>,
     shared: &Shared,
     load: Arc<AtomicUsize>,
 ) where
-    B: Fn() -> (Connections, F),
-    F: ServiceFactory<(Connection, Option<SocketAddr>), Config = ()> + 'static,
+    F: Fn() -> (Connections, S),
+    S: ServiceFactory<Request, Config = ()> + 'static,
+    S::Response: Into<Response<B>>,
+    S::Error: Into<Response<BoxBody>>,
+    B: MessageBody,
 {
     let (connections, factory) = build();
     let Ok(service) = factory.new_service(()).await else {
         tracing::error!("A worker cannot start");
         return;
     };
-    let (service, served) = (Rc::new(service), TaskTracker::new());
+    // Time limits are the connections' own.
+    let config = ServiceConfig::new(KeepAlive::Os, Duration::ZERO, Duration::ZERO, false, None);
+    let (dispatcher, served) = (Rc::new(Dispatcher::new(service, config)), TaskTracker::new());
     while let Some(Accepted { stream, peer, memory, descriptor }) = accepted.recv().await {
         shared.open.inc();
         let mut open = Open {
@@ -152,19 +168,16 @@ async fn serve<B, F>(
             fresh: Some(Arc::clone(&shared.fresh)),
             _descriptor: descriptor,
         };
-        let (connections, service) = (connections.clone(), Rc::clone(&service));
+        let (connections, dispatcher) = (connections.clone(), Rc::clone(&dispatcher));
         served.spawn_local(async move {
-            let accepted = async { connections.accept(TcpStream::from_std(stream)?, memory).await };
-            let Ok(Some(connection)) = accepted.await else { return };
-            while matches!(connection.read_head().await, Ok(true)) {
-                open.first_head_ended();
-                // Boxed, so that a connection without a request is small.
-                let _ = Box::pin(service.call((connection.clone(), Some(peer)))).await;
-                if !connection.take_back() {
-                    return;
-                }
+            let accepted = async {
+                let stream = TcpStream::from_std(stream)?;
+                connections.accept(stream, memory, dispatcher.config()).await
+            };
+            if let Ok(Some(connection)) = accepted.await {
+                // How it ends is the client's business.
+                let _ = dispatcher.serve(connection, peer, || open.first_head_ended()).await;
             }
-            connection.close().await;
         });
     }
     served.close();

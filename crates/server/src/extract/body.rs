@@ -155,7 +155,7 @@ impl Memory {
     fn of(request: &HttpRequest) -> Self {
         let client = RequestContext::with_current(RequestContext::client);
         Self {
-            connection: request.conn_data::<Rc<ConnectionState>>().cloned(),
+            connection: request.extensions().get::<Rc<ConnectionState>>().cloned(),
             client: client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
             taken: SMALL_BODY,
         }

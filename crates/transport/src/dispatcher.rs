@@ -1,0 +1,217 @@
+//! Serves the requests of a connection, one after the other.
+//!
+//! What is HTTP is actix-http's: its codec parses heads, decodes bodies, encodes answers. Its dispatcher holds two
+//! buffers of 8 KiB for each connection that has asked once, reads ahead up to sixteen requests, and starts a timer for
+//! each. Here a connection that waits has neither a request nor a buffer, nothing is read that nobody wants yet, and
+//! the buffer that answers are written from is the worker's, unless a client is slow to take one.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::mem;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Poll, ready};
+
+use actix_http::body::{BodySize, BoxBody, MessageBody};
+use actix_http::h1::{Message, MessageType};
+use actix_http::{ConnectionType, HttpMessage as _, Payload, Request, Response, ServiceConfig};
+use actix_service::Service;
+use bytes::BytesMut;
+use tokio_util::codec::Encoder as _;
+
+use crate::connection::{Body, Connection, Next};
+
+/// How much of an answer is encoded before it is written.
+const WRITE_BYTES: usize = 32 * 1024;
+
+/// What tells a client that waits for it to send its body (RFC 9110, 10.1.1).
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// A worker's application, and what its connections share.
+pub(crate) struct Dispatcher<S> {
+    service: S,
+    config: ServiceConfig,
+    /// What answers are encoded into.
+    buffer: RefCell<BytesMut>,
+}
+
+impl<S> Dispatcher<S>
+where
+    S: Service<Request>,
+    S::Error: Into<Response<BoxBody>>,
+{
+    pub(crate) fn new(service: S, config: ServiceConfig) -> Self {
+        Self { service, config, buffer: RefCell::default() }
+    }
+
+    /// What a connection's codec is made with.
+    pub(crate) fn config(&self) -> ServiceConfig {
+        self.config.clone()
+    }
+
+    /// Serves a connection to its end. `begun` is called with each request.
+    pub(crate) async fn serve<B>(
+        &self,
+        connection: Connection,
+        peer: SocketAddr,
+        mut begun: impl FnMut(),
+    ) -> io::Result<()>
+    where
+        S::Response: Into<Response<B>>,
+        B: MessageBody,
+    {
+        loop {
+            match connection.next_request().await? {
+                Next::Request(request) => {
+                    begun();
+                    // Boxed, so that a connection without a request is small.
+                    if !Box::pin(self.answer(&connection, request, peer)).await? {
+                        break;
+                    }
+                }
+                Next::Malformed(status) => {
+                    let mut refusal = Response::with_body(status, ());
+                    refusal.head_mut().set_connection_type(ConnectionType::Close);
+                    self.send(&connection, refusal).await?;
+                    connection.close().await;
+                    connection.discard().await;
+                    return Ok(());
+                }
+                Next::Nothing => break,
+            }
+        }
+        connection.close().await;
+        Ok(())
+    }
+
+    /// Answers a request. Returns whether the connection serves another one.
+    async fn answer<B>(
+        &self,
+        connection: &Connection,
+        mut request: Request,
+        peer: SocketAddr,
+    ) -> io::Result<bool>
+    where
+        S::Response: Into<Response<B>>,
+        B: MessageBody,
+    {
+        let state = connection.state();
+        request.head_mut().peer_addr = Some(peer);
+        request.extensions_mut().insert(Rc::clone(&state));
+        if connection.message_type() != MessageType::None {
+            *request.payload() = Payload::Stream { payload: Box::pin(Body(connection.clone())) };
+        }
+        if request.head().expect() {
+            self.write(connection, CONTINUE).await?;
+        }
+        state.request_begins();
+        let response = {
+            let mut call = pin!(self.service.call(request));
+            poll_fn(|cx| match call.as_mut().poll(cx) {
+                Poll::Ready(response) => Poll::Ready(Some(response)),
+                Poll::Pending => connection.poll_gone(cx).map(|()| None),
+            })
+            .await
+        };
+        match response {
+            Some(Ok(response)) => self.send(connection, response.into()).await?,
+            Some(Err(error)) => self.send(connection, error.into()).await?,
+            // The client has left, and nobody wants what the handler might still do.
+            None => return Ok(false),
+        }
+        let keep = connection.keeps_alive();
+        let whole = connection.discard_body().await;
+        state.request_ends();
+        Ok(keep && whole)
+    }
+
+    async fn send<R: MessageBody>(
+        &self,
+        connection: &Connection,
+        response: Response<R>,
+    ) -> io::Result<()> {
+        let (head, body) = response.into_parts();
+        let size = body.size();
+        let mut out = self.take_buffer();
+        connection.socket().codec.encode(Message::Item((head, size)), &mut out)?;
+        let mut complete = matches!(size, BodySize::None | BodySize::Sized(0));
+        let (mut body, mut written) = (pin!(body), 0);
+        poll_fn(|cx| {
+            loop {
+                let mut waits = false;
+                while !complete && !waits && out.len() < WRITE_BYTES {
+                    match body.as_mut().poll_next(cx) {
+                        Poll::Ready(Some(Ok(chunk))) => {
+                            let chunk = Message::Chunk(Some(chunk));
+                            connection.socket().codec.encode(chunk, &mut out)?;
+                        }
+                        Poll::Ready(Some(Err(error))) => {
+                            let error: Box<dyn std::error::Error> = error.into();
+                            return Poll::Ready(Err(io::Error::other(error.to_string())));
+                        }
+                        Poll::Ready(None) => {
+                            connection.socket().codec.encode(Message::Chunk(None), &mut out)?;
+                            complete = true;
+                        }
+                        Poll::Pending => waits = true,
+                    }
+                }
+                while written < out.len() {
+                    match connection.socket().poll_write(cx, &out[written..])? {
+                        Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                        Poll::Ready(more) => written += more,
+                        Poll::Pending => {
+                            // A slow client has a buffer of its own, no larger than it must be.
+                            let rest = BytesMut::from(&out[written..]);
+                            self.give_buffer(mem::replace(&mut out, rest));
+                            written = 0;
+                            return Poll::Pending;
+                        }
+                    }
+                }
+                out.clear();
+                written = 0;
+                ready!(connection.socket().poll_flush(cx))?;
+                if complete {
+                    self.give_buffer(mem::take(&mut out));
+                    return Poll::Ready(Ok(()));
+                }
+                if waits {
+                    self.give_buffer(mem::take(&mut out));
+                    return connection
+                        .poll_gone(cx)
+                        .map(|()| Err(io::ErrorKind::ConnectionAborted.into()));
+                }
+            }
+        })
+        .await
+    }
+
+    async fn write(&self, connection: &Connection, bytes: &[u8]) -> io::Result<()> {
+        let mut written = 0;
+        poll_fn(|cx| {
+            while written < bytes.len() {
+                match ready!(connection.socket().poll_write(cx, &bytes[written..]))? {
+                    0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                    more => written += more,
+                }
+            }
+            connection.socket().poll_flush(cx)
+        })
+        .await
+    }
+
+    fn take_buffer(&self) -> BytesMut {
+        mem::take(&mut self.buffer.borrow_mut())
+    }
+
+    fn give_buffer(&self, mut buffer: BytesMut) {
+        let mut own = self.buffer.borrow_mut();
+        if buffer.capacity() > own.capacity() && buffer.capacity() <= 2 * WRITE_BYTES {
+            buffer.clear();
+            *own = buffer;
+        }
+    }
+}
