@@ -77,14 +77,15 @@ impl Connections {
             .map_err(|_| "expected a URL such as redis://host:6379")?;
         other.check().await?;
         let other = other.with_current(|pair| pair.clone());
-        let _staying;
+        let mut leaving = None;
         if self.with_current(|pair| pair.server()) != other.server() {
-            _staying = self.0.adding.write().await;
+            leaving = Some(self.0.adding.write().await);
             if holds_jobs.await.map_err(Into::into)? {
                 return Err("it is another server, and jobs wait that do not move there".into());
             }
         }
         self.with_current(|current| *current = other);
+        drop(leaving);
         Ok(())
     }
 

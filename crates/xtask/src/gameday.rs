@@ -61,7 +61,7 @@ struct Player {
 /// # Errors
 /// When the stack does not start, an alert does not fire or fires for too long, a probe or a client sees something
 /// else than the play says, something does not heal, or `docs/failures.md` says otherwise.
-pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
+pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
     let workspace = Workspace::load()?;
     let packages: Vec<_> = SERVICES.iter().map(|service| service.package).collect();
     ensure!(workspace::build(&packages).status()?.success(), "the build failed");
@@ -74,7 +74,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let (mut rows, mut problems) = (Vec::new(), Vec::new());
     for play in PLAYS.iter().filter(|play| play.name.contains(only)) {
         say(&format!("playing: {}", play.name));
-        let found = play_one(play, &players, &client, &args, &workspace).await;
+        let found = play_one(play, &players, &client, args, &workspace).await;
         let result = if found.is_ok() { "as it should" } else { "NOT AS IT SHOULD" };
         problems.extend(found.err().map(|error| format!("{}: {error:#}", play.name)));
         rows.push([play.name.to_owned(), play.alert.to_owned(), result.to_owned()]);

@@ -76,7 +76,7 @@ async fn main() -> ExitCode {
         Command::Smoke(args) => smoke::run(args).await,
         Command::Bench(args) => bench::run(args).await,
         Command::CheckWorkspace => checks::check_workspace(),
-        Command::Gameday(args) => gameday::run(args).await,
+        Command::Gameday(args) => gameday::run(&args).await,
         Command::CheckDocuments => documents::check(),
         Command::Openapi(args) => checks::write_openapi(&args),
         Command::Charts(args) => charts::run(&args),

@@ -141,11 +141,22 @@ async fn a_replaced_certificate_is_taken_and_a_bad_one_is_not() {
     assert_eq!(hello(&app, &client(&first)).await.unwrap(), "hello");
 
     files.put(&second.cert.pem(), &second.signing_key.serialize_pem());
-    let client = client(&second);
-    wait_until("the new certificate is served", PATIENCE, async || {
-        hello(&app, &client).await.is_ok()
-    })
-    .await;
+    let clients = [client(&first), client(&second)];
+    let wait_for = async |which: usize| {
+        wait_until("the new certificate is served", PATIENCE, async || {
+            hello(&app, &clients[which]).await.is_ok()
+        })
+        .await;
+    };
+    wait_for(1).await;
+
+    // A hundred times in a row, with a pair that is none in between.
+    for n in 0..100 {
+        let (which, pair) = if n % 2 == 0 { (0, &first) } else { (1, &second) };
+        files.put("", "");
+        files.put(&pair.cert.pem(), &pair.signing_key.serialize_pem());
+        wait_for(which).await;
+    }
     stop.cancel();
     load.await.unwrap();
 }

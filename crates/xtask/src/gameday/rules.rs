@@ -10,6 +10,9 @@ use serde_json::json;
 
 use crate::observability;
 
+/// Fires for as long as there is a game.
+const ALWAYS: &str = "FaultInjectionEnabled";
+
 /// What was scraped of a service, a sample of each series for each scrape.
 #[derive(Debug)]
 pub(super) struct Scrapes {
@@ -71,7 +74,6 @@ impl Scrapes {
                 "exp_samples": [{ "labels": "{}", "value": u8::from(fires) }],
             })
         };
-        const ALWAYS: &str = "FaultInjectionEnabled";
         let mut expected: Vec<_> = [(fault - 1, false), (healing - 1, true), (number - 1, false)]
             .map(|(at, fires)| firing(alert, at, fires || alert == ALWAYS))
             .into();

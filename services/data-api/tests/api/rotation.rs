@@ -41,7 +41,12 @@ async fn a_key_is_turned_a_hundred_times_and_no_client_is_refused() {
         replace(&file, &format!("{new}\n{old}\n"), taken).await;
         *key.lock().unwrap() = new.clone();
         load.next_round().await;
-        replace(&file, ["", "a space\n", "\0\0\0", "\u{e9}"][n as usize % 4], refused).await;
+        replace(
+            &file,
+            ["", "a space\n", "\0\0\0", "\u{e9}"][usize::try_from(n % 4).unwrap()],
+            refused,
+        )
+        .await;
         replace(&file, &format!("{new}\n"), taken).await;
         assert_eq!(status(&client, &url, &new).await, 200);
     }

@@ -79,7 +79,7 @@ async fn users_of_redis_take_turns_a_hundred_times_and_the_old_one_is_revoked() 
     for n in 1..=ROTATIONS {
         let (old, new) = (format!("user-{}", n - 1), format!("user-{n}"));
         let wrong = [with_user(&redis, &new, "wrong"), "redis://".into(), "a\nb".into()];
-        let wrong = &wrong[n as usize % wrong.len()];
+        let wrong = &wrong[usize::try_from(n).unwrap() % wrong.len()];
         replace(&file, wrong, (&apps, "REDIS_URL", "refused")).await;
         let password = format!(">p{n}");
         acl(&mut admin, &["SETUSER", &new, "on", &password, "~*", "&*", "+@all"]).await;
@@ -122,7 +122,12 @@ async fn a_url_of_mongodb_changes_a_hundred_times_and_nothing_is_lost() {
 
     for n in 1..=ROTATIONS {
         let wrong = ["mongodb://", "http://host", "mongodb://a\nmongodb://b"];
-        replace(&file, wrong[n as usize % wrong.len()], (&apps, "MONGO_URL", "refused")).await;
+        replace(
+            &file,
+            wrong[usize::try_from(n).unwrap() % wrong.len()],
+            (&apps, "MONGO_URL", "refused"),
+        )
+        .await;
         replace(&file, &url(n), (&apps, "MONGO_URL", "taken")).await;
     }
 
