@@ -21,7 +21,7 @@ use crate::Metrics;
 
 /// What a process needs without any client: code, runtime, log buffers, pools of connections, and what the allocator
 /// keeps of former use.
-const BASE: u64 = 32 * 1024 * 1024;
+const BASE: u64 = 28 * 1024 * 1024;
 
 /// How much memory the process may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -370,7 +370,7 @@ mod tests {
     #[test]
     fn a_small_limit_leaves_most_of_itself_to_the_process() {
         const MIB: u64 = 1024 * 1024;
-        for (limit, capacity) in [(32, 8), (64, 25), (128, 83), (1024, 889)] {
+        for (limit, capacity) in [(32, 8), (64, 29), (128, 87), (1024, 893)] {
             assert_eq!(budget(limit * MIB).capacity() / MIB, capacity, "{limit} MiB");
         }
     }

@@ -20,6 +20,11 @@ mod routes;
 mod running;
 mod signals;
 
+/// What a crowd has used is given back to the system once the crowd has gone, which the allocator of the C library
+/// does not do (ADR 0016).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 pub use application::Application;
 pub use config::{Config, ServerConfig};
 pub use endpoints::document;

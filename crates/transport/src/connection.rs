@@ -27,7 +27,7 @@ use crate::state::ConnectionState;
 use crate::stream::Stream;
 
 /// What a connection takes of the memory budget from its acceptance on: its task, its socket, the beginning of a head.
-pub(crate) const CONNECTION_BYTES: usize = 3 * 1024;
+pub(crate) const CONNECTION_BYTES: usize = 4 * 1024;
 
 /// How many bytes of a head a connection holds without taking more.
 const HEAD_BYTES: usize = 512;

@@ -5,7 +5,7 @@
 //! each. Here a connection that waits has neither a request nor a buffer, nothing is read that nobody wants yet, and
 //! the buffer that answers are written from is the worker's, unless a client is slow to take one.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::mem;
@@ -16,6 +16,7 @@ use std::task::{Poll, ready};
 
 use actix_http::body::{BodySize, BoxBody, MessageBody};
 use actix_http::h1::{Message, MessageType};
+use actix_http::header::HeaderMap;
 use actix_http::{ConnectionType, HttpMessage as _, Payload, Request, Response, ServiceConfig};
 use actix_service::Service;
 use bytes::BytesMut;
@@ -35,7 +36,11 @@ pub(crate) struct Dispatcher<S> {
     config: ServiceConfig,
     /// What answers are encoded into.
     buffer: RefCell<BytesMut>,
+    in_flight: Cell<usize>,
 }
+
+/// So many heads of requests the library keeps for the next ones, each with room for sixteen headers.
+const POOLED_HEADS: usize = 128;
 
 impl<S> Dispatcher<S>
 where
@@ -43,7 +48,7 @@ where
     S::Error: Into<Response<BoxBody>>,
 {
     pub(crate) fn new(service: S, config: ServiceConfig) -> Self {
-        Self { service, config, buffer: RefCell::default() }
+        Self { service, config, buffer: RefCell::default(), in_flight: Cell::default() }
     }
 
     /// What a connection's codec is made with.
@@ -102,6 +107,10 @@ where
         request.extensions_mut().insert(Rc::clone(&state));
         if connection.message_type() != MessageType::None {
             *request.payload() = Payload::Stream { payload: Box::pin(Body(connection.clone())) };
+        }
+        let _in_flight = InFlight::begin(&self.in_flight);
+        if self.in_flight.get() > POOLED_HEADS {
+            shrink(request.headers_mut());
         }
         if request.head().expect() {
             self.write(connection, CONTINUE).await?;
@@ -213,5 +222,57 @@ where
             buffer.clear();
             *own = buffer;
         }
+    }
+}
+
+/// Counts a request until it is answered, or its client has left.
+struct InFlight<'a>(&'a Cell<usize>);
+
+impl<'a> InFlight<'a> {
+    fn begin(number: &'a Cell<usize>) -> Self {
+        number.set(number.get() + 1);
+        Self(number)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+/// Gives up room that no header needs: seven kilobytes of a request that waits among thousands.
+fn shrink(headers: &mut HeaderMap) {
+    let mut small = HeaderMap::with_capacity(headers.len_keys());
+    let mut last = None;
+    for (name, value) in headers.drain() {
+        // The first value of each name comes with it.
+        last = name.or(last);
+        if let Some(name) = &last {
+            small.append(name.clone(), value);
+        }
+    }
+    *headers = small;
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_http::header::{ACCEPT, COOKIE, HeaderValue};
+
+    use super::*;
+
+    #[test]
+    fn headers_stay_what_they_are_when_their_room_is_given_up() {
+        let mut headers = HeaderMap::with_capacity(16);
+        for (name, value) in [(ACCEPT, "a"), (COOKIE, "b"), (ACCEPT, "c")] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+
+        shrink(&mut headers);
+
+        assert_eq!(headers.get_all(ACCEPT).collect::<Vec<_>>(), ["a", "c"]);
+        assert_eq!(headers.get_all(COOKIE).collect::<Vec<_>>(), ["b"]);
+        assert_eq!(headers.len(), 3);
+        assert!(headers.capacity() < 16);
     }
 }

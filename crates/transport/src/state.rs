@@ -27,7 +27,7 @@ pub(crate) struct Limits {
 }
 
 /// What a request in progress takes of the memory budget, beside its body and its answer.
-const REQUEST_BYTES: usize = 12 * 1024;
+const REQUEST_BYTES: usize = 4 * 1024;
 
 /// After how many ticks an idle connection gives back what a request takes: for one that is busy it stays taken.
 const GIVEN_BACK_AFTER: u32 = 2;
