@@ -39,9 +39,7 @@ pub(crate) fn configure(
     if endpoints != Endpoints::Public {
         config.service(operations::get_metrics);
     }
-    if endpoints.are_of_admin() {
-        config.service(docs::get_openapi);
-    } else {
+    if !endpoints.are_of_admin() {
         config
             .service(docs::get_openapi)
             .service(docs::get_docs)
@@ -49,6 +47,7 @@ pub(crate) fn configure(
     }
     if endpoints == (Endpoints::Admin { faults: true }) {
         config
+            .service(docs::get_openapi)
             .service(faults::get_faults)
             .service(faults::put_faults)
             .service(faults::delete_faults);
