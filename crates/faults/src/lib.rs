@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use prometheus_client::registry::Registry;
 
 use metrics::{FaultMetrics, Live};
+use rule::Active;
 
 pub use rule::{Body, Connection, Invalid, Latency, Off, Rule, Rules, Store, Time};
 
@@ -30,19 +31,6 @@ pub struct Fault {
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("fault injection: the store is away")]
 pub struct Outage;
-
-/// A rule in force.
-#[derive(Clone, Debug)]
-struct Active {
-    rule: Rule,
-    ends: SystemTime,
-}
-
-impl Active {
-    fn is_live(&self, now: SystemTime) -> bool {
-        now < self.ends
-    }
-}
 
 /// The faults of a process; clones share them.
 #[derive(Clone, Debug)]
@@ -175,7 +163,7 @@ mod tests {
 
     use super::*;
 
-    fn with(rules: serde_json::Value) -> Faults {
+    fn with(rules: &serde_json::Value) -> Faults {
         let faults = Faults::on(&mut Registry::default());
         faults.set(serde_json::from_value(json!({ "rules": rules })).unwrap()).unwrap();
         faults
@@ -183,22 +171,22 @@ mod tests {
 
     #[test]
     fn a_rule_is_for_its_route_and_ends_by_itself() {
-        let faults = with(json!([{ "route": "/a", "status": 503, "duration": "1h" }]));
+        let faults = with(&json!([{ "route": "/a", "status": 503, "duration": "1h" }]));
         assert_eq!(faults.of_request("/a").unwrap().status, Some(503));
         assert_eq!(faults.of_request("/b"), None);
         for route in ["/healthz", "/readyz", "/metrics"] {
-            let everything = with(json!([{ "status": 503, "duration": "1h" }]));
+            let everything = with(&json!([{ "status": 503, "duration": "1h" }]));
             assert_eq!(everything.of_request(route), None, "{route}");
             assert!(everything.of_request("/a").is_some());
         }
-        let short = with(json!([{ "status": 503, "duration": "1ms" }]));
+        let short = with(&json!([{ "status": 503, "duration": "1ms" }]));
         while short.of_request("/a").is_some() {}
         assert!(short.rules().rules.is_empty());
     }
 
     #[test]
     fn a_share_of_requests_is_met() {
-        let faults = with(json!([{ "status": 500, "share": 0.5, "duration": "1h" }]));
+        let faults = with(&json!([{ "status": 500, "share": 0.5, "duration": "1h" }]));
         let met = (0..1000).filter(|_| faults.of_request("/a").is_some()).count();
         assert!((300..700).contains(&met), "{met}");
     }
@@ -233,7 +221,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_store_is_away_for_itself_alone() {
-        let faults = with(json!([{ "store": "redis", "outage": true, "duration": "1m" }]));
+        let faults = with(&json!([{ "store": "redis", "outage": true, "duration": "1m" }]));
         assert!(faults.reach(Store::Redis).await.is_err());
         assert!(faults.reach(Store::Mongodb).await.is_ok());
         assert!(Faults::off().reach(Store::Redis).await.is_ok());

@@ -1,6 +1,6 @@
 //! What a rule may say.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -61,6 +61,19 @@ pub struct Rule {
     /// `off`: `/readyz` answers 503.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub readiness: Option<Off>,
+}
+
+/// A rule in force.
+#[derive(Clone, Debug)]
+pub(crate) struct Active {
+    pub(crate) rule: Rule,
+    pub(crate) ends: SystemTime,
+}
+
+impl Active {
+    pub(crate) fn is_live(&self, now: SystemTime) -> bool {
+        now < self.ends
+    }
 }
 
 /// A time that is added: always the same, or drawn between two.

@@ -1,6 +1,6 @@
 //! Values that nobody is shown, and where they come from.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::num::NonZeroU32;
@@ -145,7 +145,11 @@ pub(crate) fn digest(contents: &[Vec<u8>]) -> [u8; digest::SHA256_OUTPUT_LEN] {
 
 /// In hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a text does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// When a file was last written.

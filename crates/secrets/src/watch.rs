@@ -208,7 +208,7 @@ impl Secrets {
         let Some(path) = source.file.clone() else {
             let (secrets, secret) = (self.clone(), secret.clone());
             let show = async move {
-                secrets.show(&source.name, fingerprints_of(secret).await, SystemTime::now());
+                secrets.show(&source.name, &fingerprints_of(secret).await, SystemTime::now());
             };
             (self.spawn)(show.boxed());
             return look;
@@ -294,7 +294,7 @@ impl Secrets {
     ) where
         Fut: Future<Output = Result<Vec<String>, Refusal>> + Send,
     {
-        self.show(&files.name, first.await, files.written());
+        self.show(&files.name, &first.await, files.written());
         let settling = SETTLING.min(self.interval);
         // What was warned of: a content, or that there is none.
         let mut warned: Option<Option<Digest>> = None;
@@ -321,7 +321,7 @@ impl Secrets {
                     current = found.unwrap_or(current);
                     warned = None;
                     files.taken.inc();
-                    self.show(&files.name, fingerprints, files.written());
+                    self.show(&files.name, &fingerprints, files.written());
                 }
                 Err(error) => {
                     files.refused.inc();
@@ -339,7 +339,7 @@ impl Secrets {
     }
 
     /// Tells what is in use from now on.
-    fn show(&self, name: &str, fingerprints: Vec<String>, written: SystemTime) {
+    fn show(&self, name: &str, fingerprints: &[String], written: SystemTime) {
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         let labels = |(index, fingerprint): (usize, &String)| InfoLabels {
             secret: name.to_owned(),
@@ -349,7 +349,7 @@ impl Secrets {
         let written_at = written.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         let changed = SecretLabel { secret: name.to_owned() };
         let changed = self.metrics.changed.get_or_create(&changed).clone();
-        let before = shown.insert(name.to_owned(), fingerprints.clone());
+        let before = shown.insert(name.to_owned(), fingerprints.to_vec());
         if let Some(before) = before {
             for old in before.iter().enumerate() {
                 self.metrics.info.remove(&labels(old));

@@ -21,7 +21,7 @@ use crate::process::say;
 use crate::services::SERVICES;
 use crate::table;
 use crate::workspace::{self, Workspace};
-use plays::{PLAYS, Play};
+use plays::{BROKEN, PLAYS, Play};
 use rules::Scrapes;
 
 /// Stands for a minute.
@@ -36,10 +36,7 @@ const AFTER: usize = 40;
 const NOTICED: usize = 30;
 
 /// How long the stack may take to be ready, or ready again.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// What a client sees that gets no whole answer, beside statuses.
-const BROKEN: u16 = 0;
+const PATIENCE: Duration = Duration::from_mins(1);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {

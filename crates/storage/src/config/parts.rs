@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 /// PostgreSQL in parts, where there is no `DATABASE_URL`; any one of them is enough.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
-#[expect(clippy::struct_field_names, reason = "a field has the name of its variable")]
 pub struct PostgresParts {
     /// `POSTGRES_USER`: `postgres`.
     pub postgres_user: Option<String>,

@@ -3,7 +3,8 @@
 use reqwest::Method;
 use serde_json::Value;
 
-use super::BROKEN;
+/// What a client sees that gets no whole answer, beside statuses.
+pub(super) const BROKEN: u16 = 0;
 
 /// A fault, and what it does to whom.
 #[derive(Debug)]
