@@ -56,27 +56,49 @@ GRAFANA_SDK := $(TOOLS)/grafana-foundation-sdk-0.0.21/bin/python
 # Of the book; diagrams are drawn in the browser, by a file that is part of the book.
 MDBOOK := $(TOOLS)/mdbook-0.5.2/bin/mdbook
 MERMAID := $(TOOLS)/mermaid-11.12.1/package/dist/mermaid.min.js
+# Of the pages: what drives a browser, and what looks for barriers in them. The browser is yours.
+PLAYWRIGHT := $(TOOLS)/playwright-core-1.65.1/node_modules/playwright-core
+AXE := $(TOOLS)/axe-core-4.14.1/node_modules/axe-core
+CHROMIUM ?=
+# Of the clients.
+TYPESCRIPT := $(TOOLS)/typescript-5.9.3/node_modules/typescript
+# It stands on requests, which is another client.
+HTTPIE := $(TOOLS)/httpie-3.2.4/bin/http
 # What installs charts: yours, or the pinned one.
 HELM ?= $(or $(shell command -v helm),$(HELM_4))
 
-# Without `-p`, cargo resolves features for the whole workspace: nothing is compiled twice.
-XTASK := $(CARGO) run --bin xtask --
+# Without `-p`, cargo resolves features for the whole workspace: nothing is compiled twice. The benchmark, which
+# nothing else needs, adds no feature, and so can be left out.
+WORKSPACE := --workspace --exclude bench
+XTASK := $(CARGO) run --quiet --bin xtask --
+
+# Make splits what it is told at spaces, and a path of ours in two.
+ifneq ($(words $(CURDIR)),1)
+$(error The path of this clone has a space, which make cannot handle; clone it to a folder without one: $(CURDIR))
+endif
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
 
 .PHONY: help
 help: ## Print this list
-	@awk -F ':.*## ' '/^[a-z][a-z\/%-]*:.*## / { sub(/%/, "<service>", $$1); \
-		printf "  make %-20s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^# .* ---+$$/ { group = $$0; sub(/^# /, "", group); sub(/ -+$$/, "", group); next } \
+		/^[a-z][a-z_\/%-]*:.*## / { if (group != "") print "\n" group; group = ""; sub(/%/, "<service>", $$1); \
+		printf "  make %-24s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 # Develop ------------------------------------------------------------------------------------------
 
 .PHONY: dev
-dev: ## Build and start every service on its own port, with OBSERVE=1 for traces; Ctrl-C stops them
-	@$(XTASK) dev $(if $(filter 1,$(OBSERVE)),--observe) $(ARGS)
+dev: $(if $(filter real,$(STORES)),test-servers) ## Build and start every service; with OBSERVE=1, STORES=real, PORT_OFFSET=1000
+	@crates/xtask/build
+	@$(XTASK) dev $(if $(STORES),--stores $(STORES)) $(if $(filter 1,$(OBSERVE)),--observe) $(ARGS)
+
+.PHONY: stop
+stop: ## End every `make dev` of this clone, and services that one has left behind
+	@$(XTASK) stop
 
 dev/%: FORCE $(if $(filter real,$(STORES)),test-servers) ## Start one service, and again whenever a file behind it changes
+	@crates/xtask/build
 	@$(XTASK) dev $* $(if $(STORES),--stores $(STORES)) $(if $(filter 1,$(OBSERVE)),--observe) $(ARGS)
 
 .PHONY: trace
@@ -89,10 +111,11 @@ smoke: ## Call every endpoint of the running services, or with ARGS of others
 
 .PHONY: dev-smoke
 dev-smoke: ## Start the stack, call every endpoint, and stop it as Ctrl-C does
-	@$(CARGO) build --workspace --bins
+	@$(CARGO) build $(WORKSPACE) --bins
 	@mkdir -p target; log=target/dev-smoke.log; \
 	$(XTASK) dev >$$log 2>&1 & dev=$$!; \
 	smoked=0; $(XTASK) smoke --wait 60s || smoked=$$?; \
+	$(XTASK) dev | grep 'it runs already' || { echo 'a second make dev does not find the first'; smoked=1; }; \
 	stopped=0; kill -INT $$dev || true; wait $$dev || stopped=$$?; \
 	if [ $$smoked -ne 0 ] || [ $$stopped -ne 0 ]; then \
 		cat $$log; echo "smoke: exit status $$smoked, stopping the stack: $$stopped"; exit 1; \
@@ -130,7 +153,7 @@ SKIPS := $(CURDIR)/target/skipped-suites
 .PHONY: test
 test: test-servers ## Run all tests, against real servers; ends with what was skipped
 	@rm -rf $(SKIPS) && mkdir -p $(SKIPS)
-	@status=0; TEST_SKIPS_DIR=$(SKIPS) TEST_OPENAPI_PYTHON_CLIENT=$(OPENAPI_CLIENT) $(CARGO) test --workspace $(ARGS) || status=$$?; \
+	@status=0; TEST_SKIPS_DIR=$(SKIPS) TEST_OPENAPI_PYTHON_CLIENT=$(OPENAPI_CLIENT) $(CARGO) test $(WORKSPACE) $(ARGS) || status=$$?; \
 	echo; \
 	if [ -z "$$(ls $(SKIPS))" ]; then echo "no suite was skipped"; exit $$status; fi; \
 	[ $$status -eq 0 ] || echo "TESTS FAILED, and beside that:"; \
@@ -140,6 +163,10 @@ test: test-servers ## Run all tests, against real servers; ends with what was sk
 	echo '########################################################################'; \
 	exit $$status
 
+.PHONY: test/bench
+test/bench: ## Run the benchmark's own tests
+	$(CARGO) test --workspace --bin bench $(ARGS)
+
 # How many requests for each operation, in each phase.
 EXAMPLES ?= 30
 # Where `make dev` starts the services.
@@ -147,7 +174,7 @@ DEVELOPMENT := backend-api=5002 data-api=5001 multivac=5003 randomize=5000 sre-k
 
 .PHONY: schemathesis
 schemathesis: $(SCHEMATHESIS) ## Send the services what their OpenAPI documents allow, and what they do not
-	@$(CARGO) build --workspace --bins
+	@$(CARGO) build $(WORKSPACE) --bins
 	@mkdir -p target; log=target/schemathesis.log; \
 	LOOKUP_RATE_LIMIT=none $(XTASK) dev >$$log 2>&1 & dev=$$!; \
 	failed=; $(XTASK) smoke --wait 60s >/dev/null || failed=' smoke'; \
@@ -166,7 +193,7 @@ CASES ?= 100000
 
 .PHONY: fuzz
 fuzz: ## Send CASES random requests of each kind to the server, on the stable toolchain
-	PROPTEST_CASES=$(CASES) $(CARGO) test --workspace --test server fuzz
+	PROPTEST_CASES=$(CASES) $(CARGO) test $(WORKSPACE) --test server fuzz
 
 # How much: on two cores 100 000 jobs take some minutes.
 JOBS ?= 100000
@@ -174,7 +201,35 @@ KILLS ?= 50
 
 .PHONY: chaos
 chaos: test-servers ## Kill all of multivac KILLS times while JOBS data are fed; a short one is in make test
-	CHAOS_JOBS=$(JOBS) CHAOS_KILLS=$(KILLS) $(CARGO) test --workspace --test api -- --nocapture chaos::
+	CHAOS_JOBS=$(JOBS) CHAOS_KILLS=$(KILLS) $(CARGO) test $(WORKSPACE) --test api -- --nocapture chaos::
+
+# By default on those ports and data of their own, so that a `make dev` runs on.
+browser = PORT_OFFSET=$(or $(PORT_OFFSET),$(1)) PLAYWRIGHT=$(PLAYWRIGHT) AXE=$(AXE) CHROMIUM=$(CHROMIUM) \
+	XTASK=$(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/debug/xtask LOOKUP_RATE_LIMIT=none node crates/xtask/browser
+
+.PHONY: browser-tools
+browser-tools:
+	@missing=; for it in $(CHROMIUM) chromium chromium-browser google-chrome ''; do \
+		! command -v "$$it" >/dev/null || break; \
+	done; [ -n "$$it" ] || missing=' chromium fonts-dejavu-core'; \
+	command -v npm >/dev/null || missing="$$missing nodejs npm"; $(install-missing)
+	@$(MAKE) --no-print-directory $(PLAYWRIGHT) $(AXE)
+
+.PHONY: pages-check
+pages-check: browser-tools ## Use the services' pages in a headless Chromium, with a keyboard, in light and dark
+	@$(CARGO) build --workspace --bins
+	@$(call browser,20000)/check.mjs
+
+.PHONY: readme-test
+readme-test: test-servers ## Run the commands of README and the services' READMEs, and compare what they print
+	@crates/xtask/build
+	@docs/readme-test $(ARGS)
+
+.PHONY: clients-check
+clients-check: $(OPENAPI_CLIENT) $(HTTPIE) $(if $(shell command -v npm),$(TYPESCRIPT)) ## Run the clients of docs/clients.md
+	@$(CARGO) build --workspace --bins --example client
+	@OPENAPI_PYTHON_CLIENT=$(OPENAPI_CLIENT) HTTPIE=$(HTTPIE) TYPESCRIPT=$(TYPESCRIPT) \
+		docs/clients/check
 
 .PHONY: lint
 lint: ## Check all that needs no test: lint/format, clippy, rustdoc, dependencies, workspace, openapi, image
@@ -216,7 +271,7 @@ audit: $(CARGO_DENY) ## Look up the dependencies in the RustSec advisory databas
 .PHONY: bench
 bench: $(OHA) ## Measure every service against a bare server, and what Criterion measures
 	@missing=; command -v wrk >/dev/null || missing=' wrk'; $(install-missing)
-	PATH="$(dir $(OHA)):$$PATH" $(CARGO) run --profile dist --bin xtask -- bench $(ARGS)
+	PATH="$(dir $(OHA)):$$PATH" $(CARGO) run --profile dist --bin bench -- $(ARGS)
 	$(CARGO) bench --workspace --bench '*'
 
 # Charts -------------------------------------------------------------------------------------------
@@ -274,7 +329,7 @@ gameday: $(PROMTOOL) ## Play faults in a running stack; check alerts, probes and
 .PHONY: observability/check
 observability/check: $(GRAFANA_SDK) $(filter $(TOOLS)/%,$(PROMETHEUS)) ## Run every query of dashboards and rules on a Prometheus that scrapes the stack
 	@$(GRAFANA_SDK) deploy/observability/dashboards/generate.py --check
-	@$(CARGO) build --workspace --bins
+	@$(CARGO) build $(WORKSPACE) --bins
 	@$(XTASK) observability alerts
 	@mkdir -p target; log=target/observability-check.log; \
 	$(XTASK) dev >$$log 2>&1 & dev=$$!; \
@@ -293,6 +348,11 @@ docs: $(MDBOOK) $(MERMAID) ## Make target/book of all documents, and look for de
 	@cp $(MERMAID) target/book-src/
 	@$(MDBOOK) build target/book-src --dest-dir $(CURDIR)/target/book
 	@docs/check-links target/book
+
+.PHONY: pictures
+pictures: browser-tools ## Make docs/images anew, of what runs on the ports of `make dev`
+	@$(CARGO) build --workspace --bins
+	@$(call browser,0)/pictures.mjs
 
 .PHONY: docs/serve
 docs/serve: docs ## Show the book at http://127.0.0.1:3003
@@ -508,6 +568,7 @@ delivery/documents: ## Check that docs/documents.md names files that exist
 
 RELEASE_SCRIPTS := deploy/release deploy/release-rehearsal deploy/release-deployment \
 	deploy/publish-charts deploy/docker/publish
+OTHER_SCRIPTS := crates/xtask/build crates/xtask/packages docs/clients/curl.sh docs/clients/httpie.sh
 
 # Offline, zizmor leaves out the rules that ask GitHub.
 .PHONY: delivery/workflows
@@ -518,12 +579,12 @@ delivery/workflows: $(ACTIONLINT) $(ZIZMOR) $(CHECK_JSONSCHEMA) $(SHELLCHECK)
 	$(CHECK_JSONSCHEMA) --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
 	$(CHECK_JSONSCHEMA) --quiet --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/*.yaml
 	$(CHECK_JSONSCHEMA) --quiet --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
-	$(SHELLCHECK) $(RELEASE_SCRIPTS)
+	$(SHELLCHECK) $(RELEASE_SCRIPTS) $(OTHER_SCRIPTS)
 
 .PHONY: delivery/release
 delivery/release: ## Rehearse a release from version to installation, with a registry of its own
 delivery/release: $(GIT_CLIFF) $(HELM_4) $(COSIGN) $(CARGO_SBOM) $(CHART_RELEASER) $(REGISTRY_SERVER)
-	@$(CARGO) build --workspace --bins
+	@$(CARGO) build $(WORKSPACE) --bins
 	@$(release-programs) REGISTRY_SERVER=$(REGISTRY_SERVER) DOCKER=$(DOCKER) deploy/release-rehearsal
 
 # sre-kata in AWS, for the workflows; deploy/release-deployment says what it needs.
@@ -569,8 +630,11 @@ APT_WAIT ?= 600
 # dpkg alone; `update` takes the other one.
 define install-missing
 if [ -z "$$missing" ]; then exit 0; fi; \
-if ! command -v apt-get >/dev/null; then echo "please install:$$missing"; exit 0; fi; \
+if ! command -v apt-get >/dev/null; then crates/xtask/packages $$missing; exit 0; fi; \
 sudo=; [ "$$(id -u)" -eq 0 ] || sudo=sudo; \
+if [ -n "$$sudo" ] && ! command -v sudo >/dev/null; then \
+	echo "not root, and there is no sudo: ask who is to run apt-get install$$missing"; exit 0; \
+fi; \
 apt="$$sudo env LC_ALL=C DEBIAN_FRONTEND=noninteractive \
 	apt-get --option DPkg::Lock::Timeout=$(APT_WAIT)"; \
 echo "installing:$$missing"; waited=0; \
@@ -698,6 +762,15 @@ $(TOOLS)/prometheus-%/bin/prometheus:
 $(MERMAID):
 	@mkdir -p $(abspath $(@D)/../..)
 	cd $(abspath $(@D)/../..) && npm pack --silent mermaid@11.12.1 && tar xf mermaid-11.12.1.tgz
+
+# A folder of its own for each: nothing but the package is in it, and nothing of it is run at installation.
+$(PLAYWRIGHT) $(AXE) $(TYPESCRIPT):
+	npm install --silent --no-save --no-package-lock --ignore-scripts --prefix $(abspath $@/../..) \
+		$(shell echo $(notdir $(abspath $@/../..)) | sed 's/-\([0-9.]*\)$$/@\1/')
+
+$(HTTPIE):
+	python3 -m venv $(abspath $(@D)/..)
+	$(@D)/pip install --quiet --disable-pip-version-check httpie==3.2.4
 
 $(GRAFANA_SDK):
 	python3 -m venv $(abspath $(@D)/..)

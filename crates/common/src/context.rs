@@ -227,7 +227,7 @@ impl<const N: usize> Hex<N> {
     }
 }
 
-/// A caller's place in a trace, as the header `traceparent` tells it.
+/// A caller's span in a trace, as the header `traceparent` tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceParent {
     /// The trace; not zero.

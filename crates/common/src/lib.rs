@@ -8,6 +8,7 @@ pub mod metrics;
 pub mod probes;
 pub mod problem;
 mod service;
+mod service_context;
 mod tasks;
 pub mod telemetry;
 
@@ -17,5 +18,6 @@ pub use metrics::Metrics;
 pub use probes::Readiness;
 pub use problem::Problem;
 pub use secrets::{self, Secrets};
-pub use service::{Service, ServiceContext};
+pub use service::Service;
+pub use service_context::ServiceContext;
 pub use tasks::Tasks;

@@ -169,23 +169,16 @@ impl MemoryBudget {
     #[must_use]
     pub fn new(limit: MemoryLimit, metrics: &Metrics) -> Self {
         let capacity = (limit.bytes / 10 * 9).saturating_sub(BASE).max(limit.bytes / 4);
-        let used = Family::<UseLabel, Gauge>::default();
-        let refused = Family::<UseLabel, Counter>::default();
-        let total = Gauge::<i64, AtomicI64>::default();
+        let help = "Memory that clients can make the process hold";
+        let total =
+            metrics.add("memory_budget_limit_bytes", help, Gauge::<i64, AtomicI64>::default());
         total.set(i64::try_from(capacity).unwrap_or(i64::MAX));
-        metrics.register(|registry| {
-            registry.register(
-                "memory_budget_limit_bytes",
-                "Memory that clients can make the process hold",
-                total,
-            );
-            registry.register("memory_budget_used_bytes", "Memory budget in use", used.clone());
-            registry.register(
-                "memory_budget_refused",
-                "Uses that did not fit into the memory budget",
-                refused.clone(),
-            );
-        });
+        let help = "Memory budget in use";
+        let used =
+            metrics.add("memory_budget_used_bytes", help, Family::<UseLabel, Gauge>::default());
+        let help = "Uses that did not fit into the memory budget";
+        let refused =
+            metrics.add("memory_budget_refused", help, Family::<UseLabel, Counter>::default());
         Self(Arc::new(Shared {
             capacity,
             used: AtomicU64::new(0),
@@ -315,8 +308,14 @@ mod tests {
     use crate::Service;
 
     fn budget(bytes: u64) -> MemoryBudget {
-        let service =
-            Service { name: "t", version: "0", description: "", log_name: "t", default_port: 0 };
+        let service = Service {
+            name: "t",
+            version: "0",
+            description: "",
+            readme: "",
+            log_name: "t",
+            default_port: 0,
+        };
         let limit = MemoryLimit { bytes, source: LimitSource::Variable };
         MemoryBudget::new(limit, &Metrics::new(&service))
     }

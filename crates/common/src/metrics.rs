@@ -1,16 +1,21 @@
 //! Metrics in Prometheus form.
 //!
-//! A service registers its own with [`Metrics::register`]; metrics are structs whose handles are kept, so that
+//! A service adds its own with [`Metrics::add`]; metrics are structs whose handles are kept, so that
 //! counting costs some nanoseconds. No label takes a value that a client chose.
 
 mod process;
 
-use std::fmt;
+use std::fmt::{self, Debug};
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::TypedMetric;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry, Unit};
 
 use crate::Service;
 
@@ -40,7 +45,7 @@ pub struct Metrics {
     registry: Arc<Mutex<Registry>>,
 }
 
-impl fmt::Debug for Metrics {
+impl Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Metrics").finish_non_exhaustive()
     }
@@ -68,7 +73,49 @@ impl Metrics {
         Self { registry: Arc::new(Mutex::new(registry)) }
     }
 
-    /// Registers metrics of a service's own, under its prefix: `<service>_<thing>_<unit>`.
+    /// Adds a metric and returns it. Its name is `<service>_<thing>`, for what a service counts itself; a
+    /// counter's gets `_total` appended.
+    pub fn add<M: Metric + Clone>(&self, name: &str, help: &str, metric: M) -> M {
+        self.register(|registry| registry.register(name, help, metric.clone()));
+        metric
+    }
+
+    /// Adds a metric of a unit, which is appended to its name, and returns it.
+    pub fn add_with_unit<M: Metric + Clone>(
+        &self,
+        (name, unit): (&str, Unit),
+        help: &str,
+        metric: M,
+    ) -> M {
+        self.register(|registry| registry.register_with_unit(name, help, unit, metric.clone()));
+        metric
+    }
+
+    /// Adds a metric with a series for each of these labels, and returns it. They begin at 0, so that the first event of
+    /// each can be seen.
+    pub fn add_family<L, M>(
+        &self,
+        name: &str,
+        help: &str,
+        labels: impl IntoIterator<Item = L>,
+    ) -> Family<L, M>
+    where
+        L: EncodeLabelSet + Clone + Debug + Hash + Eq + Send + Sync + 'static,
+        M: EncodeMetric + TypedMetric + Clone + Debug + Default + Send + Sync + 'static,
+    {
+        let family = Family::default();
+        for labels in labels {
+            drop(family.get_or_create_owned(&labels));
+        }
+        self.add(name, help, family)
+    }
+
+    /// Adds what makes its metrics when they are read.
+    pub fn add_collector(&self, collector: impl Collector) {
+        self.register(|registry| registry.register_collector(Box::new(collector)));
+    }
+
+    /// Registers several metrics at once.
     pub fn register<T>(&self, register: impl FnOnce(&mut Registry) -> T) -> T {
         register(&mut self.registry.lock().unwrap_or_else(PoisonError::into_inner))
     }

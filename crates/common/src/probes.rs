@@ -85,14 +85,8 @@ impl Readiness {
     /// A readiness without checks: ready until it drains.
     #[must_use]
     pub fn new(metrics: &Metrics) -> Self {
-        let gauges = Family::<CheckLabel, Gauge>::default();
-        metrics.register(|registry| {
-            registry.register(
-                "readiness_check_ok",
-                "Whether the service has what it needs: 1 or 0 for each check",
-                gauges.clone(),
-            );
-        });
+        let help = "Whether the service has what it needs: 1 or 0 for each check";
+        let gauges = metrics.add("readiness_check_ok", help, Family::default());
         Self { checks: Arc::default(), gauges }
     }
 

@@ -87,7 +87,7 @@ impl Drop for Telemetry {
             tracing::warn!(error = %error, "Spans were lost at the stop");
         }
         for sink in &self.sinks {
-            // A place that takes nothing must not hold up the end; there is nowhere left to tell.
+            // A destination that takes nothing must not hold up the end; there is nowhere left to tell.
             let _ = sink.flush(FLUSH_TIMEOUT);
         }
     }

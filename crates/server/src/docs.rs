@@ -10,10 +10,11 @@ use actix_web::http::header::{
 };
 use actix_web::{HttpRequest, HttpResponse, get, web};
 use bytes::Bytes;
-use common::Problem;
+use common::{Problem, Service};
 use flate2::bufread::GzDecoder;
 use utoipa::openapi::OpenApi;
 
+use crate::page::icon;
 use crate::references::reference;
 use crate::routes::no_such_route;
 
@@ -22,13 +23,19 @@ const PAGE_POLICY: &str = "default-src 'none'; connect-src 'self'; font-src 'sel
     img-src 'self' data:; script-src 'self'; style-src 'self' 'unsafe-inline'; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The document as it is sent.
+/// Where the README is, beside the other parts of the page.
+pub(crate) const README: &str = "README.md";
+
+/// The document as it is sent, and whose it is.
 #[derive(Clone, Debug)]
-pub(crate) struct Document(Bytes);
+pub(crate) struct Document {
+    json: Bytes,
+    service: Service,
+}
 
 impl Document {
-    pub(crate) fn new(document: &OpenApi) -> Self {
-        Self(document.to_pretty_json().unwrap_or_default().into())
+    pub(crate) fn new(service: Service, document: &OpenApi) -> Self {
+        Self { json: document.to_pretty_json().unwrap_or_default().into(), service }
     }
 }
 
@@ -39,7 +46,7 @@ impl Document {
 )]
 #[get("/openapi.json")]
 pub(crate) async fn get_openapi(document: web::Data<Document>) -> HttpResponse {
-    HttpResponse::Ok().content_type("application/json").body(document.0.clone())
+    HttpResponse::Ok().content_type("application/json").body(document.json.clone())
 }
 
 /// A page that shows this document and tries its requests.
@@ -48,22 +55,31 @@ pub(crate) async fn get_openapi(document: web::Data<Document>) -> HttpResponse {
     responses((status = 200, description = "The page", body = String, content_type = "text/html")),
 )]
 #[get("/docs")]
-pub(crate) async fn get_docs() -> HttpResponse {
+pub(crate) async fn get_docs(document: web::Data<Document>) -> HttpResponse {
+    let name = document.service.name;
+    let page = include_str!("docs/index.html").replace("NAME", name).replace("ICON", &icon(name));
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/html; charset=utf-8"))
         .insert_header((CONTENT_SECURITY_POLICY, PAGE_POLICY))
         // Whatever a proxy has before the path, and with or without a slash behind it.
-        .body(include_str!("docs/index.html").replace("ROOT/", &reference("/")))
+        .body(page.replace("ROOT/", &reference("/")))
 }
 
 pub(crate) async fn get_docs_file(
     request: HttpRequest,
     file: web::Path<String>,
+    document: web::Data<Document>,
 ) -> Result<HttpResponse, Problem> {
     let mut response = HttpResponse::Ok();
     response.insert_header((CACHE_CONTROL, "public, max-age=3600"));
-    if *file == "start.js" {
-        return Ok(response.content_type("text/javascript").body(include_str!("docs/start.js")));
+    let own = match file.as_str() {
+        "start.js" => Some(("text/javascript", include_str!("docs/start.js"))),
+        // As text: browsers show that, and save `text/markdown`.
+        README => Some(("text/plain; charset=utf-8", document.service.readme)),
+        _ => None,
+    };
+    if let Some((media_type, text)) = own {
+        return Ok(response.content_type(media_type).body(text));
     }
     let config = std::sync::Arc::new(utoipa_swagger_ui::Config::from("/openapi.json"));
     match utoipa_swagger_ui::serve(&file, config) {

@@ -62,6 +62,7 @@ pub(crate) fn admin_document() -> OpenApi {
         description: "What every service answers on its ADMIN_PORT; `/faults` only with FAULT_INJECTION",
         log_name: "admin",
         default_port: 0,
+        readme: "",
     };
     openapi::document(&admin, |config: &mut ServiceConfig<'_>| {
         configure(config, |_| {}, Endpoints::Admin { faults: true });

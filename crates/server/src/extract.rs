@@ -3,11 +3,16 @@
 mod body;
 mod coding;
 mod credentials;
+mod from_head;
 mod json;
+mod members;
+mod memory;
 mod page;
 mod query;
 
 pub use body::{Body, BodyLimits, BodyProblems, Json, MediaType};
 pub use credentials::{BasicCredentials, basic_credentials, bearer_token};
+pub use members::{Member, Members};
+pub use memory::take_memory;
 pub use page::{Page, PageProblems};
 pub use query::Query;

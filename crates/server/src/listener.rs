@@ -56,7 +56,7 @@ where
         move |config: &mut ServiceConfig<'_>| endpoints::configure(config, &routes, endpoints);
     let document = openapi::document(&shared.service, &configure);
     let table = Arc::new(RouteTable::new(&document));
-    let document = web::Data::new(docs::Document::new(&document));
+    let document = web::Data::new(docs::Document::new(shared.service, &document));
     let limits = web::Data::new(BodyLimits {
         bytes: shared.config.body_limit.as_usize(),
         timeout: shared.config.request_timeout,
@@ -101,6 +101,7 @@ where
     let settings = transport::Settings {
         workers: if is_admin { NonZeroUsize::MIN } else { shared.config.workers },
         head_timeout: shared.config.request_timeout,
+        grace_period: shared.config.shutdown_grace_period,
         tls,
         clients: Arc::clone(&shared.clients),
         descriptors: Arc::clone(&shared.descriptors),

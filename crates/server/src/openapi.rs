@@ -2,11 +2,14 @@
 
 use actix_web::App;
 use common::Service;
+use utoipa::openapi::external_docs::ExternalDocsBuilder;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, Server};
 use utoipa_actix_web::AppExt as _;
 use utoipa_actix_web::service_config::ServiceConfig;
+
+use crate::docs::README;
 
 /// The OpenAPI document of an application.
 pub(crate) fn document(service: &Service, configure: impl Fn(&mut ServiceConfig<'_>)) -> OpenApi {
@@ -30,6 +33,9 @@ pub(crate) fn document(service: &Service, configure: impl Fn(&mut ServiceConfig<
         .openapi(OpenApiBuilder::new().info(info).tags(Some(tags)).build())
         .configure(configure)
         .split_for_parts();
+    let readme = format!("docs/{README}");
+    document.external_docs =
+        Some(ExternalDocsBuilder::new().url(readme).description(Some("README")).build());
     // Where the document itself is, whatever a proxy has before it.
     document.servers = Some(vec![Server::new(".")]);
     describe_security(&mut document);

@@ -136,7 +136,8 @@ fn welcome(request: &HttpRequest, routes: &RouteTable) -> Result<HttpResponse, P
 }
 
 /// The answer to a path of no route.
-pub(crate) fn no_such_route() -> Problem {
+#[must_use]
+pub fn no_such_route() -> Problem {
     Problem::new(StatusCode::NOT_FOUND).detail("there is nothing at this path")
 }
 

@@ -1,6 +1,4 @@
-//! The database as a service sees it, and the task that keeps it usable.
-
-mod keeper;
+//! The database as a service sees it.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -24,13 +22,13 @@ use crate::connection::Connection;
 use crate::error::{BoxError, Error, Reason, is_of_credentials};
 use crate::metrics::{OperationLabel, PoolGauges, StorageMetrics};
 use crate::migrations::Schema;
+use crate::monitor::{Monitor, Offer};
+use crate::pools::Pools;
 use crate::spans::{self, Target};
-use crate::{postgres, sqlite};
-
-use keeper::{Keeper, Offer};
+use crate::state::State;
 
 /// How long a readiness check waits for the state to become better.
-const PATIENCE: Duration = Duration::from_millis(500);
+const READINESS_WAIT: Duration = Duration::from_millis(500);
 
 /// How long to wait before another attempt to connect while credentials are being replaced.
 const RECONNECT: Duration = Duration::from_millis(20);
@@ -42,8 +40,8 @@ const RECONNECT: Duration = Duration::from_millis(20);
 #[derive(Clone, Debug)]
 pub struct Database {
     state: watch::Receiver<State>,
-    /// Tells the keeper that a request has met an error.
-    look: Arc<Notify>,
+    /// Tells the monitor that a request has seen an error.
+    check_now: Arc<Notify>,
     timeout: Duration,
     /// Where connections live: those that a worker of the server opens would end with its runtime, before
     /// the last rows are written.
@@ -74,86 +72,6 @@ pub(crate) enum Transaction {
     Own,
 }
 
-/// Where the database stands.
-#[derive(Clone, Debug)]
-pub(crate) enum State {
-    /// Nobody has looked yet.
-    Unknown,
-    /// It is away, for this reason.
-    Away(String),
-    /// It answers, but its schema is not the one that the service needs, for this reason.
-    Unmigrated(String),
-    /// It can be used.
-    Up(Pools),
-}
-
-impl State {
-    fn is_up(&self) -> bool {
-        matches!(self, Self::Up(_))
-    }
-}
-
-/// The connections that requests share.
-#[derive(Clone, Debug)]
-pub(crate) enum Pools {
-    /// SQLite has one writer at a time, and readers that it does not hold up.
-    Sqlite { readers: sqlite::Connections, writer: sqlite::Connections },
-    /// PostgreSQL has one kind.
-    Postgres(postgres::Connections),
-}
-
-impl Pools {
-    /// How many connections are idle, and how many in use.
-    pub(crate) fn connections(&self) -> (usize, usize) {
-        let (size, idle) = match self {
-            Self::Sqlite { readers, writer } => {
-                let (readers, writers) = (readers.size_and_idle(), writer.size_and_idle());
-                (readers.0 + writers.0, readers.1 + writers.1)
-            }
-            Self::Postgres(pool) => pool.size_and_idle(),
-        };
-        (idle, size.saturating_sub(idle))
-    }
-
-    async fn sqlite_reader(self) -> sqlx::Result<sqlite::Connection> {
-        match self {
-            Self::Sqlite { readers, .. } => readers.acquire().await,
-            Self::Postgres(_) => Err(sqlx::Error::PoolClosed),
-        }
-    }
-
-    async fn sqlite_writer(self) -> sqlx::Result<sqlite::Lease> {
-        match self {
-            Self::Sqlite { writer, .. } => writer.lease().await,
-            Self::Postgres(_) => Err(sqlx::Error::PoolClosed),
-        }
-    }
-
-    async fn postgres_reader(self) -> sqlx::Result<postgres::PostgresConnection> {
-        match self {
-            Self::Postgres(pool) => pool.reader().await,
-            Self::Sqlite { .. } => Err(sqlx::Error::PoolClosed),
-        }
-    }
-
-    async fn postgres_writer(self) -> sqlx::Result<postgres::PostgresConnection> {
-        match self {
-            Self::Postgres(pool) => pool.writer().await,
-            Self::Sqlite { .. } => Err(sqlx::Error::PoolClosed),
-        }
-    }
-
-    async fn close(self) {
-        match self {
-            Self::Sqlite { readers, writer } => {
-                readers.close().await;
-                writer.close().await;
-            }
-            Self::Postgres(pool) => pool.close().await,
-        }
-    }
-}
-
 impl Database {
     /// Begins to connect, and registers the readiness checks `database` and `migrations`. Must be called
     /// inside the tokio runtime that the service ends with.
@@ -167,8 +85,7 @@ impl Database {
     ) -> Result<Self, BoxError> {
         let options = config.options().ok_or("DATABASE_URL is not usable")?;
         let gauges = PoolGauges::default();
-        let metrics =
-            context.metrics.register(|registry| StorageMetrics::register(registry, gauges.clone()));
+        context.metrics.add_collector(gauges.clone());
         let (sender, state) = watch::channel(State::Unknown);
         let target = Arc::new(ArcSwap::from_pointee(Target::new(&options)));
         let (offers, offered) = mpsc::channel(1);
@@ -189,33 +106,30 @@ impl Database {
         };
         let database = Self {
             state,
-            look: Arc::default(),
+            check_now: Arc::default(),
             timeout: config.database_timeout,
             runtime: Handle::current(),
             target: Arc::clone(&target),
             credentials: credentials.clone(),
             faults: context.faults.clone(),
-            metrics,
+            metrics: StorageMetrics::register(&context.metrics),
             writers: TaskTracker::new(),
         };
-        let keeper = Keeper::new(
-            options,
-            config,
-            schema,
-            (sender, gauges, target, credentials, context.faults.clone()),
-        );
-        let (look, writers) = (Arc::clone(&database.look), database.writers.clone());
-        context.tasks.spawn_until(|stop| keeper.run((look, offered), writers, stop));
-        for (name, fails) in
-            [("database", State::is_away as fn(&State) -> _), ("migrations", State::is_unmigrated)]
-        {
+        let shared = (target, credentials, context.faults.clone());
+        let monitor = Monitor::new(options, config, schema, (sender, gauges), shared);
+        let (check_now, writers) = (Arc::clone(&database.check_now), database.writers.clone());
+        context.tasks.spawn_until(|stop| monitor.run((check_now, offered), writers, stop));
+        for (name, fails) in [
+            ("database", State::why_away as fn(&State) -> _),
+            ("migrations", State::why_unmigrated),
+        ] {
             let state = database.state.clone();
             context.readiness.check(&context.tasks, name, move || {
                 let mut state = state.clone();
                 async move {
                     let fine = state.wait_for(|state| fails(state).is_none());
                     // What is known by then is the answer.
-                    let _ = timeout(PATIENCE, fine).await;
+                    let _ = timeout(READINESS_WAIT, fine).await;
                     let failure = fails(&state.borrow());
                     failure.map_or(Ok(()), |reason| Err(reason.into()))
                 }
@@ -377,7 +291,7 @@ impl Database {
             }
         };
         if let Err(Error::Unavailable(_) | Error::OutcomeUnknown(_) | Error::TimedOut) = &result {
-            self.look.notify_one();
+            self.check_now.notify_one();
         }
         result
     }
@@ -385,31 +299,5 @@ impl Database {
     /// Whether it can be used at the moment.
     pub(crate) fn check(&self) -> Result<(), Error> {
         self.state.borrow().pools().map(drop)
-    }
-}
-
-impl State {
-    /// What can be used, or why nothing can.
-    fn pools(&self) -> Result<&Pools, Error> {
-        match self {
-            Self::Up(pools) => Ok(pools),
-            other => Err(Error::unavailable(Reason::State(other.reason()))),
-        }
-    }
-
-    fn is_away(&self) -> Option<String> {
-        matches!(self, Self::Unknown | Self::Away(_)).then(|| self.reason())
-    }
-
-    fn is_unmigrated(&self) -> Option<String> {
-        matches!(self, Self::Unknown | Self::Unmigrated(_)).then(|| self.reason())
-    }
-
-    fn reason(&self) -> String {
-        match self {
-            Self::Unknown => "not connected yet".into(),
-            Self::Away(reason) | Self::Unmigrated(reason) => reason.clone(),
-            Self::Up(_) => String::new(),
-        }
     }
 }

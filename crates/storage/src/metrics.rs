@@ -2,15 +2,16 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use common::Metrics;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Unit;
 
-use crate::database::Pools;
+use crate::pools::Pools;
 
 /// In seconds: a read by key takes some 100 µs, a time-out 5 s.
 const DURATIONS: [f64; 12] =
@@ -34,38 +35,35 @@ pub(crate) struct StorageMetrics {
 }
 
 impl StorageMetrics {
-    pub(crate) fn register(registry: &mut Registry, pools: PoolGauges) -> Self {
-        let metrics = Self {
-            durations: Family::new_with_constructor(|| Histogram::new(DURATIONS)),
-            waits: Histogram::new(DURATIONS),
-            batches: Histogram::new(BATCH_SIZES),
-            lost: Counter::default(),
-        };
-        registry.register_with_unit(
-            "db_client_operation_duration",
-            "How long operations took, with the wait for a connection or a batch",
-            Unit::Seconds,
-            metrics.durations.clone(),
-        );
-        registry.register_with_unit(
-            "db_client_connection_wait_time",
-            "How long it took to get a connection from the pool",
-            Unit::Seconds,
-            metrics.waits.clone(),
-        );
-        registry.register(
-            "db_client_batch_size",
-            "Rows that were committed together; as many batches as commits",
-            metrics.batches.clone(),
-        );
-        registry.register(
-            "db_client_rows_lost",
-            "Rows that nobody waited for and the database did not take",
-            metrics.lost.clone(),
-        );
-        registry.register_collector(Box::new(pools));
-        metrics
+    pub(crate) fn register(metrics: &Metrics) -> Self {
+        let durations = Family::new_with_constructor(duration as fn() -> Histogram);
+        Self {
+            durations: metrics.add_with_unit(
+                ("db_client_operation_duration", Unit::Seconds),
+                "How long operations took, with the wait for a connection or a batch",
+                durations,
+            ),
+            waits: metrics.add_with_unit(
+                ("db_client_connection_wait_time", Unit::Seconds),
+                "How long it took to get a connection from the pool",
+                duration(),
+            ),
+            batches: metrics.add(
+                "db_client_batch_size",
+                "Rows that were committed together; as many batches as commits",
+                Histogram::new(BATCH_SIZES),
+            ),
+            lost: metrics.add(
+                "db_client_rows_lost",
+                "Rows that nobody waited for and the database did not take",
+                Counter::default(),
+            ),
+        }
     }
+}
+
+fn duration() -> Histogram {
+    Histogram::new(DURATIONS)
 }
 
 /// Reads the pools whenever the metrics are read.

@@ -11,6 +11,7 @@ use crate::config::DatabaseConfig;
 use crate::connection::Connection;
 use crate::either;
 use crate::error::{BoxError, is_of_the_database};
+use crate::session::Session;
 
 /// Where a database keeps what has been applied, as the library has it; behind the lock of those who apply.
 const BEGIN_SQLITE: &str = "BEGIN IMMEDIATE;
@@ -214,7 +215,7 @@ async fn execute(connection: &mut Connection<'_>, text: SqlStr) -> sqlx::Result<
 /// When the database cannot be reached, a migration fails, or the database is too new.
 pub async fn migrate(config: &DatabaseConfig, schema: &Schema) -> Result<String, BoxError> {
     let options = config.options().ok_or("DATABASE_URL is not usable")?;
-    let mut session = timeout(CONNECT_TIMEOUT, options.connect()).await??;
+    let mut session = timeout(CONNECT_TIMEOUT, Session::connect(&options)).await??;
     let difference = compare(session.connection(), schema).await?;
     let applied = apply(session.connection(), schema).await?;
     session.close().await;

@@ -9,6 +9,14 @@ use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 /// A connection that goes back to its pool.
 pub(crate) type Connection = Object<Connector>;
 
+/// A page cache, in KiB: of each connection, whose pages the kernel caches as well.
+const CACHE_SIZE: &str = "-512";
+
+/// The options of all connections, with a page cache that suits a service.
+pub(crate) fn with_small_cache(options: &SqliteConnectOptions) -> SqliteConnectOptions {
+    options.clone().pragma("cache_size", CACHE_SIZE)
+}
+
 /// A pool that gives a connection back as it is. The one of sqlx asks each connection whether it lives when
 /// it comes back, which for SQLite costs as much as a read by key: two changes of threads.
 #[derive(Clone, Debug)]

@@ -21,19 +21,42 @@ use crate::error::Error;
 use crate::spans::{self, Commit};
 
 /// Items that wait at most, however small they are; more are refused.
-const QUEUE: usize = 4096;
+const QUEUE_CAPACITY: usize = 4096;
 
-/// What an item takes of the memory budget beside its own bytes: its place in the batch, who waits for it.
+/// What an item takes of the memory budget beside its own bytes: its entry in the batch, who waits for it.
 const ITEM_BYTES: usize = 256;
 
 /// Items in one transaction at most.
 const MAX_BATCH: usize = 256;
 
 /// How long an item that nobody waits for is kept for others to come.
-const LATER: Duration = Duration::from_millis(500);
+const FLUSH_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Writes a batch within a transaction, and returns something for each of its items, in their order.
-pub type Batch<I, O> = for<'a> fn(Connection<'a>, &'a [I]) -> BoxFuture<'a, sqlx::Result<Vec<O>>>;
+/// How the items of a batch are written.
+pub struct Batch<I, O> {
+    /// The name of the operation in metrics and spans.
+    pub operation: &'static str,
+    /// What the statements are.
+    pub statements: Statements,
+    /// Writes them within a transaction, and returns something for each of the items, in their order.
+    pub write: Write<I, O>,
+}
+
+type Write<I, O> = for<'a> fn(Connection<'a>, &'a [I]) -> BoxFuture<'a, sqlx::Result<Vec<O>>>;
+
+/// What a batch consists of, which decides where it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Statements {
+    /// A few: the first request of the batch runs them for all of them. A task of its own for that would be two more
+    /// changes of thread for each batch.
+    Few,
+    /// Many: they run on the runtime of the service. On SQLite each statement is a change of thread and back, which is
+    /// slow where others wait for the same thread.
+    Many,
+    /// On SQLite one text of statements, of which the first is `BEGIN IMMEDIATE` and the last is `COMMIT`. SQLite has a
+    /// thread of its own for each connection: so a batch goes there and back once, and not three times.
+    OneText,
+}
 
 /// What a [`Writer`] writes.
 pub trait Item: Send + Sync + 'static {
@@ -56,16 +79,15 @@ impl<I: Item, C: Send + Sync + 'static> Item for (I, C) {
 
 /// Writes items of many requests with one commit; clones share it.
 ///
-/// While one batch is written, the items that come make up the next. The first request of a batch writes it for all of
-/// them, unless said otherwise: a task of its own for that would be two more changes of thread for each batch.
+/// While one batch is written, the items that come make up the next.
 pub struct Writer<I, O> {
-    writing: Arc<Writing<I, O>>,
+    shared: Arc<Shared<I, O>>,
     later: mpsc::Sender<(I, MemoryPermit)>,
 }
 
 impl<I, O> Clone for Writer<I, O> {
     fn clone(&self) -> Self {
-        Self { writing: Arc::clone(&self.writing), later: self.later.clone() }
+        Self { shared: Arc::clone(&self.shared), later: self.later.clone() }
     }
 }
 
@@ -76,64 +98,22 @@ impl<I, O> fmt::Debug for Writer<I, O> {
 }
 
 impl<I: Item, O: Send + 'static> Writer<I, O> {
-    /// A writer by `batch`; `operation` names that in metrics.
+    /// A writer of such batches.
     #[must_use]
-    pub fn start(
-        database: &Database,
-        context: &ServiceContext,
-        operation: &'static str,
-        batch: Batch<I, O>,
-    ) -> Self {
-        Self::start_by(database, context, operation, (Transaction::Begun, Leader::Request), batch)
-    }
-
-    /// As [`start`](Self::start), for a batch of many statements: it is written on the runtime of the service. On
-    /// SQLite each statement is a change of thread and back, which is slow where others wait for the same thread.
-    #[must_use]
-    pub fn start_aside(
-        database: &Database,
-        context: &ServiceContext,
-        operation: &'static str,
-        batch: Batch<I, O>,
-    ) -> Self {
-        Self::start_by(database, context, operation, (Transaction::Begun, Leader::Runtime), batch)
-    }
-
-    /// As [`start`](Self::start), for a batch that on SQLite is one text of statements, of which the first is
-    /// `BEGIN IMMEDIATE` and the last is `COMMIT`. SQLite has a thread of its own for each connection: so a
-    /// batch goes there and back once, and not three times.
-    #[must_use]
-    pub fn start_in_one_step(
-        database: &Database,
-        context: &ServiceContext,
-        operation: &'static str,
-        batch: Batch<I, O>,
-    ) -> Self {
-        Self::start_by(database, context, operation, (Transaction::Own, Leader::Request), batch)
-    }
-
-    fn start_by(
-        database: &Database,
-        context: &ServiceContext,
-        operation: &'static str,
-        (transaction, leader): (Transaction, Leader),
-        batch: Batch<I, O>,
-    ) -> Self {
-        let (later, background) = mpsc::channel(QUEUE);
-        let writing = Arc::new(Writing {
+    pub fn start(database: &Database, context: &ServiceContext, batch: Batch<I, O>) -> Self {
+        let (later, background) = mpsc::channel(QUEUE_CAPACITY);
+        let shared = Arc::new(Shared {
             database: database.clone(),
-            operation: database.operation(operation),
-            transaction,
-            leader,
+            operation: database.operation(batch.operation),
             batch,
-            places: Semaphore::new(QUEUE),
+            capacity: Semaphore::new(QUEUE_CAPACITY),
             memory: context.memory.clone(),
             next: Mutex::default(),
-            turn: tokio::sync::Mutex::default(),
+            commit_permit: tokio::sync::Mutex::default(),
         });
-        let (writers, task) = (&database.writers, Arc::clone(&writing));
+        let (writers, task) = (&database.writers, Arc::clone(&shared));
         context.tasks.spawn_until(|stop| writers.track_future(task.write_later(background, stop)));
-        Self { writing, later }
+        Self { shared, later }
     }
 
     /// Writes an item; it is durable once this returns. It is written as well if this is dropped.
@@ -141,16 +121,16 @@ impl<I: Item, O: Send + 'static> Writer<I, O> {
     /// # Errors
     /// When the database is away, silent, full or slower than the items come, or refuses this item.
     pub async fn write(&self, item: I) -> Result<O, Error> {
-        self.writing.database.check()?;
-        let _place = self.writing.places.try_acquire().map_err(|_| Error::Overloaded)?;
-        let memory = self.writing.take_memory(&item)?;
-        let span = spans::wait_for_batch(self.writing.operation.name);
-        let (outcome, lead) = self.writing.join(item, Waiter { span: span.clone(), memory });
-        match (self.writing.leader, lead) {
-            (Leader::Request, Some(lead)) => lead.await,
+        self.shared.database.check()?;
+        let _queued = self.shared.capacity.try_acquire().map_err(|_| Error::Overloaded)?;
+        let memory = self.shared.take_memory(&item)?;
+        let span = spans::wait_for_batch(self.shared.operation.name);
+        let (outcome, leader) = self.shared.join(item, Waiter { span: span.clone(), memory });
+        match leader {
             // Dropped, it goes to the runtime.
-            (Leader::Runtime, lead) => drop(lead),
-            (_, None) => {}
+            Some(leader) if self.shared.batch.statements == Statements::Many => drop(leader),
+            Some(leader) => leader.await,
+            None => {}
         }
         // Nobody writes the batch any more only where the service ends.
         let (outcome, commit) = outcome.await.unwrap_or((Err(Error::Overloaded), None));
@@ -166,9 +146,9 @@ impl<I: Item, O: Send + 'static> Writer<I, O> {
     /// Writes an item soon, while nobody waits for it: at the latest with the stop of the service. If the
     /// database does not take it, it is lost and counted.
     pub fn write_later(&self, item: I) {
-        let memory = self.writing.take_memory(&item);
+        let memory = self.shared.take_memory(&item);
         if !memory.is_ok_and(|memory| self.later.try_send((item, memory)).is_ok()) {
-            self.writing.database.metrics.lost.inc();
+            self.shared.database.metrics.lost.inc();
         }
     }
 }
@@ -185,53 +165,42 @@ struct Waiter {
 /// The outcome of an item that is written with others.
 type Outcome<O> = oneshot::Receiver<(Result<O, Error>, Commit)>;
 
-/// Who writes a batch.
-#[derive(Clone, Copy)]
-enum Leader {
-    /// The first of its requests.
-    Request,
-    /// The runtime of the service.
-    Runtime,
-}
-
 /// What clones share.
-struct Writing<I, O> {
+struct Shared<I, O> {
     database: Database,
     operation: Operation,
-    transaction: Transaction,
-    leader: Leader,
     batch: Batch<I, O>,
-    /// For items that wait.
-    places: Semaphore,
+    /// What is left of the queue's capacity.
+    capacity: Semaphore,
     memory: MemoryBudget,
     /// The batch that items join.
     next: Mutex<Vec<Entry<I, O>>>,
-    /// Batches are written one after the other.
-    turn: tokio::sync::Mutex<()>,
+    /// Batches are committed one after the other.
+    commit_permit: tokio::sync::Mutex<()>,
 }
 
-impl<I: Item, O: Send + 'static> Writing<I, O> {
+impl<I: Item, O: Send + 'static> Shared<I, O> {
     fn take_memory(&self, item: &I) -> Result<MemoryPermit, Error> {
         let bytes = ITEM_BYTES + size_of::<I>() + item.heap_bytes();
         self.memory.take(MemoryUse::Queues, bytes).map_err(|_| Error::Overloaded)
     }
 
     /// Puts an item into the next batch; its first one comes back with the task of writing that.
-    fn join(self: &Arc<Self>, item: I, waiter: Waiter) -> (Outcome<O>, Option<Lead>) {
+    fn join(self: &Arc<Self>, item: I, waiter: Waiter) -> (Outcome<O>, Option<BatchLeader>) {
         let (done, outcome) = oneshot::channel();
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         next.push((item, (waiter, done)));
-        let leads = next.len() % MAX_BATCH == 1;
-        let lead = leads.then(|| Lead {
+        let is_first = next.len() % MAX_BATCH == 1;
+        let leader = is_first.then(|| BatchLeader {
             database: self.database.clone(),
             batch: Some(Box::pin(Arc::clone(self).write_next())),
         });
-        (outcome, lead)
+        (outcome, leader)
     }
 
-    /// Writes a batch when it is its turn, and tells those who wait for it.
+    /// Writes a batch when it has the permit, and tells those who wait for it.
     async fn write_next(self: Arc<Self>) {
-        let _turn = self.turn.lock().await;
+        let _permit = self.commit_permit.lock().await;
         let (items, waiting): (Vec<_>, Vec<_>) = {
             let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
             let size = next.len().min(MAX_BATCH);
@@ -261,7 +230,7 @@ impl<I: Item, O: Send + 'static> Writing<I, O> {
         while !later.is_closed() {
             let gather = async {
                 later.recv_many(&mut received, 1).await;
-                sleep(LATER).await;
+                sleep(FLUSH_INTERVAL).await;
             };
             if stop.run_until_cancelled(gather).await.is_none() {
                 // What is in there is still received.
@@ -274,7 +243,7 @@ impl<I: Item, O: Send + 'static> Writing<I, O> {
                     received.push(item);
                 }
                 let (items, _memory): (Vec<_>, Vec<_>) = received.drain(..).unzip();
-                let _turn = self.turn.lock().await;
+                let _permit = self.commit_permit.lock().await;
                 let (outcomes, _) = self.write(&items, &[]).await;
                 self.lose(&outcomes);
             }
@@ -303,9 +272,12 @@ impl<I: Item, O: Send + 'static> Writing<I, O> {
     }
 
     async fn commit(&self, items: &[I], span: Span) -> Result<Vec<O>, Error> {
-        let write = async |connection: Connection<'_>| (self.batch)(connection, items).await;
-        let written =
-            self.database.write_by(&self.operation, span, self.transaction, write).await?;
+        let write = async |connection: Connection<'_>| (self.batch.write)(connection, items).await;
+        let transaction = match self.batch.statements {
+            Statements::OneText => Transaction::Own,
+            Statements::Few | Statements::Many => Transaction::Begun,
+        };
+        let written = self.database.write_by(&self.operation, span, transaction, write).await?;
         let size = u32::try_from(items.len()).map_or(0.0, f64::from);
         self.database.metrics.batches.observe(size);
         Ok(written)
@@ -324,12 +296,12 @@ impl<I: Item, O: Send + 'static> Writing<I, O> {
 
 /// The task of writing a batch, which also others wait for: the runtime of the service takes it over from a request
 /// that is dropped.
-struct Lead {
+struct BatchLeader {
     database: Database,
     batch: Option<BoxFuture<'static, ()>>,
 }
 
-impl Future for Lead {
+impl Future for BatchLeader {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -342,7 +314,7 @@ impl Future for Lead {
     }
 }
 
-impl Drop for Lead {
+impl Drop for BatchLeader {
     fn drop(&mut self) {
         if let Some(batch) = self.batch.take()
             && !thread::panicking()

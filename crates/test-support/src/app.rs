@@ -9,16 +9,23 @@ use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::Value;
 use server::{Running, StartError, Stop, StopHandle};
 
-use crate::{RawConnection, wait_until};
+use crate::raw::RawConnection;
+use crate::wait::wait_until;
 
 /// How long a client of a test waits for anything.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What every application of this test process logs.
 static LOGS: LazyLock<Captured> = LazyLock::new(|| {
     let logs = Captured::default();
-    let name =
-        Service { name: "test", version: "0", description: "", log_name: "test", default_port: 0 };
+    let name = Service {
+        name: "test",
+        version: "0",
+        description: "",
+        readme: "",
+        log_name: "test",
+        default_port: 0,
+    };
     let lines = subscriber(logs.lines(&name), LogFilter::everything().env_filter(), None);
     tracing::dispatcher::set_global_default(lines).expect("nothing else installs a subscriber");
     logs
@@ -53,7 +60,7 @@ impl App {
         let (config, _) = loader.finish(config).expect("the configuration is valid");
         let running = build(&config).expect("the application starts");
         let client = Client::builder()
-            .timeout(PATIENCE)
+            .timeout(TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .expect("a client can be made");
@@ -157,7 +164,7 @@ impl App {
     /// When none comes.
     pub async fn logs_of(&self, request_id: &str) -> Vec<Value> {
         let mut found = Vec::new();
-        wait_until(&format!("request {request_id} was logged"), PATIENCE, async || {
+        wait_until(&format!("request {request_id} was logged"), TIMEOUT, async || {
             found = logs(|line| line["request_id"] == request_id);
             !found.is_empty()
         })

@@ -8,10 +8,12 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::child::ChildProcess;
-use crate::{RawConnection, variable, wait_until};
+use crate::raw::RawConnection;
+use crate::variables::variable;
+use crate::wait::wait_until;
 
 /// How long a line of the log may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A service's binary as a child process. It inherits `PATH` and nothing else, works in an empty
 /// temporary folder, and is killed on drop.
@@ -73,13 +75,13 @@ impl Binary {
     ) -> T {
         let (mut seen, mut found) = (0, None);
         let mut stdout = self.stdout.clone();
-        let look = stdout.wait_for(|lines| {
+        let searched = stdout.wait_for(|lines| {
             let mut new = lines[seen..].iter();
             seen = lines.len();
             found = new.find_map(|line| find(&serde_json::from_str(line).ok()?));
             found.is_some()
         });
-        let end = tokio::time::timeout(within, look).await.map(|lines| lines.is_ok());
+        let end = tokio::time::timeout(within, searched).await.map(|lines| lines.is_ok());
         let problem = match end {
             Ok(true) => return found.expect("just found"),
             Ok(false) => {
@@ -98,7 +100,7 @@ impl Binary {
     /// When it has not come within 30 s, or stdout was closed without it.
     pub async fn wait_for_message(&self, message: &str) -> Value {
         let found = |line: &Value| (line["message"] == message).then(|| line.clone());
-        self.wait_for_log(message, PATIENCE, found).await
+        self.wait_for_log(message, TIMEOUT, found).await
     }
 
     /// Where it listens, as its log says; the loopback where it listens on every address.
@@ -106,7 +108,7 @@ impl Binary {
     /// # Panics
     /// When it has not said so within 30 s.
     pub async fn addr(&self) -> SocketAddr {
-        self.wait_for_log("its address", PATIENCE, listening_address).await
+        self.wait_for_log("its address", TIMEOUT, listening_address).await
     }
 
     /// Its process id, until its end was seen by [`Self::exit`].
@@ -143,14 +145,14 @@ impl Binary {
     /// When it does not become ready or does not end well, or where it has logged a warning or an error on its way.
     pub async fn start_and_stop_quietly(mut self) {
         let addr = self.addr().await;
-        wait_until("it is ready", PATIENCE, async || {
+        wait_until("it is ready", TIMEOUT, async || {
             let mut connection = RawConnection::open(addr).await;
             connection.send("GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
             connection.response().await.is_some_and(|answer| answer.status == 200)
         })
         .await;
         self.signal(Signal::TERM);
-        let status = self.exit(PATIENCE).await;
+        let status = self.exit(TIMEOUT).await;
         assert!(status.success(), "{status}{}", self.output());
         let complaints = self.logs().into_iter().filter(|line| {
             line["level"].as_str().is_some_and(|level| ["WARN", "ERROR"].contains(&level))

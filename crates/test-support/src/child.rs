@@ -112,7 +112,7 @@ impl ChildProcess {
 
     /// `kill -9` for the process and its children, and waits for its end.
     pub(crate) fn kill(&mut self) {
-        // A process that stands still has no further child between the look and the kill.
+        // A process that stands still has no further child between the check and the kill.
         self.signal(Signal::STOP);
         self.signal_all(Signal::KILL);
         if let Some(child) = &mut self.child {

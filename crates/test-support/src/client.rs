@@ -3,7 +3,8 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::{skip, variable};
+use crate::skips::skip;
+use crate::variables::variable;
 
 /// A client in Python, made of an OpenAPI document by openapi-python-client: whether others can use a
 /// service by its document alone.

@@ -1,6 +1,6 @@
 use std::process::Command;
 
-use crate::skip;
+use crate::skips::skip;
 
 /// The variables with which a [`Binary`](crate::Binary) sees a clock that is off by `offset`, such as
 /// `+1h` or `-1h`, by libfaketime. Durations are measured as ever. None, and a note by [`skip`], where it

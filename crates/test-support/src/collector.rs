@@ -14,10 +14,10 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::wait_until;
+use crate::wait::wait_until;
 
 /// How long an export may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A span as a collector gets it, with the resource that it comes from.
 #[derive(Clone, Debug)]
@@ -86,6 +86,11 @@ impl Exported {
     /// The ids of the spans that it links to.
     pub fn links(&self) -> Vec<String> {
         self.span.links.iter().map(|link| hex(&link.span_id)).collect()
+    }
+
+    /// The traces that those spans are part of.
+    pub fn linked_traces(&self) -> Vec<String> {
+        self.span.links.iter().map(|link| hex(&link.trace_id)).collect()
     }
 
     /// Whether its status is an error.
@@ -237,7 +242,7 @@ impl Collector {
         are_complete: impl Fn(&[Exported]) -> bool,
     ) -> Vec<Exported> {
         let mut found = Vec::new();
-        wait_until(&format!("trace {trace_id} is complete"), PATIENCE, async || {
+        wait_until(&format!("trace {trace_id} is complete"), TIMEOUT, async || {
             found = self.spans();
             found.retain(|span| span.trace_id() == trace_id);
             are_complete(&found)

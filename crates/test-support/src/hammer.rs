@@ -1,7 +1,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::App;
+use crate::app::App;
 
 /// What every word that is made up begins with.
 const MARK: &str = "zq";

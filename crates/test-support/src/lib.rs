@@ -13,12 +13,14 @@ mod child;
 mod client;
 mod clock;
 mod collector;
+mod documents;
 mod hammer;
 mod proxy;
 mod raw;
 mod rotation;
 mod servers;
 mod skips;
+mod variables;
 mod volume;
 mod wait;
 
@@ -27,6 +29,7 @@ pub use binary::Binary;
 pub use client::GeneratedClient;
 pub use clock::shifted_clock;
 pub use collector::{Answer, Collector, Exported, tree};
+pub use documents::check_document;
 pub use hammer::hammer;
 pub use proxy::{Mode, Proxy, Toward};
 pub use raw::{RawConnection, RawResponse};
@@ -38,12 +41,3 @@ pub use servers::{
 pub use skips::{lack, skip};
 pub use volume::Volume;
 pub use wait::{free_port, wait_until};
-
-/// What the test process was started with; an empty variable counts as unset.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the switches of the tests themselves, not a service's configuration"
-)]
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
-}

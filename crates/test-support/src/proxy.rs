@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use url::Url;
 
-use crate::free_port;
+use crate::wait::free_port;
 
 const CHUNK_BYTES: usize = 64 * 1024;
 /// A throttled connection forwards this often, so that its rate is even.

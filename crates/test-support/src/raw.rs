@@ -7,7 +7,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 /// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A connection on which a test says what it likes.
 #[derive(Debug)]
@@ -76,7 +76,7 @@ impl RawConnection {
     /// # Panics
     /// When neither comes, or the answer breaks off.
     pub async fn response(&mut self) -> Option<RawResponse> {
-        timeout(PATIENCE, self.read_response()).await.expect("an answer or the end")
+        timeout(TIMEOUT, self.read_response()).await.expect("an answer or the end")
     }
 
     async fn read_response(&mut self) -> Option<RawResponse> {
@@ -106,8 +106,7 @@ impl RawConnection {
     pub async fn rest(&mut self) -> String {
         let mut rest = Vec::new();
         // A reset is an end too.
-        let _ =
-            timeout(PATIENCE, self.0.read_to_end(&mut rest)).await.expect("the connection ends");
+        let _ = timeout(TIMEOUT, self.0.read_to_end(&mut rest)).await.expect("the connection ends");
         String::from_utf8_lossy(&rest).into_owned()
     }
 }

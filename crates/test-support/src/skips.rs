@@ -1,7 +1,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use crate::variable;
+use crate::variables::variable;
 
 /// Notes that a suite is skipped because its `server` cannot be had here.
 ///

@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::skip;
+use crate::skips::skip;
 
 /// A small volume in memory, mounted until this is dropped.
 pub struct Volume(PathBuf);

@@ -44,7 +44,7 @@ struct Arguments {
     #[arg(long, default_value_t = 1)]
     divisor: usize,
     /// How long a crowd stays, in seconds.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 10)]
     stay: u64,
 }
 

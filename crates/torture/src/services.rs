@@ -9,7 +9,7 @@ use crate::crowd::{AGAIN, Kind};
 const BODY_LIMIT: usize = 64 * 1024;
 
 /// Files that data-api has to send, and the size of each in bytes.
-const LOG_FILES: (usize, usize) = (2_000, 16 * 1024);
+const LOG_FILES: (usize, usize) = (10_000, 1000);
 
 /// A service and the requests that cost it the most.
 #[derive(Debug)]

@@ -177,8 +177,14 @@ mod tests {
 
     /// A budget of 1 600 bytes: a share of 400, a reserve of 160 of which 20 are for whoever holds little.
     fn clients() -> Arc<Clients> {
-        let service =
-            Service { name: "t", version: "0", description: "", log_name: "t", default_port: 0 };
+        let service = Service {
+            name: "t",
+            version: "0",
+            description: "",
+            readme: "",
+            log_name: "t",
+            default_port: 0,
+        };
         let limit = MemoryLimit { bytes: 6_400, source: LimitSource::Variable };
         let budget = MemoryBudget::new(limit, &Metrics::new(&service));
         assert_eq!(budget.capacity(), 1_600);

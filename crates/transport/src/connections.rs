@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::io::{self, ErrorKind};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_http::ServiceConfig;
 use actix_web::rt::net::TcpStream;
@@ -49,6 +49,7 @@ impl Connections {
     /// `end_idle`. Must be called on the worker's thread.
     pub(crate) fn new(
         head_timeout: Duration,
+        grace_period: Duration,
         tls: Option<Arc<rustls::ServerConfig>>,
         closing: CancellationToken,
         end_idle: CancellationToken,
@@ -63,9 +64,17 @@ impl Connections {
         let hurried = Limits { head, write: CLOSING_WRITE_TIMEOUT, keep_alive };
         let stop = closing.clone();
         actix_web::rt::spawn(async move {
+            let mut closed_at = None;
             loop {
                 let ended = timeout(tick, end_idle.cancelled()).await.is_ok();
-                let limits = if stop.is_cancelled() { hurried } else { usual };
+                let mut limits = usual;
+                if stop.is_cancelled() {
+                    limits = hurried;
+                    // Whoever is not done now is ended while the process still can tell why.
+                    if closed_at.get_or_insert_with(Instant::now).elapsed() > grace_period / 4 * 3 {
+                        limits.write = Duration::ZERO;
+                    }
+                }
                 watched.borrow_mut().retain(|state| {
                     state.upgrade().inspect(|state| state.expire(&limits, ended)).is_some()
                 });

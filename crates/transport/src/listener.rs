@@ -27,6 +27,8 @@ pub struct Settings {
     pub workers: NonZeroUsize,
     /// How long a head or a TLS handshake may take.
     pub head_timeout: Duration,
+    /// How long answers may take once the port is closed.
+    pub grace_period: Duration,
     /// None for plain HTTP.
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// What clients hold of the memory budget.
@@ -60,11 +62,11 @@ where
         ended: shutdown.ended.subscribe(),
     };
     let plain = settings.tls.is_none();
-    let (head_timeout, tls) = (settings.head_timeout, settings.tls);
+    let (head_timeout, grace, tls) = (settings.head_timeout, settings.grace_period, settings.tls);
     let (closing, end_idle) = (shutdown.close.clone(), shutdown.end_idle.clone());
     let build = move || {
         let connections =
-            Connections::new(head_timeout, tls.clone(), closing.clone(), end_idle.clone());
+            Connections::new(head_timeout, grace, tls.clone(), closing.clone(), end_idle.clone());
         (connections, app().into_factory())
     };
     let acceptor = Acceptor {

@@ -239,8 +239,14 @@ mod tests {
 
     #[test]
     fn a_connection_ends_when_it_was_idle_for_as_long_as_it_is_kept() {
-        let service =
-            Service { name: "t", version: "0", description: "", log_name: "t", default_port: 0 };
+        let service = Service {
+            name: "t",
+            version: "0",
+            description: "",
+            readme: "",
+            log_name: "t",
+            default_port: 0,
+        };
         let budget = MemoryBudget::new(MemoryLimit::NONE, &Metrics::new(&service));
         let clients = Arc::new(Clients::new(budget, 1.0));
         let permit = clients.take(Ipv4Addr::LOCALHOST.into(), MemoryUse::Connections, 1).unwrap();

@@ -23,8 +23,8 @@ use crate::clients::ClientPermit;
 use crate::connections::Connections;
 use crate::dispatcher::Dispatcher;
 
-/// Threads for blocking work, of all workers together.
-const BLOCKING_THREADS: usize = 512;
+/// Threads for blocking work, of all workers together: each has a stack and a heap of its own, some 150 KiB.
+const BLOCKING_THREADS: usize = 64;
 
 /// A connection that may be served.
 pub(crate) struct Accepted {

@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
 
-use crate::workspace::Workspace;
+use tooling::Workspace;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {

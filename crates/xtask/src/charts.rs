@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 
-use crate::workspace::Workspace;
 use helm::{Chart, Helm, Render};
+use tooling::Workspace;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -49,14 +49,8 @@ struct CheckArgs {
     /// A Helm; all must render the same.
     #[arg(long, required = true)]
     helm: Vec<PathBuf>,
-    #[arg(long)]
-    kubeconform: PathBuf,
-    /// The folder with a folder of schemas for each version of Kubernetes.
-    #[arg(long)]
-    schemas: PathBuf,
-    /// The folder with the definitions of custom resources.
-    #[arg(long)]
-    custom_resources: PathBuf,
+    #[command(flatten)]
+    validate: validate::Args,
 }
 
 /// Does what the command says.
@@ -172,7 +166,7 @@ fn check(root: &Path, out: &Path, args: &CheckArgs) -> anyhow::Result<()> {
     println!("every value is read");
 
     let schemas = out.with_file_name("charts-schemas");
-    problems.extend(validate::invalid(args, out, &schemas)?);
+    problems.extend(validate::invalid(&args.validate, out, &schemas)?);
     ensure!(problems.is_empty(), "{}", problems.join("\n"));
     Ok(())
 }

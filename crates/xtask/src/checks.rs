@@ -8,9 +8,10 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, ensure};
 use toml::{Table, Value};
 
+use crate::circles;
 use crate::services;
 use crate::table;
-use crate::workspace::{self, Member, Workspace};
+use tooling::workspace::{self, Member, Workspace};
 
 /// What each package takes from `[workspace.package]`.
 const INHERITED: [&str; 5] = ["version", "edition", "rust-version", "license", "publish"];
@@ -23,7 +24,7 @@ const MULTIVAC_LIMIT: usize = 2000;
 const MAIN_LIMIT: usize = 30;
 
 /// What is over its limit, and may not grow before it is cut: a limit that is raised says nothing any more.
-const OVER_LIMIT: [(&str, usize); 2] = [("multivac", 2465), ("stakefish", 1027)];
+const OVER_LIMIT: [(&str, usize); 2] = [("multivac", 2432), ("stakefish", 1013)];
 
 /// A size that tells, and how large it may be.
 struct Size {
@@ -32,7 +33,8 @@ struct Size {
     limit: Option<usize>,
 }
 
-/// Checks every member, prints the sizes and fails with all that is wrong.
+/// Checks every member: its manifest, its sizes, which are printed, and that its modules form no circle. Fails with
+/// all that is wrong.
 ///
 /// # Errors
 /// When anything is wrong, or a file cannot be read.
@@ -45,6 +47,10 @@ pub(crate) fn check_workspace() -> anyhow::Result<()> {
         let own = not_inherited(&manifest);
         problems.extend(own.into_iter().map(|what| format!("{}: {what}", member.name)));
         sizes.extend(sizes_of(&workspace, member)?);
+        for root in member.crates() {
+            let circles = circles::of_crate(root)?;
+            problems.extend(circles.iter().map(|circle| format!("{}: {circle}", member.name)));
+        }
     }
     for Size { of, lines, limit } in &sizes {
         let over = OVER_LIMIT.iter().find(|(name, _)| name == of).map(|(_, most)| *most);

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, ensure};
 
-use crate::workspace::Workspace;
+use tooling::Workspace;
 
 const FILE: &str = "docs/documents.md";
 /// What a line says whose requirement nothing answers; its reason follows.

@@ -16,11 +16,11 @@ use serde_json::{Value, json};
 use test_support::{Binary, free_port};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep, timeout};
+use tooling::workspace::{self, Workspace};
 
 use crate::process::say;
 use crate::services::SERVICES;
 use crate::table;
-use crate::workspace::{self, Workspace};
 use plays::{BROKEN, PLAYS, Play};
 use rules::Scrapes;
 

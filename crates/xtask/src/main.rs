@@ -5,22 +5,22 @@
     reason = "the commands of a tool answer to people, on standard output and error"
 )]
 
-mod bench;
 mod book;
 mod charts;
 mod checks;
+mod circles;
 mod dev;
-mod dns;
 mod documents;
 mod gameday;
 mod observability;
 mod observe;
 mod process;
 mod services;
+mod session;
 mod smoke;
+mod stack;
 mod table;
 mod watch;
-mod workspace;
 
 use std::process::ExitCode;
 
@@ -31,13 +31,13 @@ use clap::Parser;
 enum Command {
     /// Builds and starts every service with development defaults, or one and again at each change.
     Dev(dev::Args),
+    /// Ends every `dev` of this clone, and what one has left behind.
+    Stop,
     /// Prints a trace of what runs with `make dev OBSERVE=1`, or which there are.
     Trace(observe::Args),
     /// Calls every endpoint of every running service and prints what passed.
     Smoke(smoke::Args),
-    /// Measures every service against a bare server that sends the same bytes.
-    Bench(bench::Args),
-    /// Checks what every member must inherit, and the sizes that tell.
+    /// Checks what every member must inherit, the sizes that tell, and that modules form no circle.
     CheckWorkspace,
     /// Checks that `docs/documents.md` names files that exist.
     CheckDocuments,
@@ -51,15 +51,6 @@ enum Command {
     Observability(observability::Args),
     /// Plays faults in a running stack, and checks alerts, probes and what clients see.
     Gameday(gameday::Args),
-    /// The server that `bench` measures against.
-    #[command(hide = true)]
-    Bare(bench::bare::Args),
-    /// The server that `bench` measures a queue against.
-    #[command(hide = true)]
-    BareQueue(bench::queue::Args),
-    /// The proxy that `bench` measures against.
-    #[command(hide = true)]
-    BareProxy(bench::streaming::Args),
     /// What `dev` starts a service through.
     #[command(hide = true)]
     Supervised(process::SupervisedArgs),
@@ -72,9 +63,9 @@ async fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let result = match Command::parse() {
         Command::Dev(args) => dev::run(args).await,
+        Command::Stop => session::stop().await,
         Command::Trace(args) => observe::print(args).await,
         Command::Smoke(args) => smoke::run(args).await,
-        Command::Bench(args) => bench::run(args).await,
         Command::CheckWorkspace => checks::check_workspace(),
         Command::Gameday(args) => gameday::run(&args).await,
         Command::CheckDocuments => documents::check(),
@@ -82,9 +73,6 @@ async fn main() -> ExitCode {
         Command::Charts(args) => charts::run(&args),
         Command::Book(args) => book::stage(&args),
         Command::Observability(args) => observability::run(args).await,
-        Command::Bare(args) => bench::bare::run(args).await,
-        Command::BareQueue(args) => bench::queue::run(args).await,
-        Command::BareProxy(args) => bench::streaming::run(args).await,
         Command::Supervised(args) => process::supervised(&args),
     };
     match result {

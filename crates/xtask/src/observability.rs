@@ -4,13 +4,11 @@
 mod alerts;
 mod metrics;
 mod queries;
+mod sources;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
-
-use crate::workspace::Workspace;
+use tooling::Workspace;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -37,29 +35,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     }
 }
 
-/// The rules of the stack's chart.
-fn rules(root: &Path) -> PathBuf {
-    root.join("charts/stack/files/rules")
-}
-
 /// The files of rules, in order.
 ///
 /// # Errors
 /// When the folder cannot be read.
 pub(crate) fn rule_files(root: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    files(&rules(root), "yaml")
-}
-
-/// The files of a folder with an extension, in order.
-fn files(folder: &Path, extension: &str) -> anyhow::Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(folder).with_context(|| folder.display().to_string())?;
-    let mut files = Vec::new();
-    for entry in entries {
-        let path = entry?.path();
-        if path.extension().is_some_and(|found| found == extension) {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
+    sources::files(&sources::rules_folder(root), "yaml")
 }

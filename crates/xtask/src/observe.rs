@@ -11,10 +11,16 @@ use test_support::{Exported, tree};
 use tokio::task::JoinSet;
 
 use crate::process;
+use crate::services;
 use crate::table;
 
 /// Where collectors listen for OTLP over HTTP.
-const PORT: u16 = 4318;
+const BASE_PORT: u16 = 4318;
+
+/// The same, moved with everything else.
+fn port() -> u16 {
+    BASE_PORT.saturating_add(services::port_offset())
+}
 
 /// How many spans are kept: the latest.
 const KEPT: usize = 20_000;
@@ -37,7 +43,7 @@ pub(crate) struct Args {
 /// When `make dev OBSERVE=1` does not run, or there is no such trace.
 pub(crate) async fn print(args: Args) -> anyhow::Result<()> {
     let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
-    let url = format!("http://127.0.0.1:{PORT}/{}", args.id.unwrap_or_default());
+    let url = format!("http://127.0.0.1:{}/{}", port(), args.id.unwrap_or_default());
     let answer = client.get(url).send().await;
     let answer = answer.context("nobody collects spans: is `make dev OBSERVE=1` running?")?;
     let found = answer.status().is_success();
@@ -61,9 +67,9 @@ impl Observer {
     /// # Errors
     /// When the port is taken.
     pub(crate) fn start() -> anyhow::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, PORT));
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port()));
         let listener = listener.with_context(|| {
-            format!("cannot take spans on 127.0.0.1:{PORT}, where another collector may listen")
+            format!("cannot take spans on 127.0.0.1:{}, where another collector may listen", port())
         })?;
         let mut running = JoinSet::new();
         running.spawn(server(listener)?);
@@ -73,7 +79,7 @@ impl Observer {
     /// What leads the services here, without much delay.
     pub(crate) fn variables() -> [(&'static str, String); 2] {
         [
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://127.0.0.1:{PORT}")),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://127.0.0.1:{}", port())),
             ("OTEL_BSP_SCHEDULE_DELAY", "200".to_owned()),
         ]
     }

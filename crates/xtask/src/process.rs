@@ -16,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 use crate::services::{SERVICES, Service};
-use crate::workspace::Workspace;
+use tooling::Workspace;
 
 /// How long a service may take to stop: the default `SHUTDOWN_GRACE_PERIOD`, and some time to
 /// flush.
@@ -57,8 +57,8 @@ impl Console {
     fn prefixed(self, service: &Service, text: &str) -> String {
         let (name, width) = (service.name, self.width);
         if self.colour {
-            let place = SERVICES.iter().position(|other| other.name == name);
-            let code = COLOURS[place.unwrap_or(0) % COLOURS.len()];
+            let position = SERVICES.iter().position(|other| other.package == service.package);
+            let code = COLOURS[position.unwrap_or(0) % COLOURS.len()];
             format!("\x1b[{code}m{name:width$} |\x1b[0m {text}")
         } else {
             format!("{name:width$} | {text}")
@@ -70,6 +70,15 @@ impl Console {
 pub(crate) fn say(text: &str) {
     // That nobody reads any more is no reason to end the services in the middle of something.
     let _ = writeln!(std::io::stdout().lock(), "{text}");
+}
+
+/// A variable that leads to what was started for the services.
+#[derive(Debug)]
+pub(crate) struct Provided {
+    /// Who gets it; without, all.
+    pub(crate) package: Option<&'static str>,
+    pub(crate) name: &'static str,
+    pub(crate) value: String,
 }
 
 /// A started service. Dropped, it is killed.
@@ -91,15 +100,16 @@ impl Process {
         workspace: &Workspace,
         environment: &Environment,
         console: Console,
-        provided: &[(&str, String)],
+        provided: &[Provided],
     ) -> anyhow::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("supervised").arg(std::process::id().to_string());
         command.arg(workspace.binary(service.package)).args(service.args);
-        command.env("HOST", host).env("PORT", service.port.to_string());
-        let format = console.terminal.then_some(("LOG_FORMAT", "pretty"));
-        let provided = provided.iter().map(|(name, value)| (*name, value.as_str()));
-        for (name, value) in service.env.iter().copied().chain(format).chain(provided) {
+        command.env("HOST", host).env("PORT", service.port().to_string());
+        let format = console.terminal.then(|| ("LOG_FORMAT", "pretty".to_owned()));
+        let is_for = |it: &&Provided| it.package.is_none_or(|package| package == service.package);
+        let provided = provided.iter().filter(is_for).map(|it| (it.name, it.value.clone()));
+        for (name, value) in service.variables().chain(format).chain(provided) {
             if !environment.contains_key(&OsString::from(name)) {
                 command.env(name, value);
             }
@@ -129,8 +139,13 @@ impl Process {
         status
     }
 
+    /// Its id, until it has been waited for.
+    pub(crate) fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     fn signal(&self, signal: Signal) {
-        // A child that was waited for has no id any more, so this meets no other process.
+        // A child that was waited for has no id any more, so this signals no other process.
         let id = self.child.id().and_then(|id| i32::try_from(id).ok());
         if let Some(pid) = id.and_then(Pid::from_raw) {
             let _ = kill_process(pid, signal);

@@ -51,6 +51,7 @@ struct Outcome {
 /// # Errors
 /// When anything failed.
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
+    services::check_port_offset()?;
     let environment: BTreeMap<_, _> = std::env::vars_os().collect();
     let mut outcomes = Vec::new();
     let wanted = if args.only.is_empty() { SERVICES.iter().collect() } else { args.only.clone() };

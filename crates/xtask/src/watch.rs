@@ -8,15 +8,15 @@ use std::time::{Duration, SystemTime};
 use anyhow::ensure;
 use tokio::select;
 
-use crate::dev::{Stack, succeeds};
 use crate::process::{self, Interrupts, Process};
 use crate::services::Service;
-use crate::workspace;
+use crate::session::Session;
+use crate::stack::{Stack, succeeds};
+use tooling::workspace;
 
-/// Between two looks at the files. Looking at the few hundred there are takes a millisecond,
-/// works on every file system and needs no library; and when two looks in a row see the same,
-/// whoever writes has finished.
-const LOOK: Duration = Duration::from_millis(300);
+/// How often the files are scanned. To scan the few hundred there are takes a millisecond, works on every
+/// file system and needs no library; and when two scans in a row see the same, whoever writes has finished.
+const SCAN_INTERVAL: Duration = Duration::from_millis(300);
 
 /// When each file was last changed.
 #[derive(Debug, PartialEq)]
@@ -30,12 +30,13 @@ struct Files(BTreeMap<PathBuf, SystemTime>);
 pub(crate) async fn run(
     service: &'static Service,
     stack: &Stack,
+    mut session: Session,
     interrupts: &mut Interrupts,
 ) -> anyhow::Result<()> {
     let console = stack.console;
     let sources = stack.workspace.sources(service.package);
     let binary = stack.workspace.binary(service.package);
-    let mut files = Files::look(&sources);
+    let mut files = Files::scan(&sources);
     let built = select! {
         built = succeeds(workspace::build(&[service.package])) => built?,
         () = interrupts.next() => return Ok(()),
@@ -43,6 +44,7 @@ pub(crate) async fn run(
     ensure!(built, "the build failed");
     let mut started_from = modified(&binary);
     let mut running = Some(stack.start(service)?);
+    session.note(running.as_slice(), &stack.table(service))?;
     let mut announced = false;
     loop {
         select! {
@@ -74,6 +76,7 @@ pub(crate) async fn run(
                 }
                 process::stop(running.take().into_iter().collect(), interrupts, console).await;
                 running = Some(stack.start(service)?);
+                session.note(running.as_slice(), &stack.table(service))?;
                 (started_from, announced) = (built_at, false);
             }
         }
@@ -97,11 +100,11 @@ fn modified(file: &Path) -> Option<SystemTime> {
 
 impl Files {
     /// All files at and below some paths, but for hidden ones and build output.
-    fn look(paths: &BTreeSet<PathBuf>) -> Self {
+    fn scan(paths: &BTreeSet<PathBuf>) -> Self {
         let mut files = BTreeMap::new();
         let mut open: Vec<_> = paths.iter().cloned().collect();
         while let Some(path) = open.pop() {
-            // What has gone between listing and looking is gone in the next look, too.
+            // What has gone between listing and looking is gone in the next scan, too.
             let Some(time) = modified(&path) else {
                 continue;
             };
@@ -119,10 +122,10 @@ impl Files {
 
     /// Waits until something has changed and nothing changes any more; returns one of the paths.
     async fn changed(&mut self, paths: &BTreeSet<PathBuf>) -> PathBuf {
-        let mut last = Self::look(paths);
+        let mut last = Self::scan(paths);
         loop {
-            tokio::time::sleep(LOOK).await;
-            let now = Self::look(paths);
+            tokio::time::sleep(SCAN_INTERVAL).await;
+            let now = Self::scan(paths);
             let difference = self.difference(&now);
             if let Some(path) = difference
                 && now == last
@@ -153,32 +156,32 @@ mod tests {
         let paths = BTreeSet::from([folder.path().to_owned()]);
         let file = folder.path().join("src/lib.rs");
         fs::create_dir(folder.path().join("src")).unwrap();
-        let empty = Files::look(&paths);
+        let empty = Files::scan(&paths);
 
         fs::write(&file, "1").unwrap();
         fs::write(folder.path().join(".lib.rs.swp"), "1").unwrap();
-        let with_file = Files::look(&paths);
+        let with_file = Files::scan(&paths);
         let time = SystemTime::UNIX_EPOCH;
         fs::File::options().write(true).open(&file).unwrap().set_modified(time).unwrap();
-        let changed = Files::look(&paths);
+        let changed = Files::scan(&paths);
 
         assert_eq!(with_file.0.len(), 1);
         assert_eq!(empty.difference(&with_file), Some(file.clone()));
         assert_eq!(with_file.difference(&changed), Some(file.clone()));
         assert_eq!(changed.difference(&empty), Some(file));
-        assert_eq!(changed.difference(&Files::look(&paths)), None);
+        assert_eq!(changed.difference(&Files::scan(&paths)), None);
     }
 
     #[tokio::test]
     async fn a_change_is_reported_once() {
         let folder = tempfile::tempdir().unwrap();
         let paths = BTreeSet::from([folder.path().to_owned()]);
-        let mut files = Files::look(&paths);
+        let mut files = Files::scan(&paths);
         let file = folder.path().join("main.rs");
         fs::write(&file, "1").unwrap();
 
         assert_eq!(files.changed(&paths).await, file);
 
-        assert_eq!(files.difference(&Files::look(&paths)), None);
+        assert_eq!(files.difference(&Files::scan(&paths)), None);
     }
 }

@@ -1,8 +1,11 @@
 //! What the service is configured by.
 
-use common::Loader;
+use common::{Loader, Service};
 use derive_more::AsRef;
 use serde::{Deserialize, Serialize};
+
+/// Who this service is.
+pub const SERVICE: Service = common::service!(port: 8010);
 
 /// The configuration.
 #[derive(AsRef, Clone, Debug)]
@@ -31,6 +34,6 @@ impl Default for GreetingConfig {
 impl Config {
     /// Reads the variables.
     pub fn load(loader: &mut Loader) -> Self {
-        Self { common: server::Config::load(&crate::SERVICE, loader), greeting: loader.section() }
+        Self { common: server::Config::load(&SERVICE, loader), greeting: loader.section() }
     }
 }

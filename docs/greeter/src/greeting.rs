@@ -38,8 +38,7 @@ pub(crate) struct Greeter {
 impl Greeter {
     /// A greeter that counts in these metrics.
     pub(crate) fn new(config: &GreetingConfig, metrics: &Metrics) -> Self {
-        let greetings = Counter::default();
-        metrics.register(|all| all.register("greeter_greetings", "Greetings", greetings.clone()));
+        let greetings = metrics.add("greeter_greetings", "Greetings", Counter::default());
         Self { config: config.clone(), greetings }
     }
 

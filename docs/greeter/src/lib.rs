@@ -5,13 +5,9 @@ mod greeting;
 mod routes;
 
 use actix_web::web::Data;
-use common::Service;
 use server::{Application, Running, StartError};
 
-pub use config::Config;
-
-/// Who this service is.
-pub const SERVICE: Service = common::service!(port: 8010);
+pub use config::{Config, SERVICE};
 
 /// Starts the service. Must be called inside a tokio runtime.
 ///

@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use common::Loader;
 use common::config::Secret;
+use common::{Loader, Service};
 use derive_more::AsRef;
 use reqwest::Url;
 use reqwest::header::HeaderValue;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::SERVICE;
+/// Who this service is.
+pub const SERVICE: Service = common::service!(port: 5000);
 
 /// The configuration.
 #[derive(AsRef, Clone, Debug)]
@@ -34,9 +35,7 @@ impl Config {
         loader.require("EXTERNAL_INTEGRATION_KEY", key);
         // More than a client waits for would also overflow the clock.
         let sensible = Duration::from_millis(1)..=Duration::from_hours(1);
-        if !sensible.contains(&external.external_api_timeout) {
-            loader.problem("EXTERNAL_API_TIMEOUT", "must be from 1ms to 1h");
-        }
+        loader.within("EXTERNAL_API_TIMEOUT", external.external_api_timeout, sensible);
         Self { common, operation, external }
     }
 }

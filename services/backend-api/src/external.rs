@@ -73,7 +73,7 @@ impl External {
             target: target.transpose()?,
             timeout,
             retries: config.external_api_retries,
-            metrics: context.metrics.register(ExternalMetrics::register),
+            metrics: ExternalMetrics::register(&context.metrics),
         })
     }
 

@@ -7,16 +7,12 @@ mod operation;
 mod routes;
 
 use actix_web::web::Data;
-use common::Service;
 use server::{Application, Running, StartError};
 use utoipa::openapi::OpenApi;
 
-pub use config::{Config, ExternalConfig, ExternalUrl, IntegrationKey, OperationConfig};
+pub use config::{Config, ExternalConfig, ExternalUrl, IntegrationKey, OperationConfig, SERVICE};
 
 use external::External;
-
-/// Who this service is.
-pub const SERVICE: Service = common::service!(port: 5000);
 
 /// Starts the service. Must be called inside a tokio runtime.
 ///

@@ -2,8 +2,8 @@
 
 mod api_1;
 mod external_logs;
-mod health_check;
 
+use actix_web::get;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 /// Lists the handlers.
@@ -11,5 +11,7 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
     config
         .service(api_1::get_api_1)
         .service(external_logs::get_external_logs)
-        .service(health_check::get_health_check);
+        .service(get_health_check);
 }
+
+server::liveness!(get_health_check, "/health_check", "healthy");

@@ -4,12 +4,13 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use common::Loader;
 use common::config::Secret;
+use common::{Loader, Service};
 use derive_more::AsRef;
 use serde::{Deserialize, Serialize};
 
-use crate::SERVICE;
+/// Who this service is.
+pub const SERVICE: Service = common::service!(port: 5000);
 
 /// The configuration.
 #[derive(AsRef, Clone, Debug)]

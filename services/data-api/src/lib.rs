@@ -6,16 +6,12 @@ mod log_files;
 mod routes;
 
 use actix_web::web::Data;
-use common::Service;
 use server::{Application, Running, StartError};
 use utoipa::openapi::OpenApi;
 
-pub use config::{Config, LogFilesConfig, ProcessingConfig};
+pub use config::{Config, LogFilesConfig, ProcessingConfig, SERVICE};
 
 use log_files::LogFiles;
-
-/// Who this service is.
-pub const SERVICE: Service = common::service!(port: 5000);
 
 /// Starts the service. Must be called inside a tokio runtime.
 ///

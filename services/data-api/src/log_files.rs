@@ -4,28 +4,27 @@ mod directory;
 mod index;
 mod metrics;
 mod stamp;
+mod volume;
 mod writer;
 
-use std::fs::File;
-use std::io;
 use std::ops::Range;
 use std::panic::resume_unwind;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::ServiceContext;
 use common::probes::CheckError;
 use futures_util::{Stream, StreamExt as _, future, stream};
 use rustix::io::Errno;
-use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use directory::{Directory, DirectoryId};
-use index::Index;
+pub(crate) use index::Order;
 use metrics::LogFilesMetrics;
 pub(crate) use stamp::Stamp;
+pub(crate) use volume::LogFile;
+use volume::Volume;
 use writer::{Job, MAX_BATCH};
 
 use crate::config::LogFilesConfig;
@@ -34,37 +33,23 @@ use crate::error::{Error, IN_USE};
 /// How many files of a download are read at once.
 const CHUNK: usize = 256;
 
-/// How many files are removed before others get their turn.
-const REMOVAL_STEP: usize = 256;
+/// The same of a page of the list.
+const PAGE_BYTES: usize = 256 * 1024;
 
-/// How long others get their turn.
+/// From how many bytes on no more are read for now: a client may take its time with what it gets.
+const CHUNK_BYTES: usize = 32 * 1024;
+
+/// How long requests go first between two steps of a removal.
 const REMOVAL_PAUSE: Duration = Duration::from_millis(10);
 
 /// How long to wait after a failure before the next attempt.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// How old a temporary file is that nobody writes any more.
-const LEFTOVER_AGE: Duration = Duration::from_mins(10);
-
 /// The log files; clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct LogFiles {
     jobs: mpsc::Sender<Job>,
-    shared: Arc<Shared>,
-}
-
-/// A log file that was read.
-#[derive(Debug)]
-pub(crate) struct LogFile {
-    pub(crate) stamp: Stamp,
-    pub(crate) bytes: Vec<u8>,
-}
-
-/// Which files come first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Order {
-    NewestFirst,
-    OldestFirst,
+    volume: Arc<Volume>,
 }
 
 /// Some files, and the range that those behind them are in.
@@ -73,22 +58,17 @@ pub(crate) type Page = (Vec<LogFile>, Option<Range<Stamp>>);
 impl LogFiles {
     /// Begins to read the directory, and to write, remove and check in the background.
     pub(crate) fn start(config: &LogFilesConfig, context: &ServiceContext) -> Self {
-        let shared = Arc::new(Shared {
-            path: config.log_files_dir.clone(),
-            retention: config.log_retention_files.get(),
-            index: Mutex::default(),
-            owned: Mutex::default(),
-            wake: Notify::new(),
-            metrics: LogFilesMetrics::register(&context.metrics),
-        });
+        let (path, retention) = (config.log_files_dir.clone(), config.log_retention_files.get());
+        let metrics = LogFilesMetrics::register(&context.metrics);
+        let volume = Arc::new(Volume::new(path, retention, metrics));
         let (jobs, queue) = mpsc::channel(MAX_BATCH);
-        context.tasks.spawn(writer::run(Arc::clone(&shared), queue));
-        context.tasks.spawn(tend(Arc::clone(&shared)));
-        let (checked, turn) = (Arc::clone(&shared), Arc::new(Semaphore::new(1)));
+        context.tasks.spawn(writer::run(Arc::clone(&volume), queue));
+        context.tasks.spawn(tend(Arc::clone(&volume)));
+        let (checked, permit) = (Arc::clone(&volume), Arc::new(Semaphore::new(1)));
         context.readiness.check(&context.tasks, "log-volume", move || {
-            check(Arc::clone(&checked), Arc::clone(&turn))
+            check(Arc::clone(&checked), Arc::clone(&permit))
         });
-        Self { jobs, shared }
+        Self { jobs, volume }
     }
 
     /// Writes a message and a newline to a file of its own. The file is durable when this returns.
@@ -102,27 +82,41 @@ impl LogFiles {
 
     /// One file.
     pub(crate) async fn read(&self, stamp: Stamp) -> Result<LogFile, Error> {
-        let shared = Arc::clone(&self.shared);
-        let mut found = blocking(move || shared.read(|_| Ok(vec![stamp]))).await?;
-        found.pop().ok_or(Error::NotFound)
+        let volume = Arc::clone(&self.volume);
+        let found = blocking(move || volume.read(usize::MAX, |_| Ok(vec![stamp]))).await;
+        found?.0.pop().ok_or(Error::NotFound)
     }
 
-    /// The first files of a range, at most `limit`; fewer where some are gone.
+    /// The first files of a range, at most `limit`; fewer where some are gone, or together are large.
     pub(crate) async fn page(
         &self,
         range: Range<Stamp>,
         order: Order,
         limit: usize,
     ) -> Result<Page, Error> {
-        let shared = Arc::clone(&self.shared);
+        self.first(range, order, limit, PAGE_BYTES).await
+    }
+
+    async fn first(
+        &self,
+        range: Range<Stamp>,
+        order: Order,
+        limit: usize,
+        most: usize,
+    ) -> Result<Page, Error> {
+        let volume = Arc::clone(&self.volume);
         blocking(move || {
-            let mut rest = None;
-            let files = shared.read(|index| {
+            let (Range { start, end }, mut rest) = (range.clone(), None);
+            let (files, unread) = volume.read(most, |index| {
                 let stamps;
                 (stamps, rest) = index.first(range, order, limit)?;
                 Ok(stamps)
             })?;
-            Ok((files, rest))
+            let left = unread.map(|unread| match order {
+                Order::OldestFirst => unread..end,
+                Order::NewestFirst => start..unread.next(),
+            });
+            Ok((files, left.or(rest)))
         })
         .await
     }
@@ -134,16 +128,18 @@ impl LogFiles {
         since: Stamp,
     ) -> Result<impl Stream<Item = Result<Vec<LogFile>, Error>> + use<>, Error> {
         let end = self
-            .shared
+            .volume
             .with_index(|index| index.stamps.last().map_or(Stamp::FIRST, |last| last.next()));
         // What is wrong with the volume at the start can still be answered.
-        let (first, rest) = self.page(since..end, Order::OldestFirst, CHUNK).await?;
+        let (first, rest) = self.first(since..end, Order::OldestFirst, CHUNK, CHUNK_BYTES).await?;
         let files = self.clone();
         let others = stream::try_unfold(rest, move |rest| {
             let files = files.clone();
             async move {
                 match rest {
-                    Some(range) => files.page(range, Order::OldestFirst, CHUNK).await.map(Some),
+                    Some(range) => {
+                        files.first(range, Order::OldestFirst, CHUNK, CHUNK_BYTES).await.map(Some)
+                    }
                     None => Ok(None),
                 }
             }
@@ -152,112 +148,13 @@ impl LogFiles {
     }
 }
 
-impl LogFile {
-    /// The line that the file holds.
-    pub(crate) fn message(&self) -> String {
-        let line = self.bytes.strip_suffix(b"\n").unwrap_or(&self.bytes);
-        String::from_utf8_lossy(line).into_owned()
-    }
-}
-
-/// What requests and background work share.
-#[derive(Debug)]
-struct Shared {
-    path: PathBuf,
-    retention: usize,
-    index: Mutex<Index>,
-    /// The directory that this process has for itself, and the lock.
-    owned: Mutex<Option<(DirectoryId, File)>>,
-    /// There is something to list or to remove.
-    wake: Notify,
-    metrics: LogFilesMetrics,
-}
-
-impl Shared {
-    /// Opens the directory. If it is another than the last time, the index begins anew.
-    fn open(&self) -> io::Result<Directory> {
-        if self.with_index(|index| index.directory.is_none()) {
-            // Not later on: then a directory that is missing belongs to a volume that is.
-            std::fs::create_dir_all(&self.path)?;
-        }
-        let directory = Directory::open(&self.path)?;
-        self.own(&directory)?;
-        if self.with_index(|index| index.turn_to(directory.id)) {
-            self.wake.notify_one();
-        }
-        Ok(directory)
-    }
-
-    /// Makes sure that no other process writes or removes files there: it would not be known here.
-    fn own(&self, directory: &Directory) -> io::Result<()> {
-        let mut owned = self.owned.lock().unwrap_or_else(PoisonError::into_inner);
-        if owned.as_ref().is_none_or(|(id, _)| *id != directory.id) {
-            *owned = None;
-            *owned = Some((directory.id, directory.lock()?));
-        }
-        Ok(())
-    }
-
-    fn with_index<T>(&self, f: impl FnOnce(&mut Index) -> T) -> T {
-        let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
-        let result = f(&mut index);
-        self.metrics.held.set(i64::try_from(index.stamps.len()).unwrap_or(i64::MAX));
-        result
-    }
-
-    /// Reads the files that are chosen. Those that are gone are forgotten.
-    fn read<F>(&self, choose: F) -> Result<Vec<LogFile>, Error>
-    where
-        F: FnOnce(&Index) -> Result<Vec<Stamp>, Error>,
-    {
-        let directory = self.open().map_err(Error::not_read)?;
-        let stamps = self.with_index(|index| choose(index))?;
-        let (mut files, mut gone) = (Vec::with_capacity(stamps.len()), Vec::new());
-        for stamp in stamps {
-            match directory.read(stamp).map_err(Error::NotRead)? {
-                Some(bytes) => files.push(LogFile { stamp, bytes }),
-                None => gone.push(stamp),
-            }
-        }
-        self.with_index(|index| {
-            for stamp in &gone {
-                index.stamps.remove(stamp);
-            }
-        });
-        Ok(files)
-    }
-
-    /// Lists the directory or removes some files; returns whether more is to be done.
-    fn tend(&self) -> io::Result<bool> {
-        let directory = self.open()?;
-        if !self.with_index(|index| index.loaded) {
-            let (found, leftovers) = directory.scan(Stamp::before(LEFTOVER_AGE))?;
-            tracing::info!(
-                log_files.found = found.len(),
-                log_files.leftovers = leftovers.len(),
-                "Listed the log files"
-            );
-            self.with_index(|index| index.load(directory.id, found));
-            leftovers.iter().try_for_each(|name| directory.remove(name))?;
-            return Ok(true);
-        }
-        let surplus = self.with_index(|index| index.surplus(self.retention, REMOVAL_STEP));
-        for stamp in &surplus {
-            directory.remove(&stamp.to_string())?;
-            self.with_index(|index| index.stamps.remove(stamp));
-            self.metrics.removed.inc();
-        }
-        Ok(surplus.len() == REMOVAL_STEP)
-    }
-}
-
 /// Lists and removes whenever there is something to.
-async fn tend(shared: Arc<Shared>) {
+async fn tend(volume: Arc<Volume>) {
     loop {
-        let worker = Arc::clone(&shared);
+        let worker = Arc::clone(&volume);
         match blocking(move || worker.tend()).await {
             Ok(true) => sleep(REMOVAL_PAUSE).await,
-            Ok(false) => shared.wake.notified().await,
+            Ok(false) => volume.wake.notified().await,
             // The readiness check tells of it, until the other one ends.
             Err(error) if Errno::from_io_error(&error) == Some(IN_USE) => sleep(RETRY).await,
             Err(error) => {
@@ -269,13 +166,13 @@ async fn tend(shared: Arc<Shared>) {
 }
 
 /// Whether files can be written, and it is known which there are.
-async fn check(shared: Arc<Shared>, turn: Arc<Semaphore>) -> Result<(), CheckError> {
+async fn check(volume: Arc<Volume>, permit: Arc<Semaphore>) -> Result<(), CheckError> {
     // A volume that hangs takes one thread, and not one more with each check.
-    let turn = turn.try_acquire_owned()?;
+    let permit = permit.try_acquire_owned()?;
     blocking(move || {
-        let _turn = turn;
-        shared.open().map_err(Error::not_read)?.probe()?;
-        shared.with_index(|index| index.loaded).then_some(()).ok_or(Error::Loading.into())
+        let _permit = permit;
+        volume.open().map_err(Error::not_read)?.probe()?;
+        volume.with_index(|index| index.loaded).then_some(()).ok_or(Error::Loading.into())
     })
     .await
 }

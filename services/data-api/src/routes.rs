@@ -1,9 +1,9 @@
 //! The service's own endpoints.
 
-mod health_check;
 mod logs;
 mod processing;
 
+use actix_web::get;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 /// Lists the handlers.
@@ -14,5 +14,7 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
         // Before the names, which it looks like.
         .service(logs::get_logs_download)
         .service(logs::get_log)
-        .service(health_check::get_health_check);
+        .service(get_health_check);
 }
+
+server::liveness!(get_health_check, "/health_check", "healthy");

@@ -4,11 +4,13 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use clap::Subcommand;
+use common::probes::Check;
 use server::Application;
 use server::cli::{Outcome, Program, Work};
 use tokio::time::{sleep, timeout};
 
-use crate::{Config, SERVICE, WORKER, build_worker, open};
+use crate::config::{Config, SERVICE, WORKER};
+use crate::{store, worker};
 
 /// How long a command waits for the stores.
 const READY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -61,7 +63,7 @@ impl Command {
             Self::Worker => Work::Serve(Program {
                 service: WORKER,
                 load: Config::load_worker,
-                build: build_worker,
+                build: worker::build,
                 ..program
             }),
             Self::DeadLetters(command) => Work::once(program, |config| command.run(config)),
@@ -72,13 +74,18 @@ impl Command {
 impl DeadLetters {
     async fn run(self, config: Config) -> Outcome {
         let application = Application::new(SERVICE, &config.common);
-        let store = open(&config, &application.context)?;
+        let store = store::open(&config, &application.context)?;
+        let readiness = &application.context.readiness;
         let ready = async {
-            while !application.context.readiness.is_ready() {
+            while !readiness.is_ready() {
                 sleep(POLL_INTERVAL).await;
             }
         };
-        timeout(READY_TIMEOUT, ready).await.map_err(|_| "the stores cannot be reached")?;
+        timeout(READY_TIMEOUT, ready).await.map_err(|_| {
+            let checks = readiness.checks();
+            let failing = checks.iter().filter(|check| !check.is_ok()).map(Check::name);
+            format!("cannot be reached: {}", failing.collect::<Vec<_>>().join(", "))
+        })?;
         let mut text = String::new();
         match self {
             Self::List { limit } => {

@@ -3,13 +3,17 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use common::Loader;
 use common::config::{ByteSize, Secret};
+use common::{Loader, Service};
 use derive_more::AsRef;
 use serde::{Deserialize, Serialize};
 use storage::DatabaseConfig;
 
-use crate::{SERVICE, WORKER};
+/// Who this service is, as a server.
+pub const SERVICE: Service = Service { log_name: "server", ..common::service!(port: 5000) };
+
+/// Who it is as a worker.
+pub const WORKER: Service = Service { log_name: "worker", default_port: 5004, ..SERVICE };
 
 /// The largest body with MongoDB, whose documents have at most 16 MiB in all.
 const MAX_BODY: ByteSize = ByteSize(15 * 1024 * 1024);

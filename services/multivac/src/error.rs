@@ -8,7 +8,7 @@ use common::{Problem, problems};
 
 problems! {
     /// What every endpoint of the stores may answer.
-    pub(crate) StoreProblems { 503: "A store cannot be reached" }
+    pub(crate) StoreProblems { 503: "Redis, MongoDB or the SQLite file cannot be reached; `detail` says which" }
 }
 
 /// Why a request, or a step of the worker's, is not done.
@@ -52,14 +52,14 @@ impl From<Error> for Problem {
         };
         match error {
             Error::Queue(_) => unavailable(
-                "the queue cannot be reached; whether anything was changed is not known",
+                "Redis cannot be reached; whether anything was changed is not known",
                 error,
             ),
             Error::NotQueued(_) => {
-                unavailable("the queue takes no jobs at present; nothing was queued", error)
+                unavailable("Redis takes no jobs at present; nothing was queued", error)
             }
             Error::Store(_) | Error::StoreTimeout(_) => unavailable(
-                "the store cannot be reached; whether anything was changed is not known",
+                "MongoDB cannot be reached; whether anything was changed is not known",
                 error,
             ),
             Error::Database(error) => error.into(),

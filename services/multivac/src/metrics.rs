@@ -2,10 +2,11 @@
 
 use std::sync::atomic::AtomicU64;
 
+use common::Metrics;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Unit;
 
 use crate::store::QueueState;
 
@@ -28,46 +29,32 @@ pub(crate) struct JobMetrics {
 }
 
 impl JobMetrics {
-    pub(crate) fn register(registry: &mut Registry) -> Self {
-        let metrics = Self {
-            accepted: Counter::default(),
-            stored: Counter::default(),
-            repeated: Counter::default(),
-            refused: Counter::default(),
-            dead: Counter::default(),
-            storage_duration: Histogram::new(BUCKETS),
-            queue_length: Gauge::default(),
-            oldest_age: Gauge::default(),
-            dead_letters: Gauge::default(),
-        };
-        for (name, help, counter) in [
-            ("accepted", "Jobs taken into the queue", &metrics.accepted),
-            ("stored", "Jobs whose datum was stored", &metrics.stored),
-            ("repeated", "Jobs that were stored already when they came again", &metrics.repeated),
-            ("refused", "Attempts that the store refused", &metrics.refused),
-            ("dead", "Jobs that became dead letters", &metrics.dead),
-        ] {
-            registry.register(format!("multivac_jobs_{name}"), help, counter.clone());
+    pub(crate) fn register(metrics: &Metrics) -> Self {
+        let jobs =
+            |name, help| metrics.add(&format!("multivac_jobs_{name}"), help, Counter::default());
+        Self {
+            accepted: jobs("accepted", "Jobs taken into the queue"),
+            stored: jobs("stored", "Jobs whose datum was stored"),
+            repeated: jobs("repeated", "Jobs that were stored already when they came again"),
+            refused: jobs("refused", "Attempts that the store refused"),
+            dead: jobs("dead", "Jobs that became dead letters"),
+            storage_duration: metrics.add_with_unit(
+                ("multivac_job_storage_duration", Unit::Seconds),
+                "Time from the acceptance of a job to the storage of its datum",
+                Histogram::new(BUCKETS),
+            ),
+            queue_length: metrics.add("multivac_queue_length", "Jobs that wait", Gauge::default()),
+            oldest_age: metrics.add_with_unit(
+                ("multivac_queue_oldest_age", Unit::Seconds),
+                "Age of the oldest job that waits",
+                Gauge::default(),
+            ),
+            dead_letters: metrics.add(
+                "multivac_queue_dead_letters",
+                "Dead letters there are",
+                Gauge::default(),
+            ),
         }
-        registry.register_with_unit(
-            "multivac_job_storage_duration",
-            "Time from the acceptance of a job to the storage of its datum",
-            Unit::Seconds,
-            metrics.storage_duration.clone(),
-        );
-        registry.register("multivac_queue_length", "Jobs that wait", metrics.queue_length.clone());
-        registry.register_with_unit(
-            "multivac_queue_oldest_age",
-            "Age of the oldest job that waits",
-            Unit::Seconds,
-            metrics.oldest_age.clone(),
-        );
-        registry.register(
-            "multivac_queue_dead_letters",
-            "Dead letters there are",
-            metrics.dead_letters.clone(),
-        );
-        metrics
     }
 
     /// Counts and logs a job that has become a dead letter.

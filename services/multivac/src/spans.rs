@@ -3,6 +3,7 @@
 
 use common::context::TraceParent;
 use common::telemetry::SPANS;
+use common::telemetry::spans::{fail, is_recording};
 use tracing::Span;
 use tracing::field::Empty;
 
@@ -18,10 +19,7 @@ pub(crate) struct Destination {
 impl Destination {
     /// Of a job that is queued, if its request is recorded.
     pub(crate) fn send(self) -> Span {
-        if TraceParent::current().is_none() {
-            return Span::none();
-        }
-        self.span("send", "producer", None)
+        if is_recording() { self.span("send", "producer", None) } else { Span::none() }
     }
 
     /// Of jobs that are stored: part of the trace of the first one that is recorded, and linked to each.
@@ -52,10 +50,7 @@ impl Destination {
 
     /// Of jobs that are taken out of the queue.
     pub(crate) fn settle(self) -> Span {
-        if TraceParent::current().is_none() {
-            return Span::none();
-        }
-        self.span("settle", "client", None)
+        if is_recording() { self.span("settle", "client", None) } else { Span::none() }
     }
 
     fn span(self, operation: &'static str, kind: &'static str, count: Option<usize>) -> Span {
@@ -83,7 +78,7 @@ pub(crate) fn operation(
     name: &'static str,
     collection: Option<&'static str>,
 ) -> Span {
-    if TraceParent::current().is_none() {
+    if !is_recording() {
         return Span::none();
     }
     let summary = collection.map_or_else(|| name.to_owned(), |of| format!("{name} {of}"));
@@ -102,13 +97,7 @@ pub(crate) fn operation(
     )
 }
 
-/// Notes in a span that it failed, by a word from a fixed set or a code.
-pub(crate) fn fail(span: &Span, error_type: &str) {
-    span.record("error.type", error_type);
-    span.record("otel.status_code", "ERROR");
-}
-
 /// The context of a job whose request is recorded.
 fn recorded(traceparent: Option<&str>) -> Option<TraceParent> {
-    TraceParent::parse(traceparent?).filter(|context| context.flags & 1 == 1)
+    TraceParent::parse(traceparent?).filter(|context| context.is_sampled())
 }

@@ -1,96 +1,52 @@
-//! A queue of jobs, and the store that their data go to.
+//! A queue of jobs, and the store that their data go to, in one of two implementations.
 
-pub(crate) mod distributed;
-pub(crate) mod embedded;
+mod distributed;
+mod embedded;
+mod interface;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
+use common::ServiceContext;
+use server::StartError;
+use tokio::time::sleep;
 
-use crate::error::Error;
+use crate::config::Config;
+use crate::metrics::JobMetrics;
+use distributed::Distributed;
+use embedded::Embedded;
 
-/// How long an idempotency key is remembered.
-const KEY_TTL: Duration = Duration::from_hours(24);
+pub(crate) use interface::{QueueState, Status, Store};
 
-/// How long after its first refusal a job is tried again; each time twice as long, but at most
-/// `JOB_CLAIM_AFTER`.
-const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
+/// How often the gauges of the queue are set.
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(2);
 
-/// A queue of jobs and the store that their data go to.
+/// The stores that are configured, with their readiness checks and gauges. They connect when needed.
 ///
-/// A job that was accepted is stored exactly once or becomes a dead letter. A datum that was deleted
-/// stays deleted.
-#[async_trait]
-pub(crate) trait Store: Send + Sync {
-    /// Queues a datum durably and returns the id of its job, or of the job that has the same idempotency
-    /// key.
-    async fn add(&self, datum: &str, key: Option<&str>) -> Result<String, Error>;
-
-    /// The oldest datum, by the order of acceptance.
-    async fn oldest(&self) -> Result<Option<String>, Error>;
-
-    /// Deletes the oldest datum; returns whether there was one.
-    async fn delete_oldest(&self) -> Result<bool, Error>;
-
-    /// A job by its id.
-    async fn job(&self, id: &str) -> Result<Option<Job>, Error>;
-
-    /// The state of the queue.
-    async fn queue(&self) -> Result<QueueState, Error>;
-
-    /// The state of the queue, and how many data are stored, an estimate if they are many.
-    async fn queue_and_stored(&self) -> Result<(QueueState, u64), Error>;
-
-    /// Stores the next jobs. If none waits, it waits for some, up to half a second.
-    async fn store_next(&self) -> Result<(), Error>;
-
-    /// The oldest dead letters, at most that many.
-    async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, Error>;
-
-    /// Queues dead letters again, one or all; returns how many.
-    async fn retry(&self, id: Option<&str>) -> Result<u64, Error>;
+/// # Errors
+/// When a URL is of no use.
+pub(crate) fn open(
+    config: &Config,
+    context: &ServiceContext,
+) -> Result<Arc<dyn Store>, StartError> {
+    let metrics = JobMetrics::register(&context.metrics);
+    let store: Arc<dyn Store> = match (&config.stores.redis_url, &config.stores.mongo_url) {
+        (Some(redis), Some(mongo)) => {
+            Distributed::open((redis, mongo), config, context, metrics.clone())?
+        }
+        _ => Embedded::open(config, context, metrics.clone())?,
+    };
+    context.tasks.spawn(sample_queue(Arc::clone(&store), metrics));
+    Ok(store)
 }
 
-/// A job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Job {
-    pub(crate) status: Status,
-    /// How often the store has refused it.
-    pub(crate) attempts: u32,
-}
-
-/// The status of a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, sqlx::Type, utoipa::ToSchema)]
-#[serde(rename_all = "lowercase")]
-#[sqlx(rename_all = "lowercase")]
-pub(crate) enum Status {
-    /// It waits.
-    Queued,
-    /// Its datum is stored.
-    Stored,
-    /// Its datum was stored and deleted.
-    Deleted,
-    /// It is a dead letter.
-    Failed,
-}
-
-/// The state of the queue.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct QueueState {
-    /// Jobs that wait.
-    pub(crate) length: u64,
-    /// How long the oldest of them has waited.
-    pub(crate) oldest_age: Duration,
-    /// Dead letters there are.
-    pub(crate) dead_letters: u64,
-}
-
-/// A job that the store has refused too often.
-#[derive(Clone, Debug, serde::Serialize, sqlx::FromRow)]
-pub(crate) struct DeadLetter {
-    pub(crate) id: String,
-    pub(crate) attempts: u32,
-    /// Why it was refused the last time.
-    pub(crate) reason: String,
-    pub(crate) data: String,
+/// Sets the gauges of the queue; while its state cannot be read, they keep their last values.
+async fn sample_queue(store: Arc<dyn Store>, metrics: JobMetrics) {
+    loop {
+        // The readiness check reports a store that cannot be reached.
+        if let Ok(queue) = store.queue().await {
+            metrics.set_queue(&queue);
+        }
+        sleep(SAMPLE_INTERVAL).await;
+    }
 }

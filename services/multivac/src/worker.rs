@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::causes;
+use server::{Application, Running, StartError};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::JobMetrics;
-use crate::store::Store;
+use crate::config::{Config, WORKER};
+use crate::store::{self, Store};
 
 /// The pauses after failures: the first, and the longest of those that follow.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
@@ -16,8 +17,16 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::fro
 /// How long the last batch may take when the service stops. What is not stored by then is delivered again.
 const STOP_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// How often the gauges of the queue are set.
-const SAMPLE_INTERVAL: Duration = Duration::from_secs(2);
+/// Starts the worker, which serves what every service serves. Must be called inside a tokio runtime.
+///
+/// # Errors
+/// When its address cannot be listened on.
+pub fn build(config: &Config) -> Result<Running, StartError> {
+    let application = Application::new(WORKER, &config.common);
+    let store = store::open(config, &application.context)?;
+    application.context.tasks.spawn_until(|stop| run(store, stop));
+    application.serve(|_| {})
+}
 
 /// Stores jobs until the service stops, and then finishes the batch that it has begun.
 pub(crate) async fn run(store: Arc<dyn Store>, stop: CancellationToken) {
@@ -48,16 +57,5 @@ pub(crate) async fn run(store: Arc<dyn Store>, stop: CancellationToken) {
                 stop.run_until_cancelled(sleep(this)).await;
             }
         }
-    }
-}
-
-/// Sets the gauges of the queue; while its state cannot be read, they keep their last values.
-pub(crate) async fn sample_queue(store: Arc<dyn Store>, metrics: JobMetrics) {
-    loop {
-        // The readiness check reports a store that cannot be reached.
-        if let Ok(queue) = store.queue().await {
-            metrics.set_queue(&queue);
-        }
-        sleep(SAMPLE_INTERVAL).await;
     }
 }

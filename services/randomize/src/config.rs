@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use actix_web::http::Uri;
-use common::Loader;
 use common::config::Secret;
+use common::{Loader, Service};
 use derive_more::AsRef;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use storage::DatabaseConfig;
 
-use crate::SERVICE;
 use crate::token::Tokens;
+
+/// Who this service is.
+pub const SERVICE: Service = common::service!(port: 5000);
 
 /// The configuration.
 #[derive(AsRef, Clone, Debug)]

@@ -10,26 +10,16 @@ mod store;
 mod token;
 
 use actix_web::web::Data;
-use common::Service;
 use server::{Application, Running, StartError};
-use storage::Schema;
 use utoipa::openapi::OpenApi;
 
 pub use command::Command;
-pub use config::{ApiConfig, AuditConfig, Config};
+pub use config::{ApiConfig, AuditConfig, Config, SERVICE};
+pub use store::SCHEMA;
 
 use config::Origins;
 use store::Store;
 use token::Tokens;
-
-/// Who this service is.
-pub const SERVICE: Service = common::service!(port: 5000);
-
-/// What it keeps, and how that came about.
-pub static SCHEMA: Schema = Schema {
-    sqlite: sqlx::migrate!("migrations/sqlite"),
-    postgres: sqlx::migrate!("migrations/postgres"),
-};
 
 /// Starts the service. Must be called inside a tokio runtime.
 ///

@@ -4,18 +4,25 @@ use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use chrono::{DateTime, SecondsFormat, SubsecRound as _, TimeDelta, Utc};
-use common::ServiceContext;
+use common::{Metrics, ServiceContext};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::registry::Registry;
 use serde::{Serialize, Serializer};
 use server::StartError;
 use sqlx::FromRow;
-use storage::{Connection, Database, Error, Item, Operation, Writer, either};
+use storage::{
+    Batch, Connection, Database, Error, Item, Operation, Schema, Statements, Writer, either,
+};
 use utoipa::ToSchema;
 
-use crate::{Config, SCHEMA};
+use crate::config::Config;
+
+/// What it keeps, and how that came about.
+pub static SCHEMA: Schema = Schema {
+    sqlite: sqlx::migrate!("migrations/sqlite"),
+    postgres: sqlx::migrate!("migrations/postgres"),
+};
 
 /// How many audit rows are removed with one commit, and how long others may write before the next.
 const EXPIRED_ROWS: u64 = 1000;
@@ -124,7 +131,7 @@ pub(crate) struct Store {
     pub(crate) metrics: StoreMetrics,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct StoreMetrics {
     words: Counter,
     pub(crate) unaudited: Counter,
@@ -132,22 +139,24 @@ pub(crate) struct StoreMetrics {
 }
 
 impl StoreMetrics {
-    fn register(registry: &mut Registry) -> Self {
-        let metrics = Self::default();
-        registry.register("randomize_words", "Words that were jumbled", metrics.words.clone());
-        registry.register(
-            "randomize_requests_unaudited",
-            "Requests that left no audit row, because the database failed",
-            metrics.unaudited.clone(),
-        );
-        registry.register(
-            "randomize_audit_rows_expired",
-            "Audit rows removed after AUDIT_RETENTION",
-            metrics.expired.clone(),
-        );
-        metrics
+    fn register(metrics: &Metrics) -> Self {
+        let counter = |name, help| metrics.add(name, help, Counter::default());
+        Self {
+            words: counter("randomize_words", "Words that were jumbled"),
+            unaudited: counter(
+                "randomize_requests_unaudited",
+                "Requests that left no audit row, because the database failed",
+            ),
+            expired: counter(
+                "randomize_audit_rows_expired",
+                "Audit rows removed after AUDIT_RETENTION",
+            ),
+        }
     }
 }
+
+const BATCH: Batch<Entry, Option<i64>> =
+    Batch { operation: "insert_randomizes", statements: Statements::OneText, write: insert };
 
 impl Store {
     /// Begins to connect.
@@ -157,11 +166,11 @@ impl Store {
     pub(crate) fn start(config: &Config, context: &ServiceContext) -> Result<Self, StartError> {
         let database = Database::start(&config.database, &SCHEMA, context)?;
         let store = Self {
-            writer: Writer::start_in_one_step(&database, context, "insert_randomizes", insert),
+            writer: Writer::start(&database, context, BATCH),
             find: database.operation("find_randomize"),
             list: database.operation("list_randomizes"),
             audit: database.operation("list_histories"),
-            metrics: context.metrics.register(StoreMetrics::register),
+            metrics: StoreMetrics::register(&context.metrics),
             database,
         };
         if let Some(retention) = config.audit.audit_retention {

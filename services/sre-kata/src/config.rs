@@ -1,9 +1,10 @@
 //! What the service is configured by: nothing of its own.
 
-use common::Loader;
+use common::{Loader, Service};
 use derive_more::AsRef;
 
-use crate::SERVICE;
+/// Who this service is.
+pub const SERVICE: Service = common::service!(port: 8003);
 
 /// The configuration.
 #[derive(AsRef, Clone, Debug)]

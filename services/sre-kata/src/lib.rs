@@ -5,14 +5,10 @@ mod error;
 pub mod repeats;
 mod routes;
 
-use common::Service;
 use server::{Application, Running, StartError};
 use utoipa::openapi::OpenApi;
 
-pub use config::Config;
-
-/// Who this service is.
-pub const SERVICE: Service = common::service!(port: 8003);
+pub use config::{Config, SERVICE};
 
 /// Starts the service. Must be called inside a tokio runtime.
 ///

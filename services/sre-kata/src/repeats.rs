@@ -54,8 +54,8 @@ pub fn count(text: &str) -> usize {
     let mut others = Others::default();
     let mut rest = text;
     while !rest.is_empty() {
-        // Once its characters have all been met twice, a block changes nothing. A character can spare only
-        // two blocks this look, so all blocks of a long ASCII text but 256 at most end here.
+        // Once its characters have all been seen twice, a block changes nothing. A character can spare only
+        // two blocks this check, so all blocks of a long ASCII text but 256 at most end here.
         if let Some((block, _)) = rest.as_bytes().split_first_chunk::<BLOCK>()
             && ascii.knows_all(block)
         {
@@ -65,8 +65,8 @@ pub fn count(text: &str) -> usize {
         let (block, after) = rest.split_at(rest.ceil_char_boundary(BLOCK.min(rest.len())));
         for character in block.chars() {
             match u8::try_from(character) {
-                Ok(byte) if byte.is_ascii() => ascii.meet(byte),
-                _ => others.meet(character),
+                Ok(byte) if byte.is_ascii() => ascii.count(byte),
+                _ => others.count(character),
             }
         }
         rest = after;
@@ -74,29 +74,29 @@ pub fn count(text: &str) -> usize {
     ascii.repeated + others.repeated
 }
 
-/// The ASCII characters met so far.
+/// The ASCII characters seen so far.
 struct Ascii {
-    /// How often each byte was met, up to two. Bytes of longer characters stay at none.
-    met: [u8; 256],
+    /// How often each byte was seen, up to two. Bytes of longer characters stay at none.
+    counts: [u8; 256],
     repeated: usize,
 }
 
 impl Default for Ascii {
     fn default() -> Self {
-        Self { met: [0; 256], repeated: 0 }
+        Self { counts: [0; 256], repeated: 0 }
     }
 }
 
 impl Ascii {
     fn knows_all(&self, block: &[u8; BLOCK]) -> bool {
         // All bits of all entries together: no branch, so that the processor looks several up at once.
-        block.iter().fold(2, |all, &byte| all & self.met[usize::from(byte)]) == 2
+        block.iter().fold(2, |all, &byte| all & self.counts[usize::from(byte)]) == 2
     }
 
-    fn meet(&mut self, byte: u8) {
-        let met = &mut self.met[usize::from(byte)];
-        self.repeated += usize::from(*met == 1);
-        *met = (*met + 1).min(2);
+    fn count(&mut self, byte: u8) {
+        let count = &mut self.counts[usize::from(byte)];
+        self.repeated += usize::from(*count == 1);
+        *count = (*count + 1).min(2);
     }
 }
 
@@ -106,19 +106,19 @@ const PAGE: usize = 256;
 /// The pages of all code points.
 const PAGES: usize = 0x11_0000 / PAGE;
 
-/// The other characters met so far: two bits each, in pages made when first needed, since a text has
+/// The other characters seen so far: two bits each, in pages made when first needed, since a text has
 /// characters of few scripts.
 #[derive(Default)]
 struct Others {
-    /// The place of each page in `pages`, counted from one; empty until the first character.
+    /// The position of each page in `pages`, counted from one; empty until the first character.
     index: Vec<u16>,
     pages: Vec<[u64; 2 * PAGE / 64]>,
     repeated: usize,
 }
 
 impl Others {
-    fn meet(&mut self, character: char) {
-        let (page, place) = (character as usize / PAGE, character as usize % PAGE);
+    fn count(&mut self, character: char) {
+        let (page, offset) = (character as usize / PAGE, character as usize % PAGE);
         if self.index.is_empty() {
             self.index = vec![0; PAGES];
         }
@@ -127,8 +127,8 @@ impl Others {
             // There are fewer pages than u16 has values.
             self.index[page] = u16::try_from(self.pages.len()).unwrap_or(u16::MAX);
         }
-        let word = &mut self.pages[usize::from(self.index[page]) - 1][place / 32];
-        let once = 1_u64 << (place % 32 * 2);
+        let word = &mut self.pages[usize::from(self.index[page]) - 1][offset / 32];
+        let once = 1_u64 << (offset % 32 * 2);
         let twice = once << 1;
         if *word & once == 0 {
             *word |= once;

@@ -4,13 +4,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use common::Loader;
 use common::config::RateLimit;
+use common::{Loader, Service};
 use derive_more::AsRef;
 use serde::{Deserialize, Serialize};
 use storage::DatabaseConfig;
 
-use crate::SERVICE;
+/// Who this service is.
+pub const SERVICE: Service = common::service!(port: 3000);
 
 /// The database where none is configured, for development.
 const EMBEDDED: &str = "sqlite://data/stakefish.db";
@@ -36,9 +37,7 @@ impl Config {
         let lookups: LookupConfig = loader.section();
         // More than a client waits for would also overflow the clock.
         let sensible = Duration::from_millis(1)..=Duration::from_mins(1);
-        if !sensible.contains(&lookups.dns_timeout) {
-            loader.problem("DNS_TIMEOUT", "must be from 1ms to 1m");
-        }
+        loader.within("DNS_TIMEOUT", lookups.dns_timeout, sensible);
         let database = DatabaseConfig::load_with_parts(EMBEDDED, loader);
         Self { common, database, lookups, kubernetes: loader.is_set("KUBERNETES_SERVICE_HOST") }
     }

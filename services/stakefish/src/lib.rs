@@ -9,18 +9,14 @@ mod routes;
 mod store;
 
 use actix_web::web::Data;
-use common::Service;
-use server::cli::Outcome;
 use server::{Application, Running, StartError};
 use utoipa::openapi::OpenApi;
 
-pub use config::{Config, DnsServers, LookupConfig};
+pub use config::{Config, DnsServers, LookupConfig, SERVICE};
+pub use store::SCHEMA;
 
 use lookup::Lookups;
 use store::Store;
-
-/// Who this service is.
-pub const SERVICE: Service = common::service!(port: 3000);
 
 /// Starts the service. Must be called inside a tokio runtime.
 ///
@@ -35,14 +31,6 @@ pub fn build(config: &Config) -> Result<Running, StartError> {
         routes.app_data(lookups.clone()).app_data(store.clone()).app_data(config.clone());
         routes.configure(routes::configure);
     })
-}
-
-/// Applies what migrations are pending, and says which.
-///
-/// # Errors
-/// When the database cannot be reached or refuses one.
-pub async fn migrate(config: Config) -> Outcome {
-    storage::migrate(&config.database, &store::SCHEMA).await
 }
 
 /// The OpenAPI document.

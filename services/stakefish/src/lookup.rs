@@ -13,27 +13,8 @@ use server::{RateLimiter, StartError};
 use crate::config::LookupConfig;
 use crate::domain::Domain;
 use crate::error::Error;
-use crate::resolver::{Addresses, Resolver};
-use crate::store::Store;
-
-/// A lookup that was saved.
-#[derive(Clone, Debug)]
-pub(crate) struct Query {
-    /// Later queries have greater ones.
-    pub(crate) id: i64,
-    pub(crate) lookup: Lookup,
-}
-
-/// A successful lookup.
-#[derive(Clone, Debug)]
-pub(crate) struct Lookup {
-    pub(crate) domain: Domain,
-    /// Who asked.
-    pub(crate) client_ip: IpAddr,
-    /// When, to the millisecond.
-    pub(crate) created_at: DateTime<Utc>,
-    pub(crate) addresses: Addresses,
-}
+use crate::resolver::Resolver;
+use crate::store::{Lookup, Query, Store};
 
 /// Looks names up and saves what was found; shared by all workers.
 pub(crate) struct Lookups {
@@ -51,13 +32,9 @@ impl Lookups {
         store: Store,
         context: &ServiceContext,
     ) -> Result<Self, StartError> {
-        let outcomes = Family::default();
-        // A series that begins at 0 shows its first event.
-        for outcome in OUTCOMES {
-            drop::<Counter>(outcomes.get_or_create_owned(&[("outcome", outcome)]));
-        }
+        let outcomes = OUTCOMES.map(|outcome| [("outcome", outcome)]);
         let help = "Lookups by how they ended";
-        context.metrics.register(|all| all.register("stakefish_lookups", help, outcomes.clone()));
+        let outcomes = context.metrics.add_family("stakefish_lookups", help, outcomes);
         let limiter = RateLimiter::new(config.lookup_rate_limit);
         Ok(Self { resolver: Resolver::new(config, context)?, store, limiter, outcomes })
     }

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use server::cli::{Program, Work};
-use stakefish::{Config, SERVICE, build, document, migrate};
+use stakefish::{Config, SCHEMA, SERVICE, build, document};
+use storage::migrate;
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -15,6 +16,8 @@ enum Command {
 fn main() -> ExitCode {
     let program = Program { service: SERVICE, load: Config::load, document, build };
     program.run_with(|command, program| match command {
-        Command::Migrate => Work::once(program, migrate),
+        Command::Migrate => {
+            Work::once(program, async |config: Config| migrate(&config.database, &SCHEMA).await)
+        }
     })
 }

@@ -83,20 +83,13 @@ impl Resolver {
         options.attempts = TRIES as usize - 1;
         options.use_hosts_file = ResolveHosts::Never;
         options.cache_size = 0;
-        let (hits, duration) = (Counter::default(), Histogram::new(BUCKETS));
-        context.metrics.register(|registry| {
-            let help = "Lookups that were answered from the cache, or together with another one";
-            registry.register("stakefish_dns_cache_hits", help, hits.clone());
-            let (name, help) =
-                ("stakefish_dns_duration", "Time until the resolvers answered or not");
-            registry.register_with_unit(name, help, Unit::Seconds, duration.clone());
-        });
-        Ok(Self {
-            dns: dns.build().map_err(|error| StartError::Other(error.into()))?,
-            cache: cache(CACHE_BYTES),
-            hits,
-            duration,
-        })
+        let dns = dns.build().map_err(|error| StartError::Other(error.into()))?;
+        let help = "Lookups that were answered from the cache, or together with another one";
+        let hits = context.metrics.add("stakefish_dns_cache_hits", help, Counter::default());
+        let (name, help) = ("stakefish_dns_duration", "Time until the resolvers answered or not");
+        let duration = Histogram::new(BUCKETS);
+        let duration = context.metrics.add_with_unit((name, Unit::Seconds), help, duration);
+        Ok(Self { dns, cache: cache(CACHE_BYTES), hits, duration })
     }
 
     /// The addresses of a name, at least one. Requests for the same name at the same time wait for the same answer;
@@ -110,9 +103,7 @@ impl Resolver {
             NetError::Timeout => Error::ResolverTimedOut,
             _ => Error::Resolver(error),
         })?;
-        if !entry.is_fresh() {
-            self.hits.inc();
-        }
+        self.hits.inc_by(u64::from(!entry.is_fresh()));
         let addresses = entry.into_value().0;
         if addresses.is_empty() { Err(Error::NotFound) } else { Ok(addresses) }
     }
@@ -131,9 +122,8 @@ impl Resolver {
         self.duration.observe(started.elapsed().as_secs_f64());
         let (addresses, ttl) = match answer.unwrap_or(Err(NetError::Timeout)) {
             Ok(found) => {
-                let addresses = found.answers().iter().filter_map(|record| match &record.data {
-                    RData::A(address) => Some(address.0),
-                    _ => None,
+                let addresses = found.answers().iter().filter_map(|record| {
+                    if let RData::A(address) = &record.data { Some(address.0) } else { None }
                 });
                 let ttl = found.valid_until().saturating_duration_since(Instant::now());
                 (addresses.collect::<BTreeSet<_>>(), ttl)
@@ -151,18 +141,7 @@ impl Resolver {
         };
         Ok((addresses.into_iter().collect(), ttl.min(MAX_TTL)))
     }
-}
 
-fn error_type(error: &NetError) -> &'static str {
-    match error {
-        NetError::Timeout => "timeout",
-        NetError::Dns(_) => "dns_error",
-        NetError::Io(_) => "io_error",
-        _ => "_OTHER",
-    }
-}
-
-impl Resolver {
     /// Whether that there are no records is what the DNS says: no such name, or none of that kind. A chain of names that
     /// is too long or a circle, a referral to somebody else, and a code that means nothing are no such answer.
     async fn is_all_there_is(&self, nothing: &NoRecords) -> bool {
@@ -174,6 +153,15 @@ impl Resolver {
             }
             _ => false,
         }
+    }
+}
+
+fn error_type(error: &NetError) -> &'static str {
+    match error {
+        NetError::Timeout => "timeout",
+        NetError::Dns(_) => "dns_error",
+        NetError::Io(_) => "io_error",
+        _ => "_OTHER",
     }
 }
 

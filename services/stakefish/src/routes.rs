@@ -5,10 +5,6 @@ mod instance;
 mod tools;
 mod v1;
 
-use std::net::Ipv4Addr;
-
-use serde::Serialize;
-use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 /// Lists the handlers: those without prefix, and those of the challenge's definition under `/v1`.
@@ -20,11 +16,4 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
         .service(history::get_history)
         .service(instance::get_health)
         .service(v1::scope());
-}
-
-/// An address of a name.
-#[derive(Debug, Serialize, ToSchema)]
-struct Address {
-    #[schema(value_type = String, format = Ipv4, example = "93.184.216.34")]
-    ip: Ipv4Addr,
 }

@@ -2,7 +2,7 @@
 
 mod counts;
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use common::ServiceContext;
@@ -11,12 +11,31 @@ use futures_util::future::BoxFuture;
 use serde_json::json;
 use server::StartError;
 use sqlx::types::Json;
-use storage::{Connection, Database, Item, Operation, Schema, Writer, either};
+use storage::{Batch, Connection, Database, Item, Operation, Schema, Statements, Writer, either};
 
 use crate::config::Config;
 use crate::domain::Domain;
 use crate::error::Error;
-use crate::lookup::{Lookup, Query};
+use crate::resolver::Addresses;
+
+/// A lookup that was saved.
+#[derive(Clone, Debug)]
+pub(crate) struct Query {
+    /// Later queries have greater ones.
+    pub(crate) id: i64,
+    pub(crate) lookup: Lookup,
+}
+
+/// A successful lookup.
+#[derive(Clone, Debug)]
+pub(crate) struct Lookup {
+    pub(crate) domain: Domain,
+    /// Who asked.
+    pub(crate) client_ip: IpAddr,
+    /// When, to the millisecond.
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) addresses: Addresses,
+}
 
 impl Item for Lookup {
     fn heap_bytes(&self) -> usize {
@@ -25,7 +44,7 @@ impl Item for Lookup {
 }
 
 /// The tables.
-pub(crate) static SCHEMA: Schema = Schema {
+pub static SCHEMA: Schema = Schema {
     sqlite: sqlx::migrate!("migrations/sqlite"),
     postgres: sqlx::migrate!("migrations/postgres"),
 };
@@ -45,9 +64,10 @@ impl Store {
     /// When the database's URL is of no use.
     pub(crate) fn start(config: &Config, context: &ServiceContext) -> Result<Self, StartError> {
         let database = Database::start(&config.database, &SCHEMA, context)?;
+        let batch = Batch { operation: "save_queries", statements: Statements::Few, write: save };
         counts::keep(&database, config.lookups.metrics_top_domains, context);
         Ok(Self {
-            writer: Writer::start(&database, context, "save_queries", save),
+            writer: Writer::start(&database, context, batch),
             reading: database.operation("read_history"),
             database,
         })

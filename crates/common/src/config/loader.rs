@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::Path;
+use std::time::Duration;
 
+use humantime::format_duration;
 use secrets::{Secret, Source};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -126,6 +129,14 @@ impl Loader {
         }
     }
 
+    /// Notes a problem where a duration is not within a range.
+    pub fn within(&mut self, name: &str, value: Duration, range: RangeInclusive<Duration>) {
+        if !range.contains(&value) {
+            let [least, greatest] = [range.start(), range.end()].map(|&it| format_duration(it));
+            self.problem(name, format!("must be from {least} to {greatest}"));
+        }
+    }
+
     /// Reads one section. A variable that is wrong is noted and has its default.
     pub fn section<T: DeserializeOwned + Serialize + Default>(&mut self) -> T {
         let mut values = Vec::new();
@@ -231,7 +242,7 @@ impl Loader {
         Err(Invalid { lines })
     }
 
-    /// Variables that nothing reads, and that look like a slip of the pen or are not meant for us.
+    /// Variables that nothing reads, and that look like a typing error or are not meant for us.
     fn near_misses(&self) -> Vec<String> {
         let mut hints = self.ignored.clone();
         let unread = |name: &&String| {
@@ -286,7 +297,7 @@ pub struct Effective {
     variables: Vec<(String, String)>,
     secrets: Vec<Secret>,
     notes: Vec<String>,
-    /// Variables that nothing reads, and that look like a slip of the pen or are not meant for us, a sentence each.
+    /// Variables that nothing reads, and that look like a typing error or are not meant for us, a sentence each.
     pub near_misses: Vec<String>,
 }
 

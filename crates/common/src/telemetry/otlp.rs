@@ -212,7 +212,7 @@ impl IdGenerator for Ids {
     }
 }
 
-/// Lets no more spans wait than there is room for, those on their way included, and counts the others.
+/// Lets no more spans wait than the queue's capacity, those in flight included, and counts the others.
 #[derive(Debug)]
 struct CountingProcessor {
     next: BatchSpanProcessor,

@@ -1,7 +1,7 @@
-//! A place where lines go, behind a bounded buffer.
+//! Where lines are written to, behind a bounded buffer.
 //!
 //! Whoever logs appends to a buffer under a short lock; a thread swaps the buffer and writes it out in one
-//! call. A place that does not keep up fills the buffer; lines are then dropped and counted, and nobody waits.
+//! call. A destination that does not keep up fills the buffer; lines are then dropped and counted, and nobody waits.
 
 use std::path::Path;
 use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -14,7 +14,7 @@ use super::error::TelemetryError;
 use super::rotation::RotatingFile;
 use super::target::{Stdout, Write};
 
-/// The most bytes that wait for one place: some 10 000 lines.
+/// The most bytes that wait for one destination: some 10 000 lines.
 const BUFFER_LIMIT: usize = 4 * 1024 * 1024;
 
 /// From this on the writer does not wait for more lines.
@@ -29,12 +29,12 @@ const KEPT_CAPACITY: usize = 64 * 1024;
 
 static DROPPED: LazyLock<Counter> = LazyLock::new(Counter::default);
 
-/// The process's count of lines that no place took.
+/// The process's count of lines that no destination took.
 pub(crate) fn dropped_lines() -> Counter {
     DROPPED.clone()
 }
 
-/// A place for lines; clones share it.
+/// A destination of lines; clones share it.
 #[derive(Clone)]
 pub struct Sink(Kind);
 

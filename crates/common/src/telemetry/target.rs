@@ -4,7 +4,7 @@ use std::io::{self, Write as _};
 use std::thread;
 use std::time::Duration;
 
-/// How long to wait before trying a place again that is not ready: a pipe that somebody set non-blocking.
+/// How long to wait before trying a destination again that is not ready: a pipe that somebody set non-blocking.
 const RETRY: Duration = Duration::from_millis(5);
 
 /// Where whole lines are written.

@@ -1,8 +1,6 @@
 //! The request's body.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
-use std::rc::Rc;
 use std::time::Duration;
 
 use actix_web::dev::Payload;
@@ -15,23 +13,16 @@ use futures_util::future::LocalBoxFuture;
 use mime::Mime;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
-use transport::ConnectionState;
 
-use common::context::RequestContext;
-use common::memory::MemoryUse;
 use common::{Problem, problems};
 
 use super::coding::{Coding, too_large};
 use super::json::{self, Refusal};
+use super::memory::BodyMemory;
 
 /// How much of a body has to arrive within `REQUEST_TIMEOUT`, unless it is complete by then.
 const MIN_PROGRESS: usize = 64 * 1024;
 
-/// A body up to this size is part of what a request takes of the memory budget.
-const SMALL_BODY: usize = 2 * 1024;
-
-/// Larger ones take it in such steps.
-const STEP: usize = 4 * 1024;
 /// U+FEFF in UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -73,7 +64,7 @@ impl FromRequest for Body {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let limits = request.app_data::<web::Data<BodyLimits>>().map(|limits| ***limits);
         let (coding, announced) = (Coding::of(request), announced_length(request));
-        let memory = Memory::of(request);
+        let memory = BodyMemory::of(request);
         let mut payload = payload.take();
         Box::pin(async move {
             let limits = limits.ok_or_else(|| Problem::internal("no body limits are set"))?;
@@ -105,7 +96,7 @@ async fn read(
     payload: &mut Payload,
     limits: BodyLimits,
     announced: Option<u64>,
-    mut memory: Memory,
+    mut memory: BodyMemory,
 ) -> Result<Bytes, Problem> {
     let too_large = || too_large(limits.bytes).close();
     if announced.is_some_and(|length| length > limits.bytes as u64) {
@@ -141,35 +132,6 @@ async fn read(
             expected = chunks.len() + MIN_PROGRESS;
             deadline = Instant::now() + limits.timeout;
         }
-    }
-}
-
-/// What a body takes of the memory budget, until the request ends.
-struct Memory {
-    connection: Option<Rc<ConnectionState>>,
-    client: IpAddr,
-    taken: usize,
-}
-
-impl Memory {
-    fn of(request: &HttpRequest) -> Self {
-        let client = RequestContext::with_current(RequestContext::client);
-        Self {
-            connection: request.extensions().get::<Rc<ConnectionState>>().cloned(),
-            client: client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
-            taken: SMALL_BODY,
-        }
-    }
-
-    /// Takes what a body of so many bytes needs, and another copy of it in the handler.
-    fn take(&mut self, length: usize) -> Result<(), Problem> {
-        let needed = (length * 2).saturating_sub(self.taken);
-        let Some(connection) = self.connection.as_ref().filter(|_| needed > 0) else {
-            return Ok(());
-        };
-        let step = needed.next_multiple_of(STEP);
-        self.taken += step;
-        connection.take(self.client, MemoryUse::Bodies, step).map_err(Problem::close)
     }
 }
 

@@ -18,6 +18,7 @@ pub(crate) const SERVICE: Service = Service {
     name: "demo",
     version: "1.2.3",
     description: "A demonstration",
+    readme: "# demo\n",
     log_name: "demo",
     default_port: 8080,
 };

@@ -40,6 +40,21 @@ async fn the_page_needs_nothing_from_elsewhere() {
 }
 
 #[tokio::test]
+async fn the_page_says_whose_it_is_and_leads_to_the_readme() {
+    let app = demo::start(&[]);
+
+    let page = app.get("/docs").await.text().await.unwrap();
+    assert!(page.contains("<title>demo</title>"), "{page}");
+    assert!(page.contains("<link rel=\"icon\" href=\"data:image/svg+xml;base64,"), "{page}");
+    let document: Value = app.get("/openapi.json").await.json().await.unwrap();
+    let readme = document["externalDocs"]["url"].as_str().unwrap();
+    let readme = app.get(&app.resolve("/openapi.json", readme)).await;
+    assert_eq!(readme.status(), 200);
+    assert_eq!(readme.headers()["content-type"], "text/plain; charset=utf-8");
+    assert_eq!(readme.text().await.unwrap(), "# demo\n");
+}
+
+#[tokio::test]
 async fn the_page_finds_its_parts_whatever_a_proxy_has_before_its_path() {
     let app = demo::start(&[]);
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use storage::Error;
 use test_support::{Durability, Postgres, Proxy, Sql, Volume, wait_until};
 
-use crate::{PATIENCE, SCHEMA, Words};
+use crate::{SCHEMA, TIMEOUT, Words};
 
 /// PostgreSQL and a service of its own.
 async fn postgres() -> Option<(Postgres, Words)> {
@@ -38,7 +38,7 @@ async fn a_database_that_is_killed_fails_requests_at_once_and_heals() {
 
     // The first may still find a connection that breaks under it.
     assert!(words.writer.write("during".into()).await.is_err());
-    wait_until("it is known to be away", PATIENCE, async || {
+    wait_until("it is known to be away", TIMEOUT, async || {
         matches!(words.count().await, Err(Error::Unavailable(_)))
     })
     .await;
@@ -58,7 +58,7 @@ async fn a_silent_database_holds_up_no_request_for_longer_than_it_takes_to_notic
     let Some((mut postgres, words)) = postgres().await else { return };
 
     postgres.server.freeze();
-    let waiting = tokio::time::timeout(PATIENCE, words.writer.write("lost".into()));
+    let waiting = tokio::time::timeout(TIMEOUT, words.writer.write("lost".into()));
 
     assert!(waiting.await.unwrap().is_err());
     words.wait_until_ready(false).await;
@@ -118,7 +118,7 @@ async fn a_file_that_is_removed_is_made_anew() {
 
     std::fs::remove_dir_all(database.folder()).unwrap();
 
-    wait_until("the new file is used", PATIENCE, async || matches!(words.count().await, Ok(0)))
+    wait_until("the new file is used", TIMEOUT, async || matches!(words.count().await, Ok(0)))
         .await;
     words.wait_until_ready(true).await;
     words.writer.write("a".into()).await.unwrap();
@@ -130,7 +130,7 @@ async fn a_folder_that_cannot_be_made_leaves_the_service_not_ready_until_it_can(
     let database = Sql::Sqlite.database().await.unwrap();
     std::fs::write(database.folder(), "a file").unwrap();
     let words = Words::begin(&[("DATABASE_URL", database.url())], &SCHEMA);
-    wait_until("it is known to be away", PATIENCE, async || {
+    wait_until("it is known to be away", TIMEOUT, async || {
         words.readyz().await.contains("database")
     })
     .await;

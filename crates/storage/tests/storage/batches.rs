@@ -6,7 +6,7 @@ use storage::Error;
 use test_support::{on_both_databases, wait_until};
 use tokio::time::timeout;
 
-use crate::{PATIENCE, SCHEMA, Words};
+use crate::{SCHEMA, TIMEOUT, Words};
 
 on_both_databases! {
     async fn items_of_many_requests_share_commits(sql: Sql) {
@@ -67,10 +67,10 @@ on_both_databases! {
         // The first is writing, the second is to write for the others.
         drop(writes.drain(..2));
 
-        for outcome in timeout(PATIENCE, join_all(writes)).await.unwrap() {
+        for outcome in timeout(TIMEOUT, join_all(writes)).await.unwrap() {
             outcome.unwrap();
         }
-        wait_until("all are written", PATIENCE, async || words.count().await.unwrap() == 4).await;
+        wait_until("all are written", TIMEOUT, async || words.count().await.unwrap() == 4).await;
     }
 
     async fn an_item_that_nobody_waits_for_is_written_soon(sql: Sql) {
@@ -79,7 +79,7 @@ on_both_databases! {
 
         words.writer.write_later("later".into());
 
-        wait_until("it is written", PATIENCE, async || words.count().await.unwrap() == 1).await;
+        wait_until("it is written", TIMEOUT, async || words.count().await.unwrap() == 1).await;
     }
 
     async fn what_is_queued_at_a_stop_is_written_before_the_end(sql: Sql) {
@@ -105,7 +105,7 @@ on_both_databases! {
         words.writer.write_later("taken".into());
         words.writer.write_later("free".into());
 
-        wait_until("both are done", PATIENCE, async || words.count().await.unwrap() == 2).await;
+        wait_until("both are done", TIMEOUT, async || words.count().await.unwrap() == 2).await;
         assert_eq!(words.metric("db_client_rows_lost_total").await, 1);
     }
 }

@@ -15,11 +15,14 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use server::{Application, Running, Stop};
 use sqlx::migrate::Migrator;
-use storage::{Connection, Database, DatabaseConfig, Error, Operation, Schema, Writer, either};
+use storage::{
+    Batch, Connection, Database, DatabaseConfig, Error, Operation, Schema, Statements, Writer,
+    either,
+};
 use test_support::{SqlDatabase, wait_until};
 
 /// How long a test waits for what happens in the background.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 const SERVICE: Service = common::service!(port: 0);
 
@@ -56,16 +59,17 @@ impl Words {
         let ((common, config), _) = loader.finish((common, config)).unwrap();
         let application = Application::new(SERVICE, &common);
         let database = Database::start(&config, schema, &application.context).unwrap();
-        let writer = Writer::start(&database, &application.context, "insert_words", insert);
+        let batch = Batch { operation: "insert_words", statements: Statements::Few, write: insert };
+        let writer = Writer::start(&database, &application.context, batch);
         let counting = database.operation("count_words");
         let readiness = application.context.readiness.clone();
         let running = application.serve(|_| {}).unwrap();
-        let client = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
+        let client = reqwest::Client::builder().timeout(TIMEOUT).build().unwrap();
         Self { database, writer, counting, readiness, running, client }
     }
 
     async fn wait_until_ready(&self, ready: bool) {
-        wait_until(&format!("ready is {ready}"), PATIENCE, async || {
+        wait_until(&format!("ready is {ready}"), TIMEOUT, async || {
             self.readiness.is_ready() == ready
         })
         .await;

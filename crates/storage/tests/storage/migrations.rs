@@ -34,7 +34,7 @@ on_both_databases! {
         let words = Words::begin(&variables, &SCHEMA);
         words.wait_until_ready(false).await;
         assert!(words.writer.write("word".into()).await.is_err());
-        test_support::wait_until("the check has run", crate::PATIENCE, async || {
+        test_support::wait_until("the check has run", crate::TIMEOUT, async || {
             let readyz = words.readyz().await;
             readyz.contains("migrations") && !readyz.contains("database")
         })
@@ -103,7 +103,7 @@ on_both_databases! {
 /// Why the schema is not the one that is needed, once that has been found out.
 async fn words_error(words: &Words) -> String {
     let mut error = String::new();
-    test_support::wait_until("the schema was judged", crate::PATIENCE, async || {
+    test_support::wait_until("the schema was judged", crate::TIMEOUT, async || {
         error = common::causes(&words.count().await.unwrap_err());
         !error.contains("not connected yet") && !error.contains("being applied")
     })

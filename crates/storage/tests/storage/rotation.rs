@@ -7,7 +7,7 @@ use storage::Error;
 use test_support::{Durability, Load, Postgres, RELOAD_INTERVAL, SecretFile, Sql, wait_until};
 use url::Url;
 
-use crate::{PATIENCE, SCHEMA, Words, schema};
+use crate::{SCHEMA, TIMEOUT, Words, schema};
 
 const ROTATIONS: u32 = 100;
 
@@ -39,7 +39,7 @@ impl Words {
     }
 
     async fn wait_for_reload(&self, before: u64, outcome: &str) {
-        wait_until(&format!("the URL is {outcome}"), PATIENCE, async || {
+        wait_until(&format!("the URL is {outcome}"), TIMEOUT, async || {
             self.reloads(outcome).await > before
         })
         .await;
@@ -128,7 +128,7 @@ async fn two_roles_take_turns_a_hundred_times_and_the_old_one_is_revoked() {
         words.replace(&file, &url(&admin, new, &format!("p{n}")), "taken").await;
         // Nobody is disturbed by the end of the old one.
         let sessions = format!("SELECT count(*) FROM pg_stat_activity WHERE usename = '{old}'");
-        wait_until("the old connections have ended", PATIENCE, async || {
+        wait_until("the old connections have ended", TIMEOUT, async || {
             postgres.execute(&admin, &sessions).await.unwrap().trim() == "0"
         })
         .await;
@@ -150,7 +150,7 @@ async fn a_request_that_needs_a_connection_waits_for_the_new_password() {
 
     // There is no connection but the keeper's yet.
     let (counted, ()) = tokio::join!(words.count(), async {
-        wait_until("the old password was refused", PATIENCE, async || {
+        wait_until("the old password was refused", TIMEOUT, async || {
             let refused = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'one'";
             postgres.execute(&admin, refused).await.unwrap().trim() != "0"
         })

@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use storage::{Connection, either};
 use test_support::{Durability, Postgres, wait_until};
 
-use crate::{PATIENCE, SCHEMA, Words};
+use crate::{SCHEMA, TIMEOUT, Words};
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
 
@@ -31,7 +31,7 @@ async fn postgres(authority: &Authority, name: &str) -> Option<Postgres> {
     for statement in ["ALTER SYSTEM SET ssl = on", "SELECT pg_reload_conf()"] {
         sqlx::query(statement).execute(&mut admin).await.unwrap();
     }
-    wait_until("TLS is on", PATIENCE, async || {
+    wait_until("TLS is on", TIMEOUT, async || {
         // A session learns of new settings between two statements.
         let ssl: String = sqlx::query_scalar("SHOW ssl").fetch_one(&mut admin).await.unwrap();
         ssl == "on"
@@ -109,7 +109,7 @@ async fn a_server_without_tls_is_not_used_where_that_is_required() {
 /// Waits until requests are told why.
 async fn refused(words: &Words, reason: &str) {
     let mut told = String::new();
-    wait_until(&format!("it is told that {reason}"), PATIENCE, async || {
+    wait_until(&format!("it is told that {reason}"), TIMEOUT, async || {
         told = words.count().await.map_or_else(|error| common::causes(&error), |_| "used".into());
         !told.contains("not connected yet")
     })

@@ -6,11 +6,12 @@ use bson::{RawDocument, RawDocumentBuf, rawdoc};
 use tokio::sync::OnceCell;
 use url::Url;
 
-use super::{
-    Database, EXCHANGE, Launch, Server, blocking, find_program, unique_name, url_variable,
-};
+use super::database::{Database, unique_name};
+use super::process::{EXCHANGE, Launch, Server, blocking, find_program, url_variable};
 use crate::child::ChildProcess;
-use crate::{free_port, lack, skip, variable};
+use crate::skips::{lack, skip};
+use crate::variables::variable;
+use crate::wait::free_port;
 
 /// What the stand-in must have been built from: its script writes the same next to it.
 const STAND_IN_SOURCES: &str = concat!(

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use url::Url;
 
-use super::postgres::{answers, unprivileged_user};
-use super::{Launch, Postgres, Server, find_program};
+use super::postgres::{Postgres, answers, unprivileged_user};
+use super::process::{Launch, Server, find_program};
 use crate::child::ChildProcess;
-use crate::{free_port, skip};
+use crate::skips::skip;
+use crate::wait::free_port;
 
 /// PgBouncer in transaction mode: it lends one of two sessions of the server for each transaction.
 pub struct PgBouncer {

@@ -11,12 +11,13 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::OnceCell;
 use url::Url;
 
-use super::{
-    Database, Durability, EXCHANGE, Launch, NAMES, Server, become_user, blocking, find_program,
-    unique_name, url_variable,
+use super::database::{Database, NAMES, unique_name};
+use super::process::{
+    Durability, EXCHANGE, Launch, Server, become_user, blocking, find_program, url_variable,
 };
 use crate::child::ChildProcess;
-use crate::{free_port, skip};
+use crate::skips::skip;
+use crate::wait::free_port;
 
 /// A killed server leaves a piece of shared memory, whose number is in a file of its own.
 const RELEASE_SHARED_MEMORY: &str =

@@ -6,11 +6,13 @@ use percent_encoding::percent_decode_str;
 use tokio::sync::OnceCell;
 use url::Url;
 
-use super::{
-    Database, Durability, EXCHANGE, Launch, STARTUP, Server, blocking, find_program, url_variable,
+use super::database::Database;
+use super::process::{
+    Durability, EXCHANGE, Launch, STARTUP, Server, blocking, find_program, url_variable,
 };
 use crate::child::ChildProcess;
-use crate::{free_port, skip, wait_until};
+use crate::skips::skip;
+use crate::wait::{free_port, wait_until};
 
 /// A Redis server.
 pub struct Redis {

@@ -1,6 +1,7 @@
 use tempfile::TempDir;
 
-use super::{Database, Postgres};
+use super::database::Database;
+use super::postgres::Postgres;
 
 /// One of the two databases that services keep rows in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -169,14 +169,14 @@ fn without_covered(rows: Vec<Key>) -> Vec<Key> {
 
 /// Puts a comment where the schema speaks of the key itself.
 fn describe(schema: &mut Value, key: &Key) {
-    let mut place = schema;
+    let mut node = schema;
     for step in &key.path {
-        let Some(below) = place.get_mut("properties").and_then(|all| all.get_mut(step)) else {
+        let Some(below) = node.get_mut("properties").and_then(|all| all.get_mut(step)) else {
             return;
         };
-        place = below;
+        node = below;
     }
-    place["description"] = json!(key.comment);
+    node["description"] = json!(key.comment);
 }
 
 /// Adds the definitions that are referred to, and those that these refer to.

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 
-use super::CheckArgs;
 use super::helm::{documents, files, output};
 
 /// The oldest version that the charts support.
@@ -17,16 +16,25 @@ const OLDEST: (u32, u32) = (1, 29);
 /// The file that the schemas of a version refer to.
 const DEFINITIONS: &str = "_definitions.json";
 
+/// Where tools and schemas are.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[arg(long)]
+    kubeconform: PathBuf,
+    /// The folder with a folder of schemas for each version of Kubernetes.
+    #[arg(long)]
+    schemas: PathBuf,
+    /// The folder with the definitions of custom resources.
+    #[arg(long)]
+    custom_resources: PathBuf,
+}
+
 /// Validates all files of the folder `rendered` against every version of Kubernetes that there are
 /// schemas for, and leaves the schemas in the form that kubeconform reads in `schemas`.
 ///
 /// # Errors
 /// When a file cannot be read or written, or kubeconform not be run.
-pub(super) fn invalid(
-    args: &CheckArgs,
-    rendered: &Path,
-    schemas: &Path,
-) -> anyhow::Result<Vec<String>> {
+pub(super) fn invalid(args: &Args, rendered: &Path, schemas: &Path) -> anyhow::Result<Vec<String>> {
     custom_resources(&args.custom_resources, &schemas.join("custom"))?;
     let kinds = kinds(rendered)?;
     let versions = versions(&args.schemas)?;

@@ -8,6 +8,8 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use serde_norway::Value;
 
+use super::sources::{files, rules_folder};
+
 /// What each section of the runbook says, in this order.
 const PARTS: [&str; 5] =
     ["**Meaning.** ", "**Affected.** ", "**See more.**", "**Do.**", "**Over when.** "];
@@ -18,11 +20,11 @@ const SEVERITIES: [&str; 2] = ["critical", "warning"];
 /// With all that is missing or too much.
 pub(super) fn check(root: &Path) -> anyhow::Result<()> {
     let mut alerts = Vec::new();
-    for file in super::files(&super::rules(root), "yaml")? {
+    for file in files(&rules_folder(root), "yaml")? {
         alerts.extend(alerts_of(&load(&file)?));
     }
     let mut tests = Vec::new();
-    for file in super::files(&root.join("charts/stack/tests/rules"), "yaml")? {
+    for file in files(&root.join("charts/stack/tests/rules"), "yaml")? {
         tests.push(load(&file)?);
     }
     let runbook = fs::read_to_string(root.join("docs/runbook.md"))?;

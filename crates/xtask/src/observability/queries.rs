@@ -15,6 +15,7 @@ use serde_json::Value;
 use tokio::process::{Child, Command};
 
 use super::metrics;
+use super::sources::{files, rules_folder};
 use crate::services::SERVICES;
 
 /// Two scrapes with traffic between them, and an evaluation of rules that stand on rules.
@@ -104,7 +105,7 @@ async fn traffic() -> anyhow::Result<()> {
 /// comparisons return 0 or 1 instead.
 fn rules(root: &Path) -> anyhow::Result<Vec<Query>> {
     let mut queries = Vec::new();
-    for file in super::files(&super::rules(root), "yaml")? {
+    for file in files(&rules_folder(root), "yaml")? {
         let rules: Value = serde_norway::from_str(&fs::read_to_string(&file)?)?;
         for rule in list(&rules, "groups").flat_map(|group| list(group, "rules")) {
             let expression = rule["expr"].as_str().context("a rule without an expression")?;
@@ -121,7 +122,7 @@ fn rules(root: &Path) -> anyhow::Result<Vec<Query>> {
 /// The expressions of panels and annotations, with what Grafana puts in the place of variables.
 fn dashboards(root: &Path) -> anyhow::Result<Vec<Query>> {
     let mut queries = Vec::new();
-    for file in super::files(&root.join("charts/stack/files/dashboards"), "json")? {
+    for file in files(&root.join("charts/stack/files/dashboards"), "json")? {
         let dashboard: Value = serde_json::from_str(&fs::read_to_string(&file)?)?;
         let mut add = |title: &Value, expression: String| {
             let origin = format!("{}: {}", name_of(&file), title.as_str().unwrap_or_default());
@@ -175,7 +176,7 @@ impl Prometheus {
     fn start(program: &Path, root: &Path, folder: &Path) -> anyhow::Result<Self> {
         let source = root.join("deploy/observability/prometheus/prometheus.yml");
         fs::copy(source, folder.join("prometheus.yml"))?;
-        symlink(super::rules(root), folder.join("rules"))?;
+        symlink(rules_folder(root), folder.join("rules"))?;
         fs::create_dir(folder.join("targets"))?;
         fs::write(folder.join("targets/dev.yaml"), targets())?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
@@ -228,7 +229,7 @@ impl Prometheus {
 fn targets() -> String {
     let mut targets = String::new();
     for service in SERVICES {
-        let (name, port) = (service.name, service.port);
+        let (name, port) = (service.name, service.port());
         let _ = writeln!(
             targets,
             "- {{labels: {{namespace: dev, job: {name}}}, targets: [\"127.0.0.1:{port}\"]}}"

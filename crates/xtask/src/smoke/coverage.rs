@@ -7,21 +7,21 @@ use serde_json::Value;
 /// What a path of an OpenAPI document can hold beside the operations.
 const NO_OPERATIONS: [&str; 4] = ["summary", "description", "servers", "parameters"];
 
-/// The operations of an OpenAPI document, as `GET /logs/{name}`, that no call meets. A call counts
+/// The operations of an OpenAPI document, as `GET /logs/{name}`, that no call covers. A call counts
 /// for the path with the fewest parameters among those it fits, as in a service's own routing.
 pub(crate) fn uncovered<'a>(
     document: &Value,
     called: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> Vec<String> {
     let operations = operations(document);
-    let met = |(method, path): (&str, &str)| {
+    let operation = |(method, path): (&str, &str)| {
         let path = path.split('?').next().unwrap_or_default();
         operations
             .iter()
             .filter(|(of, template)| of == method && fits(template, path))
             .min_by_key(|(_, template)| template.matches('{').count())
     };
-    let covered: BTreeSet<_> = called.into_iter().filter_map(met).collect();
+    let covered: BTreeSet<_> = called.into_iter().filter_map(operation).collect();
     let left = operations.iter().filter(|operation| !covered.contains(operation));
     left.map(|(method, path)| format!("{method} {path}")).collect()
 }

@@ -98,6 +98,7 @@ pub(crate) const MULTIVAC: &[Request] = &[
 ];
 
 pub(crate) const SRE_KATA: &[Request] = &[
+    get("/").headers(&[("accept", "text/html")]).containing("text/html", "<title>sre-kata</title>"),
     get("/healthcheck").text("OK"),
     get("/query?param=acx333x")
         .text("Result: The amount of reoccurrence characters in acx333x is 2!"),
@@ -127,6 +128,9 @@ pub(crate) const SRE_KATA: &[Request] = &[
 /// What is looked up is there with a network, and at the name server of `make dev` without one.
 pub(crate) const STAKEFISH: &[Request] = &[
     get("/").containing(JSON, r#""kubernetes":"#),
+    get("/")
+        .headers(&[("accept", "text/html")])
+        .containing("text/html", "<title>stakefish</title>"),
     get("/health").json(r#"{"status":"up"}"#),
     post("/tools/lookup", JSON, r#"{"domain":"EXAMPLE.com."}"#)
         .containing(JSON, r#""domain":"example.com""#),

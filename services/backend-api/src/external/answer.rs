@@ -87,22 +87,23 @@ impl Answer {
 mod tests {
     use std::io;
 
+    use common::Metrics;
     use futures_util::{FutureExt as _, StreamExt as _};
-    use prometheus_client::registry::Registry;
 
     use super::super::metrics::ExternalMetrics;
     use super::*;
+    use crate::config::SERVICE;
 
     #[tokio::test]
     async fn what_has_come_can_be_sent_before_the_error() {
         let parts = [Ok("part"), Err(io::Error::other("broken"))];
         let body = reqwest::Body::wrap_stream(stream::iter(parts));
-        let call = ExternalMetrics::register(&mut Registry::default()).begin();
+        let call = ExternalMetrics::register(&Metrics::new(&SERVICE)).begin();
         let response = http::Response::new(body).into();
         let mut stream = Answer::new(response, call, Duration::from_secs(10)).into_stream();
 
         assert_eq!(stream.next().await.unwrap().unwrap(), "part");
-        assert!(stream.next().now_or_never().is_none(), "the server gets a turn to send");
+        assert!(stream.next().now_or_never().is_none(), "the server gets time to send");
         let end = stream.next().await.unwrap();
 
         assert!(matches!(end, Err(Interrupted::BrokenOff(_))), "{end:?}");

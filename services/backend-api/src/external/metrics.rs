@@ -2,11 +2,12 @@
 
 use std::time::Instant;
 
+use common::Metrics;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Unit;
 
 /// In seconds, as for the server's own requests: up to the default of `EXTERNAL_API_TIMEOUT`.
 const BUCKETS: [f64; 14] =
@@ -85,40 +86,29 @@ pub(super) struct ExternalMetrics {
 }
 
 impl ExternalMetrics {
-    pub(super) fn register(registry: &mut Registry) -> Self {
-        let metrics = Self {
-            requests: Family::default(),
-            duration: Histogram::new(BUCKETS),
-            bytes: Counter::default(),
-            retries: Counter::default(),
-        };
-        for outcome in Outcome::ALL {
-            // A series that begins at 0 shows its first event.
-            drop(metrics.requests.get_or_create(&Labels { outcome }));
+    pub(super) fn register(metrics: &Metrics) -> Self {
+        Self {
+            requests: metrics.add_family(
+                "backend_api_external_requests",
+                "Calls of the external service by how they ended, retries included",
+                Outcome::ALL.map(|outcome| Labels { outcome }),
+            ),
+            duration: metrics.add_with_unit(
+                ("backend_api_external_request_duration", Unit::Seconds),
+                "Time until the external service's answer began or was given up, retries included",
+                Histogram::new(BUCKETS),
+            ),
+            bytes: metrics.add_with_unit(
+                ("backend_api_external_response", Unit::Bytes),
+                "Bytes of the external service's answers that were handed through",
+                Counter::default(),
+            ),
+            retries: metrics.add(
+                "backend_api_external_retries",
+                "Attempts beyond the first of a call",
+                Counter::default(),
+            ),
         }
-        registry.register(
-            "backend_api_external_requests",
-            "Calls of the external service by how they ended, retries included",
-            metrics.requests.clone(),
-        );
-        registry.register_with_unit(
-            "backend_api_external_request_duration",
-            "Time until the external service's answer began or was given up, retries included",
-            Unit::Seconds,
-            metrics.duration.clone(),
-        );
-        registry.register_with_unit(
-            "backend_api_external_response",
-            "Bytes of the external service's answers that were handed through",
-            Unit::Bytes,
-            metrics.bytes.clone(),
-        );
-        registry.register(
-            "backend_api_external_retries",
-            "Attempts beyond the first of a call",
-            metrics.retries.clone(),
-        );
-        metrics
     }
 
     /// A call begins.

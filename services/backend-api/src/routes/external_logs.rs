@@ -1,15 +1,20 @@
 //! What the external service has.
 
-use actix_web::HttpResponse;
 use actix_web::body::{BodyStream, SizedStream};
 use actix_web::get;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_TYPE};
 use actix_web::mime::TEXT_PLAIN_UTF_8;
 use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
 use common::{Problem, problems};
+use server::extract::take_memory;
 
 use crate::external::{Answer, External};
+
+/// What a download takes beside what every answer does: the client of the external service reads up to 400 KiB ahead
+/// of one that is slow, and has as much under way.
+const DOWNLOAD_BYTES: usize = 1024 * 1024;
 
 problems! {
     /// What the external service can be to blame for.
@@ -35,7 +40,11 @@ problems! {
     ),
 )]
 #[get("/download_external_logs")]
-pub(crate) async fn get_external_logs(external: Data<External>) -> Result<HttpResponse, Problem> {
+pub(crate) async fn get_external_logs(
+    external: Data<External>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    take_memory(&request, DOWNLOAD_BYTES)?;
     match external.get().await? {
         Some(answer) => hand_through(answer),
         None => Ok(HttpResponse::Ok()

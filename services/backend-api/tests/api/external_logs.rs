@@ -150,7 +150,7 @@ async fn an_answer_without_a_body_leaves_the_connection_usable() {
     }
 
     let complete = "backend_api_external_requests_total{outcome=\"complete\"}";
-    test_support::wait_until("all are counted", crate::upstream::PATIENCE, async || {
+    test_support::wait_until("all are counted", crate::upstream::TIMEOUT, async || {
         app.metric(complete).await == Some(4.0)
     })
     .await;

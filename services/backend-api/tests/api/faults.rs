@@ -6,7 +6,7 @@ use reqwest::{Method, Response};
 use serde_json::Value;
 use test_support::{App, Mode, Proxy, free_port, wait_until};
 
-use crate::upstream::{PATIENCE, Step, Upstream, empty, ok, send};
+use crate::upstream::{Step, TIMEOUT, Upstream, empty, ok, send};
 use crate::{DOWNLOAD, KEY, start, start_with};
 
 /// Asks for the download; the request's id is returned too.
@@ -65,7 +65,7 @@ async fn expect_interruption(app: &App, part: &str, cause: &str, outcome: &str) 
 
 async fn access_line(app: &App, id: &str) -> Value {
     let mut line = Value::Null;
-    wait_until("the request is logged", PATIENCE, async || {
+    wait_until("the request is logged", TIMEOUT, async || {
         let lines = app.logs_of(id).await;
         let found = lines.into_iter().find(|line| line["req"].is_object());
         line = found.unwrap_or_default();
@@ -81,7 +81,7 @@ async fn outcomes(app: &App, outcome: &str) -> Option<f64> {
 }
 
 async fn wait_for_outcome(app: &App, outcome: &str, count: f64) {
-    wait_until("the outcome is counted", PATIENCE, async || {
+    wait_until("the outcome is counted", TIMEOUT, async || {
         outcomes(app, outcome).await == Some(count)
     })
     .await;
@@ -223,7 +223,7 @@ async fn a_service_that_comes_up_is_reached_by_a_retry() {
     let app = start(&[("EXTERNAL_API_URL", &url), ("EXTERNAL_API_RETRIES", "100")]);
     let waiting = app.get(DOWNLOAD);
     let coming_up = async {
-        wait_until("it was tried again", PATIENCE, async || retries(&app).await > Some(0.0)).await;
+        wait_until("it was tried again", TIMEOUT, async || retries(&app).await > Some(0.0)).await;
         Upstream::start_on(port, vec![ok("logs")]).await
     };
 

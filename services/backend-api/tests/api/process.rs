@@ -8,13 +8,13 @@ use crate::upstream::{Step, Upstream, empty, ok, send};
 use crate::{DOWNLOAD, KEY};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_backend-api");
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 const EXIT_CONFIG: Option<i32> = Some(78);
 
 /// Runs a command to its end: exit code, stdout, stderr.
 async fn run(arguments: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String, String) {
     let mut binary = Binary::start(PROGRAM, arguments, variables);
-    let code = binary.exit(PATIENCE).await.code();
+    let code = binary.exit(TIMEOUT).await.code();
     (code, binary.lines().join("\n"), binary.error_lines().join("\n"))
 }
 
@@ -178,7 +178,7 @@ async fn the_key_is_in_no_line_of_any_level() {
     }
     said.push_str(&get(&binary, "/metrics").await.body);
     binary.signal(Signal::TERM);
-    assert_eq!(binary.exit(PATIENCE).await.code(), Some(0));
+    assert_eq!(binary.exit(TIMEOUT).await.code(), Some(0));
 
     said.push_str(&binary.lines().join("\n"));
     said.push_str(&binary.error_lines().join("\n"));
@@ -205,7 +205,7 @@ async fn certificates_are_needed_for_https_alone() {
     // Elsewhere the certificates are not files.
     if cfg!(target_os = "linux") {
         let mut binary = serve(&with_url("https://localhost/"));
-        assert_eq!(binary.exit(PATIENCE).await.code(), Some(1));
+        assert_eq!(binary.exit(TIMEOUT).await.code(), Some(1));
         let line = binary.logs().pop().unwrap();
         assert_eq!(line["message"], "Cannot start");
         let error = line["error"].as_str().unwrap();
@@ -240,12 +240,12 @@ async fn a_stop_waits_for_an_operation() {
         let message = line["message"].as_str()?;
         message.starts_with("Operation log: ").then_some(())
     };
-    binary.wait_for_log("the operation", PATIENCE, begun).await;
+    binary.wait_for_log("the operation", TIMEOUT, begun).await;
 
     binary.signal(Signal::TERM);
 
     assert_eq!(connection.response().await.unwrap().status, 200);
-    assert_eq!(binary.exit(PATIENCE).await.code(), Some(0));
+    assert_eq!(binary.exit(TIMEOUT).await.code(), Some(0));
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use crate::upstream::{Upstream, empty, ok};
 use crate::{DOWNLOAD, KEY};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_backend-api");
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
 fn start(program: &str, collector: &Collector, variables: &[(&str, &str)]) -> Binary {
@@ -84,7 +84,7 @@ async fn a_request_that_data_api_answers_is_one_trace() {
         (&data_api, "data-api: server GET /logs/download"),
     ] {
         let request = |line: &serde_json::Value| (line["trace_id"] == TRACE).then(|| line.clone());
-        let line = binary.wait_for_log("the request", PATIENCE, request).await;
+        let line = binary.wait_for_log("the request", TIMEOUT, request).await;
         let named = |exported: &&test_support::Exported| {
             span == format!("{}: {} {}", exported.service(), exported.kind(), exported.name())
         };

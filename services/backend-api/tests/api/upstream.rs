@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use crate::KEY;
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What it does once it has read a request. After the last step it closes.
 #[derive(Clone, Debug)]
@@ -123,12 +123,12 @@ impl Upstream {
 
     /// Waits for a request.
     pub(crate) async fn wait_for_request(&self) {
-        wait_until("a request has arrived", PATIENCE, async || !self.requests().is_empty()).await;
+        wait_until("a request has arrived", TIMEOUT, async || !self.requests().is_empty()).await;
     }
 
     /// Waits until nobody takes blocks any more.
     pub(crate) async fn wait_until_blocked(&self) {
-        wait_until("nobody takes what is sent", PATIENCE, async || {
+        wait_until("nobody takes what is sent", TIMEOUT, async || {
             self.seen.blocked.load(Ordering::Relaxed)
         })
         .await;
@@ -136,7 +136,7 @@ impl Upstream {
 
     /// Waits until every connection that there was is closed.
     pub(crate) async fn wait_until_left(&self) {
-        wait_until("all connections are closed", PATIENCE, async || {
+        wait_until("all connections are closed", TIMEOUT, async || {
             self.accepted() > 0 && self.accepted() == self.seen.closed.load(Ordering::Relaxed)
         })
         .await;

@@ -11,7 +11,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::Stamp;
+use super::stamp::Stamp;
 use crate::error::IN_USE;
 
 /// The largest file that is taken for one of ours, in bytes: many times what we write, and few enough

@@ -5,8 +5,15 @@ use std::mem;
 use std::ops::Range;
 
 use super::directory::DirectoryId;
-use super::{Order, Stamp};
+use super::stamp::Stamp;
 use crate::error::Error;
+
+/// Which files come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    NewestFirst,
+    OldestFirst,
+}
 
 /// The files of the directory, about ten bytes each.
 #[derive(Debug, Default)]

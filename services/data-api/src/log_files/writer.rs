@@ -9,7 +9,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
 use super::directory::{Directory, Temporary};
-use super::{Shared, Stamp};
+use super::stamp::Stamp;
+use super::volume::Volume;
 
 /// How many files are written with the same syncs; each is open until then.
 pub(super) const MAX_BATCH: usize = 1024;
@@ -24,38 +25,36 @@ pub(super) struct Job {
 
 /// Writes whatever comes, one batch after the other: so a file has an older name than all that are
 /// written after it was answered for, unless the clock was set back.
-pub(super) async fn run(shared: Arc<Shared>, mut jobs: mpsc::Receiver<Job>) {
+pub(super) async fn run(volume: Arc<Volume>, mut jobs: mpsc::Receiver<Job>) {
     let mut batch = Vec::new();
     while jobs.recv_many(&mut batch, MAX_BATCH).await > 0 {
-        let (shared, batch) = (Arc::clone(&shared), std::mem::take(&mut batch));
-        if let Err(panic) = spawn_blocking(move || shared.write_batch(batch)).await {
+        let (volume, batch) = (Arc::clone(&volume), std::mem::take(&mut batch));
+        if let Err(panic) = spawn_blocking(move || write_batch(&volume, batch)).await {
             // Those who wait learn it from their senders' end.
             tracing::error!(error = %panic, "A batch of log files was not written");
         }
     }
 }
 
-impl Shared {
-    fn write_batch(&self, batch: Vec<Job>) {
-        let (started, metrics) = (Instant::now(), &self.metrics);
-        let written = self.open().and_then(|directory| {
-            let written = write_all(&directory, &batch)?;
-            // Before anybody is told: who was answered finds the file.
-            let new = written.iter().flatten().copied();
-            self.with_index(|index| index.add(directory.id, new));
-            Ok(written)
-        });
-        let written = written.unwrap_or_else(|error| vec![Err(errno(&error)); batch.len()]);
-        metrics.write_duration.observe(started.elapsed().as_secs_f64());
-        metrics.batch_files.observe(f64::from(u32::try_from(batch.len()).unwrap_or(u32::MAX)));
-        for (job, written) in batch.into_iter().zip(written) {
-            if written.is_ok() { &metrics.written } else { &metrics.write_failures }.inc();
-            // Whoever asked may have gone.
-            let _ = job.done.send(written);
-        }
-        if self.with_index(|index| index.stamps.len()) > self.retention {
-            self.wake.notify_one();
-        }
+fn write_batch(volume: &Volume, batch: Vec<Job>) {
+    let (started, metrics) = (Instant::now(), &volume.metrics);
+    let written = volume.open().and_then(|directory| {
+        let written = write_all(&directory, &batch)?;
+        // Before anybody is told: who was answered finds the file.
+        let new = written.iter().flatten().copied();
+        volume.with_index(|index| index.add(directory.id, new));
+        Ok(written)
+    });
+    let written = written.unwrap_or_else(|error| vec![Err(errno(&error)); batch.len()]);
+    metrics.write_duration.observe(started.elapsed().as_secs_f64());
+    metrics.batch_files.observe(f64::from(u32::try_from(batch.len()).unwrap_or(u32::MAX)));
+    for (job, written) in batch.into_iter().zip(written) {
+        if written.is_ok() { &metrics.written } else { &metrics.write_failures }.inc();
+        // Whoever asked may have gone.
+        let _ = job.done.send(written);
+    }
+    if volume.with_index(|index| index.stamps.len()) > volume.retention {
+        volume.wake.notify_one();
     }
 }
 

@@ -5,18 +5,21 @@ mod input;
 use std::io;
 
 use actix_web::http::header::LINK;
-use actix_web::{HttpResponse, get, mime, web};
+use actix_web::{HttpRequest, HttpResponse, get, mime, web};
 use bytes::Bytes;
 use common::{Problem, causes, problems};
 use futures_util::{TryStreamExt as _, future};
 use serde::Serialize;
-use server::extract::{PageProblems, Query};
+use server::extract::{PageProblems, Query, take_memory};
 use utoipa::ToSchema;
 
 use input::{Authorized, Parameters};
 
 use crate::error::Error;
 use crate::log_files::{LogFile, LogFiles, Order};
+
+/// What a download takes beside what every answer does: the files that are read at once, and their lines.
+const DOWNLOAD_BYTES: usize = 96 * 1024;
 
 problems! {
     /// What every endpoint of the log files may answer.
@@ -125,7 +128,10 @@ pub(crate) async fn get_logs_download(
     _: Authorized,
     Query(parameters): Query<Parameters>,
     files: web::Data<LogFiles>,
+    request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
+    // Before the first files are read, of which a crowd would have thousands.
+    take_memory(&request, DOWNLOAD_BYTES)?;
     let chunks = files.download(parameters.since()?).await?;
     let lines = chunks
         // An empty chunk would end the answer.

@@ -4,7 +4,7 @@ use actix_web::{get, web};
 use common::{Problem, problems};
 use rand::seq::IndexedRandom as _;
 
-use crate::Config;
+use crate::config::Config;
 use crate::log_files::LogFiles;
 
 problems! {

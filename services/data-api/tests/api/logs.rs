@@ -4,7 +4,7 @@ use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use test_support::wait_until;
 
-use crate::{PATIENCE, Service, folder_with, names_in};
+use crate::{Service, TIMEOUT, folder_with, names_in};
 
 const FILES: [(&str, &str); 3] = [
     ("log_1700000000.000000001.txt", "Preparing data...\n"),
@@ -244,7 +244,7 @@ async fn the_oldest_files_beyond_the_limit_are_removed() {
         files.iter().map(|(name, text)| (name.as_str(), *text)).collect();
     let limit = [("LOG_RETENTION_FILES", "10")];
     let service = Service::start_on(folder_with(&files), &limit).await;
-    wait_until("the surplus is gone", PATIENCE, async || names_in(&service.logs()).len() == 10)
+    wait_until("the surplus is gone", TIMEOUT, async || names_in(&service.logs()).len() == 10)
         .await;
 
     for _ in 0..5 {
@@ -252,7 +252,7 @@ async fn the_oldest_files_beyond_the_limit_are_removed() {
     }
 
     // A file is counted once it is gone.
-    wait_until("as many are gone as came", PATIENCE, async || {
+    wait_until("as many are gone as came", TIMEOUT, async || {
         service.app.metric("data_api_log_files_removed_total").await == Some(595.0)
     })
     .await;
@@ -268,7 +268,7 @@ async fn leftovers_of_a_crash_are_removed_once_they_are_old() {
     let folder = folder_with(&[(old, "half"), (&young, "half"), ("notes.txt", "mine"), FILES[0]]);
     let service = Service::start_on(folder, &[]).await;
 
-    wait_until("the leftover is gone", PATIENCE, async || {
+    wait_until("the leftover is gone", TIMEOUT, async || {
         !names_in(&service.logs()).contains(&old.to_owned())
     })
     .await;

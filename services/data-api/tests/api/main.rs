@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use test_support::{App, wait_until};
 
 /// How long a test waits for what happens in the background.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The service on a directory of its own, once it is ready.
 struct Service {
@@ -48,8 +48,7 @@ impl Service {
 
     async fn wait_for_readyz(&self, status: u16) {
         let what = format!("/readyz answers {status}");
-        wait_until(&what, PATIENCE, async || self.app.get("/readyz").await.status() == status)
-            .await;
+        wait_until(&what, TIMEOUT, async || self.app.get("/readyz").await.status() == status).await;
     }
 
     fn logs(&self) -> PathBuf {

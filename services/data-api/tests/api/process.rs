@@ -5,7 +5,7 @@ use std::path::Path;
 
 use test_support::{Binary, RawConnection, Signal, wait_until};
 
-use crate::{PATIENCE, names_in};
+use crate::{TIMEOUT, names_in};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_data-api");
 
@@ -27,7 +27,7 @@ async fn wrong_variables_are_named_and_the_key_is_shown_nowhere() {
         [("PROCESSING_DELAY", "hush"), ("LOG_RETENTION_FILES", "0"), ("LOGS_API_KEY", "hush hush")];
     let mut binary = Binary::start(PROGRAM, &[], &variables);
 
-    assert_eq!(binary.exit(PATIENCE).await.code(), Some(78));
+    assert_eq!(binary.exit(TIMEOUT).await.code(), Some(78));
     let said = binary.error_lines().join("\n");
     for (name, _) in variables {
         assert!(said.contains(&format!("{name}: ")), "{said}");
@@ -35,7 +35,7 @@ async fn wrong_variables_are_named_and_the_key_is_shown_nowhere() {
     assert!(!said.contains("hush"), "{said}");
 
     let mut config = Binary::start(PROGRAM, &["config"], &[("LOGS_API_KEY", "hush-hush")]);
-    assert_eq!(config.exit(PATIENCE).await.code(), Some(0));
+    assert_eq!(config.exit(TIMEOUT).await.code(), Some(0));
     let printed = config.lines();
     for line in ["PORT=5000", "PROCESSING_DELAY=3s", "LOG_FILES_DIR=/var/data/logs"] {
         assert!(printed.contains(&line.to_owned()), "{printed:?}");
@@ -68,10 +68,10 @@ async fn kill_9_while_writing_leaves_no_half_file_and_loses_no_answer() {
             });
         }
         let wanted = names_in_or_none(&logs) + 100;
-        wait_until("files are written", PATIENCE, async || names_in_or_none(&logs) > wanted).await;
+        wait_until("files are written", TIMEOUT, async || names_in_or_none(&logs) > wanted).await;
 
         binary.signal(Signal::KILL);
-        binary.exit(PATIENCE).await;
+        binary.exit(TIMEOUT).await;
 
         answered += clients.join_all().await.iter().sum::<usize>();
         let names = names_in(&logs);
@@ -91,7 +91,7 @@ async fn kill_9_while_writing_leaves_no_half_file_and_loses_no_answer() {
         names_in(&logs).iter().filter(|name| name.starts_with("log_")).count()
     );
     binary
-        .wait_for_log("all are found", PATIENCE, |line| {
+        .wait_for_log("all are found", TIMEOUT, |line| {
             line.to_string().contains(&listed).then_some(())
         })
         .await;
@@ -109,7 +109,7 @@ async fn sigterm_lets_the_work_be_finished() {
     let addr = binary.addr().await;
     let mut connection = RawConnection::open(addr).await;
     connection.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
-    wait_until("the request was read", PATIENCE, async || {
+    wait_until("the request was read", TIMEOUT, async || {
         let mut metrics = RawConnection::open(addr).await;
         metrics.send("GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").await;
         metrics.response().await.unwrap().body.contains("http_server_active_requests 2\n")
@@ -119,7 +119,7 @@ async fn sigterm_lets_the_work_be_finished() {
     binary.signal(Signal::TERM);
 
     assert_eq!(connection.response().await.unwrap().status, 200);
-    assert_eq!(binary.exit(PATIENCE).await.code(), Some(0));
+    assert_eq!(binary.exit(TIMEOUT).await.code(), Some(0));
     assert_eq!(names_in(&logs).len(), 1);
 }
 
@@ -139,7 +139,7 @@ async fn a_directory_belongs_to_one_process_until_it_ends() {
     let second = serve(&logs, &[]);
 
     second
-        .wait_for_log("the reason", PATIENCE, |line| {
+        .wait_for_log("the reason", TIMEOUT, |line| {
             (line["error"] == "another process has the log volume").then_some(())
         })
         .await;
@@ -157,7 +157,7 @@ async fn a_directory_belongs_to_one_process_until_it_ends() {
 
 async fn ready_is(binary: &Binary, ready: bool) {
     let addr = binary.addr().await;
-    wait_until(&format!("ready is {ready}"), PATIENCE, async || {
+    wait_until(&format!("ready is {ready}"), TIMEOUT, async || {
         let mut connection = RawConnection::open(addr).await;
         connection.send("GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n").await;
         (connection.response().await.unwrap().status == 200) == ready

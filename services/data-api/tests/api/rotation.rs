@@ -108,7 +108,7 @@ async fn a_bad_file_is_warned_of_once_and_counted_each_time() {
     std::fs::write(file.path(), [0xff]).unwrap();
     replace(&file, "a b", refused).await;
     std::fs::write(file.path(), [0xff]).unwrap();
-    test_support::wait_until("it is read three times", crate::PATIENCE, async || {
+    test_support::wait_until("it is read three times", crate::TIMEOUT, async || {
         reloads(&service.app, "LOGS_API_KEY", "refused").await >= 4
     })
     .await;

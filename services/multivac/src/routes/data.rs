@@ -21,7 +21,7 @@ const INSUFFICIENT: &str = "INSUFFICIENT DATA FOR MEANINGFUL ANSWER.";
 /// How long DELETE waits for a job to be stored.
 const DELETE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How often DELETE looks for one.
+/// How often DELETE checks for one.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 problems! {
@@ -33,12 +33,12 @@ problems! {
         400: "No datum, several, an empty one, or none that is UTF-8; a malformed body or key",
         415: "Neither a form nor JSON",
         422: "JSON whose `data` is no string",
-        503: "The queue is full or cannot be reached; `detail` says whether the datum may be queued nevertheless",
+        503: "The queue is full, or Redis or the SQLite file cannot be reached; `detail` says whether the datum may be queued nevertheless",
     }
 
     /// What deleting a datum may answer.
     DeleteProblems: ChangeProblems {
-        503: "The store cannot be reached; the datum may be deleted nevertheless",
+        503: "MongoDB or the SQLite file cannot be reached; the datum may be deleted nevertheless",
     }
 }
 

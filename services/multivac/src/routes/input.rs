@@ -2,8 +2,6 @@
 
 mod forms;
 
-use std::future::{Ready, ready};
-
 use actix_web::dev::Payload;
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{FromRequest, HttpRequest, web};
@@ -37,16 +35,9 @@ pub(crate) struct User {
 #[derive(Debug)]
 pub(super) struct Authorized;
 
-impl FromRequest for Authorized {
-    type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
+server::from_head!(Authorized, authorize);
 
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(authorize(request).map(|()| Self).map_err(Problem::from))
-    }
-}
-
-fn authorize(request: &HttpRequest) -> Result<(), Error> {
+fn authorize(request: &HttpRequest) -> Result<Authorized, Error> {
     let user = request.app_data::<web::Data<Option<User>>>().ok_or(Error::Unauthorized)?;
     if let Some(User { name, password }) = &***user {
         let given = basic_credentials(request).ok_or(Error::Unauthorized)?;
@@ -61,33 +52,28 @@ fn authorize(request: &HttpRequest) -> Result<(), Error> {
     if site.is_some_and(|site| site == "cross-site") {
         return Err(Error::CrossSite);
     }
-    Ok(())
+    Ok(Authorized)
 }
 
 /// What a client calls its request, so that a repeat is known as one.
 #[derive(Debug)]
 pub(super) struct IdempotencyKey(pub(super) Option<String>);
 
-impl FromRequest for IdempotencyKey {
-    type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
+server::from_head!(IdempotencyKey, idempotency_key);
 
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let mut values = request.headers().get_all("idempotency-key");
-        let key = match (values.next(), values.next()) {
-            (None, _) => Ok(None),
-            (Some(key), None)
-                if (1..=MAX_KEY).contains(&key.len())
-                    && key.as_bytes().iter().all(u8::is_ascii_graphic) =>
-            {
-                Ok(key.to_str().ok().map(str::to_owned))
-            }
-            _ => Err(Error::BadRequest(
-                "`Idempotency-Key` must be one value of 1 to 255 visible ASCII characters",
-            )),
-        };
-        ready(key.map(Self).map_err(Problem::from))
-    }
+fn idempotency_key(request: &HttpRequest) -> Result<IdempotencyKey, Error> {
+    let mut values = request.headers().get_all("idempotency-key");
+    let key = match (values.next(), values.next()) {
+        (None, _) => return Ok(IdempotencyKey(None)),
+        (Some(key), None) => key.to_str().ok(),
+        _ => None,
+    };
+    let is_key = |key: &&str| {
+        (1..=MAX_KEY).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    let bad = "`Idempotency-Key` must be one value of 1 to 255 visible ASCII characters";
+    let key = key.filter(is_key).ok_or(Error::BadRequest(bad))?;
+    Ok(IdempotencyKey(Some(key.to_owned())))
 }
 
 /// What a client sends.

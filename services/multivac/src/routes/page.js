@@ -1,36 +1,6 @@
-'use strict';
-
-const byId = (id) => document.getElementById(id);
 const jobs = [];
 const SHOWN_JOBS = 10;
 const INTERVAL = 2000;
-
-// Whatever was fed is text here, never HTML: everything is set by textContent. What is set anew is read
-// out anew, so what has not changed is left alone.
-function say(id, text) {
-  if (byId(id).textContent !== text) {
-    byId(id).textContent = text;
-  }
-}
-
-async function failure(response) {
-  const problem = await response.json().catch(() => ({}));
-  return `${response.status}: ${problem.detail || response.statusText}`;
-}
-
-// The response if it is a success, else null, after the reason was said in the element `id`.
-async function send(id, path, options) {
-  try {
-    const response = await fetch(path, options);
-    if (response.ok) {
-      return response;
-    }
-    say(id, await failure(response));
-  } catch {
-    say(id, 'MultiVAC cannot be reached.');
-  }
-  return null;
-}
 
 byId('ask').addEventListener('click', async () => {
   const response = await send('answer', 'multivac');
@@ -87,34 +57,10 @@ async function showJobs() {
       job.status = 'deleted';
     }
   }
-  const rows = jobs.map((job) => {
-    const row = document.createElement('tr');
-    for (const text of [job.path.split('/').pop(), job.data, job.status, job.attempts]) {
-      row.insertCell().textContent = text;
-    }
-    return row;
-  });
+  const rows = jobs.map((job) => rowOf(job.path.split('/').pop(), job.data, job.status, job.attempts));
   if (rows.length) {
     byId('jobs').replaceChildren(...rows);
   }
 }
 
-let refreshing = false;
-
-async function refresh() {
-  if (refreshing || document.hidden) {
-    return;
-  }
-  refreshing = true;
-  try {
-    await Promise.all([showQueue(), showJobs()]);
-  } catch {
-    // The next round may succeed; the last values stay.
-  } finally {
-    refreshing = false;
-  }
-}
-
-setInterval(refresh, INTERVAL);
-document.addEventListener('visibilitychange', refresh);
-refresh();
+const refresh = repeat(() => Promise.all([showQueue(), showJobs()]), INTERVAL);

@@ -20,7 +20,7 @@ use server::StartError;
 use tokio::sync::Mutex;
 use tracing::Instrument as _;
 
-use super::{DeadLetter, Job, QueueState, Store};
+use super::interface::{DeadLetter, Job, QueueState, Store};
 use crate::config::Config;
 use crate::error::Error;
 use crate::metrics::JobMetrics;

@@ -14,18 +14,18 @@ use std::time::Duration;
 use async_trait::async_trait;
 use common::ServiceContext;
 use common::context::TraceParent;
+use common::telemetry::spans::fail;
 use server::StartError;
 use sqlx::SqliteConnection;
-use storage::{Connection, Database, Operation, Schema, Writer};
+use storage::{Batch, Connection, Database, Operation, Schema, Statements, Writer};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use tracing::Instrument as _;
 
-use super::{DeadLetter, Job, QueueState, Store};
+use super::interface::{DeadLetter, Job, QueueState, Store};
 use crate::config::Config;
 use crate::error::Error;
 use crate::metrics::JobMetrics;
-use crate::spans::fail;
 use add::Added;
 use batch::{Change, Outcome};
 use limits::Limits;
@@ -63,12 +63,17 @@ impl Embedded {
         context: &ServiceContext,
         metrics: JobMetrics,
     ) -> Result<Arc<Self>, StartError> {
+        let batch = Batch {
+            operation: "write",
+            statements: Statements::Many,
+            write: |connection, changes| {
+                Box::pin(async move { batch::apply(sqlite(connection)?, changes).await })
+            },
+        };
         let database = Database::start(&config.stores.database(), &SCHEMA, context)?;
         Ok(Arc::new(Self {
             read: database.operation("read"),
-            writer: Writer::start_aside(&database, context, "write", |connection, changes| {
-                Box::pin(async move { batch::apply(sqlite(connection)?, changes).await })
-            }),
+            writer: Writer::start(&database, context, batch),
             database,
             job_added: Notify::new(),
             limits: Limits::of(&config.jobs),

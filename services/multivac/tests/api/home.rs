@@ -52,7 +52,7 @@ async fn the_page_may_run_its_own_script_and_style_and_nothing_else() {
     }
     assert!(policy.starts_with("default-src 'none';"), "{policy}");
     assert!(!policy.contains("unsafe"), "{policy}");
-    for outside in ["http://", "https://", "src=", "onclick", "innerHTML"] {
+    for outside in ["http://", "https://", "src=\"/", "src=\"h", "onclick", "innerHTML"] {
         assert!(!page.contains(outside), "{outside}");
     }
 }

@@ -5,6 +5,7 @@ mod cardinality;
 mod chaos;
 mod clocks;
 mod data;
+mod documents;
 mod embedded;
 mod failover;
 mod faults;

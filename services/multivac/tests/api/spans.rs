@@ -1,68 +1,25 @@
 //! The trace of a datum: from its request over the queue into the store.
-#![expect(clippy::disallowed_methods, reason = "the collector ends with its test")]
 
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::trace::v1::Span;
-use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
-use prost::Message as _;
 use reqwest::{Client, Method, Response};
 use serde_json::Value;
-use test_support::{Binary, Signal, wait_until};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use test_support::{Binary, Collector, Exported, Signal, wait_until};
 
 use crate::{PROGRAM, Stores, TIMEOUT, job_of};
 
 const TRACE_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
 
-/// Takes exports, and hands on the spans in them.
-async fn collect(listener: TcpListener, spans: mpsc::UnboundedSender<Span>) {
-    while let Ok((stream, _)) = listener.accept().await {
-        let spans = spans.clone();
-        tokio::spawn(async move {
-            let mut stream = BufReader::new(stream);
-            while let Some(export) = read_export(&mut stream).await {
-                let scopes = export.resource_spans.into_iter().flat_map(|of| of.scope_spans);
-                for span in scopes.flat_map(|scope| scope.spans) {
-                    let _ = spans.send(span);
-                }
-                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
-            }
-        });
-    }
-}
-
-async fn read_export(stream: &mut BufReader<TcpStream>) -> Option<ExportTraceServiceRequest> {
-    let (mut length, mut line) = (0, String::new());
-    while stream.read_line(&mut line).await.ok()? > 0 && line != "\r\n" {
-        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap();
-        }
-        line.clear();
-    }
-    if length == 0 {
-        return None;
-    }
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body).await.ok()?;
-    Some(ExportTraceServiceRequest::decode(body.as_slice()).unwrap())
-}
-
 /// The service, its spans exported to a collector of the test.
 struct Traced {
     binaries: Vec<Binary>,
     url: String,
-    spans: mpsc::UnboundedReceiver<Span>,
+    collector: Collector,
 }
 
 impl Traced {
     async fn start(stores: &Stores, more: &[(&str, &str)]) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let (sender, spans) = mpsc::unbounded_channel();
-        tokio::spawn(collect(listener, sender));
+        let collector = Collector::start().await;
+        let endpoint = collector.endpoint();
         let own = [
             ("HOST", "127.0.0.1"),
             ("PORT", "0"),
@@ -82,12 +39,13 @@ impl Traced {
             wait_until("it is ready", TIMEOUT, is_ready).await;
         }
         let url = format!("http://{}", binaries[0].addr().await);
-        Self { binaries, url, spans }
+        Self { binaries, url, collector }
     }
 
     /// Asks within a trace, recorded or not.
     async fn ask(&self, method: Method, path: &str, flags: &str) -> Response {
-        let request = Client::new().request(method, format!("{}{path}", self.url));
+        let client = Client::builder().timeout(TIMEOUT).build().unwrap();
+        let request = client.request(method, format!("{}{path}", self.url));
         let request = request.header("traceparent", format!("00-{TRACE_ID}-{CALLER}-{flags}"));
         request.json(&serde_json::json!({ "data": "a datum" })).send().await.unwrap()
     }
@@ -117,33 +75,20 @@ impl Traced {
     }
 
     /// Stops it; returns the spans of the trace.
-    async fn stop(mut self) -> Vec<Span> {
+    async fn stop(mut self) -> Vec<Exported> {
         for binary in &mut self.binaries {
             binary.signal(Signal::TERM);
             assert_eq!(binary.exit(TIMEOUT).await.code(), Some(0));
         }
-        let mut spans = Vec::new();
-        while let Ok(span) = self.spans.try_recv() {
-            if hex(&span.trace_id) == TRACE_ID {
-                spans.push(span);
-            }
-        }
+        let mut spans = self.collector.spans();
+        spans.retain(|span| span.trace_id() == TRACE_ID);
         spans
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
-}
-
-fn attribute(span: &Span, key: &str) -> String {
-    let found = span.attributes.iter().find(|attribute| attribute.key == key);
-    format!("{:?}", found.and_then(|attribute| attribute.value.as_ref()))
-}
-
-fn find<'a>(spans: &'a [Span], name: &str) -> &'a Span {
-    let names: Vec<_> = spans.iter().map(|span| &span.name).collect();
-    let found = spans.iter().find(|span| span.name == name);
+fn find<'a>(spans: &'a [Exported], name: &str) -> &'a Exported {
+    let names: Vec<_> = spans.iter().map(Exported::name).collect();
+    let found = spans.iter().find(|span| span.name() == name);
     assert!(found.is_some(), "no {name} in {names:?}");
     found.unwrap()
 }
@@ -172,31 +117,30 @@ async fn a_datum_is_one_trace(stores: Stores) {
     let spans = traced.stop().await;
 
     let request = find(&spans, "POST /multivac/data");
-    assert_eq!(hex(&request.parent_span_id), CALLER);
+    assert_eq!(request.parent(), CALLER);
     let send = find(&spans, &format!("send {queue}"));
-    assert_eq!((send.kind(), &send.parent_span_id), (SpanKind::Producer, &request.span_id));
+    assert_eq!((send.kind(), send.parent()), ("producer", request.span_id()));
     for (key, value) in [
         ("messaging.system", system),
         ("messaging.operation.type", "send"),
         ("messaging.destination.name", queue),
         ("messaging.message.id", &job),
     ] {
-        assert!(attribute(send, key).contains(value), "{key}: {send:?}");
+        assert_eq!(send.attributes[key], value, "{key}: {send:?}");
     }
     let process = find(&spans, &format!("process {queue}"));
-    assert_eq!((process.kind(), &process.parent_span_id), (SpanKind::Consumer, &send.span_id));
-    let links: Vec<_> =
-        process.links.iter().map(|link| (hex(&link.trace_id), &link.span_id)).collect();
-    assert_eq!(links, [(TRACE_ID.to_owned(), &send.span_id)]);
+    assert_eq!((process.kind(), process.parent()), ("consumer", send.span_id()));
+    assert_eq!(process.links(), [send.span_id()]);
+    assert_eq!(process.linked_traces(), [TRACE_ID]);
     if matches!(stores, Stores::Distributed { .. }) {
         for name in ["insert entropy", &format!("settle {queue}")] {
             let span = find(&spans, name);
-            assert_eq!((span.kind(), &span.parent_span_id), (SpanKind::Client, &process.span_id));
+            assert_eq!((span.kind(), span.parent()), ("client", process.span_id()));
         }
-        assert!(attribute(find(&spans, "insert entropy"), "db.system.name").contains("mongodb"));
-        assert_eq!(find(&spans, "EVALSHA").parent_span_id, send.span_id);
+        assert_eq!(find(&spans, "insert entropy").attributes["db.system.name"], "mongodb");
+        assert_eq!(find(&spans, "EVALSHA").parent(), send.span_id());
         let delete = find(&spans, "findAndModify entropy");
-        assert_eq!(delete.parent_span_id, find(&spans, "DELETE /multivac/zzz").span_id);
+        assert_eq!(delete.parent(), find(&spans, "DELETE /multivac/zzz").span_id());
     }
     assert!(!format!("{spans:?}").contains("a datum"), "what clients send is in no span");
 }
@@ -212,10 +156,10 @@ async fn a_dead_letter_is_in_the_trace(stores: Stores) {
     let send = find(&spans, &format!("send {queue}"));
     let process = find(&spans, &format!("process {queue}"));
     let dead = find(&spans, &format!("send {dead_letters}"));
-    assert_eq!((dead.kind(), &dead.parent_span_id), (SpanKind::Producer, &process.span_id));
-    assert_eq!(dead.links[0].span_id, send.span_id);
-    assert!(attribute(dead, "messaging.message.id").contains(&job), "{dead:?}");
-    assert!(attribute(dead, "error.type").contains("refused"), "{dead:?}");
+    assert_eq!((dead.kind(), dead.parent()), ("producer", process.span_id()));
+    assert_eq!(dead.links(), [send.span_id()]);
+    assert_eq!(dead.attributes["messaging.message.id"], job, "{dead:?}");
+    assert_eq!(dead.attributes["error.type"], "refused", "{dead:?}");
 }
 
 async fn what_is_not_recorded_has_no_spans(stores: Stores) {
@@ -228,7 +172,7 @@ async fn what_is_not_recorded_has_no_spans(stores: Stores) {
     let answer = reqwest::get(format!("{}/multivac/queue", traced.url)).await.unwrap();
     assert_eq!(answer.json::<Value>().await.unwrap()["stored"], 2);
 
-    assert_eq!(traced.stop().await.iter().map(|span| &span.name).collect::<Vec<_>>(), [""; 0]);
+    assert_eq!(traced.stop().await.iter().map(Exported::name).collect::<Vec<_>>(), [""; 0]);
 }
 
 /// From now on the store refuses every datum.

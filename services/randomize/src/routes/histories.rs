@@ -1,9 +1,6 @@
 //! The audit trail, for those who may see it.
 
-use std::future::{Ready, ready};
-
-use actix_web::dev::Payload;
-use actix_web::{FromRequest, HttpRequest, HttpResponse, get, web};
+use actix_web::{HttpRequest, HttpResponse, get, web};
 use common::secrets::Live;
 use common::{Problem, problems};
 use server::extract::{Page, PageProblems, bearer_token};
@@ -17,20 +14,15 @@ use crate::token::Tokens;
 #[derive(Debug)]
 pub(super) struct Authorized;
 
-impl FromRequest for Authorized {
-    type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
+server::from_head!(Authorized, authorize);
 
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let Some(tokens) = request.app_data::<web::Data<Live<Tokens>>>() else {
-            return ready(Ok(Self));
-        };
-        let checked = match bearer_token(request) {
-            Some(token) => tokens.get().check(token).map_err(Some),
-            None => Err(None),
-        };
-        ready(checked.map(|()| Self).map_err(|cause| Error::Unauthorized(cause).into()))
-    }
+fn authorize(request: &HttpRequest) -> Result<Authorized, Error> {
+    let Some(tokens) = request.app_data::<web::Data<Live<Tokens>>>() else {
+        return Ok(Authorized);
+    };
+    let token = bearer_token(request).ok_or(Error::Unauthorized(None))?;
+    tokens.get().check(token).map_err(|cause| Error::Unauthorized(Some(cause)))?;
+    Ok(Authorized)
 }
 
 problems! {

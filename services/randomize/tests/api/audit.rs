@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use test_support::{RawConnection, on_both_databases};
 
-use crate::{PATIENCE, Service};
+use crate::{Service, TIMEOUT};
 
 /// What a row says, without its number and time.
 fn told(row: &Value) -> (&str, &str, &str, &str) {
@@ -112,7 +112,7 @@ on_both_databases! {
         let service = Service::start_on(database, &[("AUDIT_RETENTION", "1ms")]).await;
 
         // Rows are counted once they are gone.
-        test_support::wait_until("the rows are counted", PATIENCE, async || {
+        test_support::wait_until("the rows are counted", TIMEOUT, async || {
             service.app.metric("randomize_audit_rows_expired_total").await == Some(5.0)
         })
         .await;

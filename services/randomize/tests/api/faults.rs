@@ -6,7 +6,7 @@ use randomize::Config;
 use serde_json::{Value, json};
 use test_support::{App, Durability, Postgres, Sql, Volume, wait_until};
 
-use crate::{PATIENCE, Service, app, wait_for_readyz};
+use crate::{Service, TIMEOUT, app, wait_for_readyz};
 
 async fn post(app: &App, word: &str) -> reqwest::Response {
     app.post("/api/randomizes", "application/json", json!({ "word": word }).to_string()).await
@@ -93,7 +93,7 @@ async fn a_pending_migration_keeps_the_service_from_being_ready() {
     for sql in [Sql::Sqlite, Sql::Postgres] {
         let Some(database) = sql.database().await else { return };
         let app = app(database.url(), &[("AUTO_MIGRATE", "false")]);
-        wait_until("the check has run", PATIENCE, async || {
+        wait_until("the check has run", TIMEOUT, async || {
             app.get("/readyz").await.text().await.unwrap().contains("[\"migrations\"]")
         })
         .await;

@@ -22,7 +22,7 @@ use storage::{DatabaseConfig, migrate};
 use test_support::{App, Sql, SqlDatabase, wait_until};
 
 /// How long a test waits for what happens in the background.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The service on a database of its own.
 struct Service {
@@ -62,7 +62,7 @@ impl Service {
     /// The audit trail, once it has that many rows.
     async fn histories(&self, rows: usize) -> Vec<Value> {
         let mut found = Vec::new();
-        wait_until(&format!("there are {rows} audit rows"), PATIENCE, async || {
+        wait_until(&format!("there are {rows} audit rows"), TIMEOUT, async || {
             let histories = self.json("/api/histories?limit=100").await;
             found.clone_from(histories.as_array().unwrap());
             found.len() >= rows
@@ -80,7 +80,7 @@ fn app(url: &str, variables: &[(&str, &str)]) -> App {
 
 async fn wait_for_readyz(app: &App, status: u16) {
     let what = format!("/readyz answers {status}");
-    wait_until(&what, PATIENCE, async || app.get("/readyz").await.status() == status).await;
+    wait_until(&what, TIMEOUT, async || app.get("/readyz").await.status() == status).await;
 }
 
 /// A migrated database.

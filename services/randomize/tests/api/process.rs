@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use test_support::{Binary, Durability, Postgres, RawConnection, Signal, Sql, wait_until};
 use tokio::task::JoinSet;
 
-use crate::{PATIENCE, app, database, wait_for_readyz};
+use crate::{TIMEOUT, app, database, wait_for_readyz};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_randomize");
 
@@ -17,7 +17,7 @@ fn serve(url: &str) -> Binary {
 
 async fn run(arguments: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String, String) {
     let mut binary = Binary::start(PROGRAM, arguments, variables);
-    let code = binary.exit(PATIENCE).await.code();
+    let code = binary.exit(TIMEOUT).await.code();
     (code, binary.lines().join("\n"), binary.error_lines().join("\n"))
 }
 
@@ -85,15 +85,15 @@ async fn kill_9_under_load_loses_no_word_that_was_answered() {
         for round in 0..5 {
             let mut binary = serve(database.url());
             let addr = binary.addr().await;
-            wait_until("it is ready", PATIENCE, async || ready(addr).await).await;
+            wait_until("it is ready", TIMEOUT, async || ready(addr).await).await;
             let mut clients = JoinSet::new();
             for client in 0..16 {
                 clients.spawn(keep_words(addr, round * 100 + client));
             }
-            wait_until("words are kept", PATIENCE, async || counted(addr).await > 200).await;
+            wait_until("words are kept", TIMEOUT, async || counted(addr).await > 200).await;
 
             binary.signal(Signal::KILL);
-            binary.exit(PATIENCE).await;
+            binary.exit(TIMEOUT).await;
 
             kept.extend(clients.join_all().await.into_iter().flatten());
             check(database.url(), &kept).await;
@@ -109,7 +109,7 @@ async fn a_database_killed_under_load_loses_no_word_that_was_answered() {
     let mut kept = Vec::new();
     for round in 0..3 {
         // Ready, and past the connections that the kill has broken.
-        wait_until("it keeps words", PATIENCE, async || {
+        wait_until("it keeps words", TIMEOUT, async || {
             ready(addr).await && keeps_a_word(addr, round).await
         })
         .await;
@@ -118,18 +118,18 @@ async fn a_database_killed_under_load_loses_no_word_that_was_answered() {
         for client in 0..16 {
             clients.spawn(keep_words(addr, round * 100 + client));
         }
-        wait_until("words are kept", PATIENCE, async || counted(addr).await > before + 200).await;
+        wait_until("words are kept", TIMEOUT, async || counted(addr).await > before + 200).await;
 
         postgres.server.kill();
 
         // Each of them is answered by something else than a 201.
         kept.extend(clients.join_all().await.into_iter().flatten());
         postgres.server.restart().await;
-        wait_until("it is ready", PATIENCE, async || ready(addr).await).await;
+        wait_until("it is ready", TIMEOUT, async || ready(addr).await).await;
         check(postgres.url(), &kept).await;
     }
     binary.signal(Signal::TERM);
-    assert_eq!(binary.exit(PATIENCE).await.code(), Some(0));
+    assert_eq!(binary.exit(TIMEOUT).await.code(), Some(0));
 }
 
 #[tokio::test]
@@ -137,16 +137,16 @@ async fn sigterm_under_load_answers_what_was_read() {
     let database = database(Sql::Sqlite).await.unwrap();
     let mut binary = serve(database.url());
     let addr = binary.addr().await;
-    wait_until("it is ready", PATIENCE, async || ready(addr).await).await;
+    wait_until("it is ready", TIMEOUT, async || ready(addr).await).await;
     let mut clients = JoinSet::new();
     for client in 0..16 {
         clients.spawn(keep_words(addr, client));
     }
-    wait_until("words are kept", PATIENCE, async || counted(addr).await > 200).await;
+    wait_until("words are kept", TIMEOUT, async || counted(addr).await > 200).await;
 
     binary.signal(Signal::TERM);
 
-    assert_eq!(binary.exit(PATIENCE).await.code(), Some(0));
+    assert_eq!(binary.exit(TIMEOUT).await.code(), Some(0));
     let kept: Vec<_> = clients.join_all().await.into_iter().flatten().collect();
     check(database.url(), &kept).await;
 }

@@ -6,7 +6,7 @@ use reqwest::{Client, Method};
 use test_support::{Binary, Load, RELOAD_INTERVAL, SecretFile, Sql, replace};
 
 use crate::histories::signed;
-use crate::{PATIENCE, Service, app};
+use crate::{Service, TIMEOUT, app};
 
 const ROTATIONS: usize = 100;
 
@@ -21,7 +21,7 @@ async fn token(file: &SecretFile) -> String {
         &["token", "--subject", "alice"],
         &[("JWT_SECRET_FILE", &file.variable())],
     );
-    assert!(binary.exit(PATIENCE).await.success());
+    assert!(binary.exit(TIMEOUT).await.success());
     binary.lines().join("")
 }
 

@@ -3,7 +3,7 @@
 use test_support::{Binary, Collector, RawConnection, SqlDatabase, on_both_databases};
 use tokio::task::JoinSet;
 
-use crate::{PATIENCE, database};
+use crate::{TIMEOUT, database};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_randomize");
 
@@ -19,7 +19,7 @@ async fn serve(collector: &Collector, database: &SqlDatabase) -> Binary {
     ];
     let binary = Binary::start(PROGRAM, &[], &variables);
     let addr = binary.addr().await;
-    test_support::wait_until("it is ready", PATIENCE, async || {
+    test_support::wait_until("it is ready", TIMEOUT, async || {
         let mut connection = RawConnection::open(addr).await;
         connection.send("GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n").await;
         connection.response().await.unwrap().status == 200
@@ -107,7 +107,7 @@ on_both_databases! {
             span.kind() == "internal" && span.name() == "insert_randomizes"
         };
         let mut spans = Vec::new();
-        test_support::wait_until("all spans have come", PATIENCE, async || {
+        test_support::wait_until("all spans have come", TIMEOUT, async || {
             spans = collector.spans();
             let rows: usize = spans.iter().filter(|span| is_commit(span)).map(size).sum();
             rows == REQUESTS && spans.iter().filter(|span| is_wait(span)).count() == REQUESTS

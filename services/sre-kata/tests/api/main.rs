@@ -3,6 +3,7 @@
 
 mod cardinality;
 mod documents;
+mod home;
 mod process;
 mod query;
 mod spans;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use test_support::{Binary, RawConnection, RawResponse, Signal, wait_until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_sre-kata");
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 fn serve(variables: &[(&str, &str)]) -> Binary {
     let given = [("HOST", "127.0.0.1"), ("PORT", "0"), ("WORKERS", "1")];
@@ -19,7 +19,7 @@ fn serve(variables: &[(&str, &str)]) -> Binary {
 /// Runs a command to its end: exit code, stdout, stderr.
 async fn run(arguments: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String, String) {
     let mut binary = Binary::start(PROGRAM, arguments, variables);
-    let code = binary.exit(PATIENCE).await.code();
+    let code = binary.exit(TIMEOUT).await.code();
     (code, binary.lines().join("\n"), binary.error_lines().join("\n"))
 }
 
@@ -45,7 +45,7 @@ async fn begin_post(binary: &Binary) -> RawConnection {
 async fn wait_for_active(binary: &Binary, requests: u32) {
     // The scrape itself is one.
     let sample = format!("http_server_active_requests {}\n", requests + 1);
-    wait_until("the requests have been read", PATIENCE, async || {
+    wait_until("the requests have been read", TIMEOUT, async || {
         get(binary, "/metrics").await.body.contains(&sample)
     })
     .await;
@@ -85,7 +85,7 @@ async fn a_port_that_is_taken_ends_the_process_with_the_reason() {
 
     let mut binary = serve(&[("PORT", &address.port().to_string())]);
 
-    assert_eq!(binary.exit(PATIENCE).await.code(), Some(1));
+    assert_eq!(binary.exit(TIMEOUT).await.code(), Some(1));
     let line = binary.logs().pop().unwrap();
     assert_eq!(line["message"], "Cannot start");
     let error = line["error"].as_str().unwrap();
@@ -96,7 +96,7 @@ async fn a_port_that_is_taken_ends_the_process_with_the_reason() {
 async fn a_log_folder_that_cannot_be_written_ends_the_process_with_the_reason() {
     let mut binary = serve(&[("LOG_DIR", "/dev/null/logs")]);
 
-    assert_eq!(binary.exit(PATIENCE).await.code(), Some(1));
+    assert_eq!(binary.exit(TIMEOUT).await.code(), Some(1));
     let said = binary.error_lines().join("\n");
     assert!(said.contains("LOG_DIR: cannot write /dev/null/logs/sre-kata.log: "), "{said}");
 }
@@ -160,7 +160,7 @@ async fn sigterm_answers_the_body_that_is_on_its_way() {
     assert_eq!(answer.status, 200);
     assert!(answer.body.ends_with("in acx333x is 2!"), "{answer:?}");
     assert!(answer.head.contains("connection: close"), "{answer:?}");
-    assert_eq!(binary.exit(PATIENCE).await.code(), Some(0));
+    assert_eq!(binary.exit(TIMEOUT).await.code(), Some(0));
     // What was logged before the stop is written after it, and the stop last.
     let logs = binary.logs();
     assert!(logs.iter().any(|line| line["req"]["method"] == "POST"), "{logs:?}");
@@ -190,7 +190,7 @@ async fn sigterm_under_load_loses_no_request_that_was_read() {
             }
         });
     }
-    wait_until("there is load", PATIENCE, async || {
+    wait_until("there is load", TIMEOUT, async || {
         let logs = binary.logs();
         logs.iter().filter(|line| line["req"]["url"].as_str().is_some()).count() > 200
     })
@@ -199,7 +199,7 @@ async fn sigterm_under_load_loses_no_request_that_was_read() {
     binary.signal(Signal::TERM);
 
     let answered: Vec<u32> = clients.join_all().await;
-    assert_eq!(binary.exit(PATIENCE).await.code(), Some(0));
+    assert_eq!(binary.exit(TIMEOUT).await.code(), Some(0));
     let logged = binary.logs().iter().filter(|line| line["res"]["status_code"] == 200).count();
     assert_eq!(u32::try_from(logged).unwrap(), answered.iter().sum::<u32>());
 }
@@ -217,7 +217,7 @@ async fn the_drain_delay_serves_on_while_readiness_is_off() {
     assert_eq!(get(&binary, "/query?param=aa").await.status, 200);
     // A second signal ends it at once.
     binary.signal(Signal::TERM);
-    assert_eq!(binary.exit(PATIENCE).await.code(), Some(1));
+    assert_eq!(binary.exit(TIMEOUT).await.code(), Some(1));
 }
 
 #[tokio::test]
@@ -227,7 +227,7 @@ async fn sigint_stops_without_the_delay() {
 
     binary.signal(Signal::INT);
 
-    assert_eq!(binary.exit(PATIENCE).await.code(), Some(0));
+    assert_eq!(binary.exit(TIMEOUT).await.code(), Some(0));
 }
 
 #[tokio::test]
@@ -240,7 +240,7 @@ async fn a_second_signal_ends_a_stop_that_waits() {
     binary.wait_for_message("Stopping").await;
     binary.signal(Signal::INT);
 
-    assert_eq!(binary.exit(PATIENCE).await.code(), Some(1));
+    assert_eq!(binary.exit(TIMEOUT).await.code(), Some(1));
     binary.wait_for_message("A second signal: ending at once").await;
 }
 
@@ -252,7 +252,7 @@ async fn a_grace_period_that_runs_out_is_exit_code_1() {
 
     binary.signal(Signal::TERM);
 
-    assert_eq!(binary.exit(PATIENCE).await.code(), Some(1));
+    assert_eq!(binary.exit(TIMEOUT).await.code(), Some(1));
     let message = "The grace period ended before all requests were answered";
     assert_eq!(binary.wait_for_message(message).await["requests"], 1);
 }
@@ -265,7 +265,7 @@ async fn the_log_goes_to_a_folder_too() {
     get(&binary, "/query?param=aa").await;
 
     binary.signal(Signal::TERM);
-    binary.exit(PATIENCE).await;
+    binary.exit(TIMEOUT).await;
 
     let file = std::fs::read_to_string(path.join("sre-kata.log")).unwrap();
     assert_eq!(file.lines().collect::<Vec<_>>(), binary.lines());
@@ -277,7 +277,7 @@ async fn the_log_level_is_heeded() {
         // The address is not logged at every level.
         let port = test_support::free_port();
         let mut binary = serve(&[("LOG_LEVEL", level), ("PORT", &port.to_string())]);
-        wait_until("it listens", PATIENCE, async || {
+        wait_until("it listens", TIMEOUT, async || {
             tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok()
         })
         .await;
@@ -287,7 +287,7 @@ async fn the_log_level_is_heeded() {
             assert_eq!(connection.response().await.unwrap().status, 200);
         }
         binary.signal(Signal::TERM);
-        assert_eq!(binary.exit(PATIENCE).await.code(), Some(0));
+        assert_eq!(binary.exit(TIMEOUT).await.code(), Some(0));
 
         let requests = binary.logs().iter().filter(|line| line["req"].is_object()).count();
         assert_eq!(requests, lines, "{level}: {:?}", binary.lines());
@@ -318,7 +318,7 @@ async fn a_log_that_nobody_reads_holds_up_no_request_and_no_stop() {
         .spawn()
         .unwrap();
     let addr = ([127, 0, 0, 1], port).into();
-    wait_until("it listens", PATIENCE, async || tokio::net::TcpStream::connect(addr).await.is_ok())
+    wait_until("it listens", TIMEOUT, async || tokio::net::TcpStream::connect(addr).await.is_ok())
         .await;
     let mut connection = RawConnection::open(addr).await;
 
@@ -337,7 +337,7 @@ async fn a_log_that_nobody_reads_holds_up_no_request_and_no_stop() {
     assert!(dropped.unwrap().parse::<u32>().unwrap() > 0, "{metrics}");
     let pid = rustix::process::Pid::from_child(&process);
     rustix::process::kill_process(pid, Signal::TERM).unwrap();
-    wait_until("it has stopped", PATIENCE, async || process.try_wait().unwrap().is_some()).await;
+    wait_until("it has stopped", TIMEOUT, async || process.try_wait().unwrap().is_some()).await;
     assert_eq!(process.wait().unwrap().code(), Some(0));
 }
 

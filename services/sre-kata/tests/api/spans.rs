@@ -7,7 +7,7 @@ use reqwest::Method;
 use test_support::{Answer, Binary, Collector, RawConnection, Signal, free_port, wait_until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_sre-kata");
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
 
@@ -41,7 +41,7 @@ fn caller(flags: &str) -> String {
 
 async fn stop(mut binary: Binary) -> Binary {
     binary.signal(Signal::TERM);
-    assert_eq!(binary.exit(PATIENCE).await.code(), Some(0));
+    assert_eq!(binary.exit(TIMEOUT).await.code(), Some(0));
     binary
 }
 
@@ -238,7 +238,7 @@ async fn what_cannot_be_done_is_refused_by_name() {
     ] {
         let mut binary = serve("http://127.0.0.1:9", &[(name, value)]);
 
-        assert_eq!(binary.exit(PATIENCE).await.code(), Some(78), "{name}={value}");
+        assert_eq!(binary.exit(TIMEOUT).await.code(), Some(78), "{name}={value}");
         let said = binary.error_lines().join("\n");
         assert!(said.contains(&format!("\n{name}: ")), "{said}");
         assert!(!said.contains(value), "{said}");
@@ -271,7 +271,7 @@ async fn a_collector_that_is_no_use_holds_up_nothing_and_what_is_lost_is_counted
         }
 
         // All but what waits or is on its way is counted.
-        wait_until("the lost spans are counted", PATIENCE, async || {
+        wait_until("the lost spans are counted", TIMEOUT, async || {
             let full = metric(&binary, &lost("queue_full")).await;
             full + metric(&binary, &lost("export_failed")).await >= 100.0 - QUEUE
         })
@@ -288,7 +288,7 @@ async fn after_an_outage_spans_are_exported_again() {
     let binary = serve(&collector.endpoint(), &[]);
     let failed = "otlp_spans_dropped_total{reason=\"export_failed\"}";
     assert_eq!(ask(&binary, "/query?param=aa", "").await, 200);
-    wait_until("a span is lost", PATIENCE, async || metric(&binary, failed).await >= 1.0).await;
+    wait_until("a span is lost", TIMEOUT, async || metric(&binary, failed).await >= 1.0).await;
 
     // An answer that is no protobuf does not undo that the spans were taken.
     collector.answer(Answer::Garbage);
@@ -296,7 +296,7 @@ async fn after_an_outage_spans_are_exported_again() {
 
     collector.trace(TRACE, |spans| spans.len() == 1).await;
     let exported = "otlp_spans_exported_total";
-    wait_until("it is counted", PATIENCE, async || metric(&binary, exported).await >= 1.0).await;
+    wait_until("it is counted", TIMEOUT, async || metric(&binary, exported).await >= 1.0).await;
     stop(binary).await;
 }
 

@@ -7,16 +7,15 @@ use server::extract::Page;
 use storage::ReadProblems;
 
 use super::tools::SavedQuery;
-use crate::lookup;
-use crate::store::Store;
+use crate::store::{Query, Store};
 
 problems! {
     /// What the history may answer.
     HistoryProblems: ReadProblems { 4XX: "A bad `limit` or `cursor`" }
 }
 
-/// A page of the history, in the shape of one of the two faces.
-pub(super) async fn answer<T: From<lookup::Query> + Serialize>(
+/// A page of the history, in the shape of one of the two APIs.
+pub(super) async fn answer<T: From<Query> + Serialize>(
     page: Page<20>,
     store: &Store,
 ) -> Result<HttpResponse, Problem> {

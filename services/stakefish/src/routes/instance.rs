@@ -1,13 +1,21 @@
 //! Which instance answers, and that it does.
 
+use std::sync::LazyLock;
 use std::time::SystemTime;
 
-use actix_web::{get, web};
+use actix_web::http::header::VARY;
+use actix_web::{HttpRequest, HttpResponse, get, web};
 use serde::Serialize;
 use serde_json::{Value, json};
+use server::Page;
 use utoipa::ToSchema;
 
-use crate::{Config, SERVICE};
+use crate::config::{Config, SERVICE};
+
+static PAGE: LazyLock<Page> = LazyLock::new(|| {
+    let (main, style) = (include_str!("instance/page.html"), include_str!("instance/page.css"));
+    Page::new(&SERVICE, SERVICE.name, main, style, include_str!("instance/page.js"))
+});
 
 /// The instance that answers.
 #[derive(Debug, Serialize, ToSchema)]
@@ -20,15 +28,21 @@ pub(crate) struct Instance {
     kubernetes: bool,
 }
 
-/// The version of the service, its time, and where it runs.
+/// The version of the service, its time, and where it runs; for a client that prefers HTML a page that looks names up.
 #[utoipa::path(
     tag = "stakefish",
-    responses((status = 200, description = "The instance that answered", body = Instance)),
+    responses((status = 200, description = "The instance that answered", content(
+        (Instance = "application/json"),
+        (String = "text/html"),
+    ))),
 )]
 #[get("/")]
-pub(crate) async fn get_instance(config: web::Data<Config>) -> web::Json<Instance> {
-    let date = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
-    web::Json(Instance { version: SERVICE.version, date, kubernetes: config.kubernetes })
+pub(crate) async fn get_instance(request: HttpRequest, config: web::Data<Config>) -> HttpResponse {
+    PAGE.answer(&request).unwrap_or_else(|| {
+        let date = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
+        let instance = Instance { version: SERVICE.version, date, kubernetes: config.kubernetes };
+        HttpResponse::Ok().insert_header((VARY, "accept")).json(instance)
+    })
 }
 
 /// Whether the process lives, as the original program answers it.

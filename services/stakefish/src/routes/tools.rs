@@ -1,6 +1,6 @@
 //! Lookup and validation.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use actix_web::{post, web};
 use chrono::SecondsFormat;
@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use server::extract::Json;
 use utoipa::ToSchema;
 
-use super::Address;
 use crate::domain::{Domain, is_ipv4};
-use crate::lookup::{Lookups, Query};
+use crate::lookup::Lookups;
+use crate::store::Query;
 
 problems! {
     /// What a lookup may answer.
@@ -29,6 +29,13 @@ problems! {
 pub(super) struct LookupRequest {
     /// The name; internationalised ones are converted to A-labels.
     pub(super) domain: Domain,
+}
+
+/// An address of a name.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Address {
+    #[schema(value_type = String, format = Ipv4, example = "93.184.216.34")]
+    pub(super) ip: Ipv4Addr,
 }
 
 /// A lookup that was saved.

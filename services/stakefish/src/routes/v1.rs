@@ -1,4 +1,4 @@
-//! The face of the challenge's OpenAPI definition: other shapes and other words for the same.
+//! The endpoints of the challenge's OpenAPI definition: other shapes and other words for the same.
 
 mod problems;
 
@@ -10,21 +10,19 @@ use actix_web::middleware::from_fn;
 use actix_web::{App, HttpResponse, get, post, web};
 use common::Problem;
 use serde::Serialize;
-use server::extract::Page;
-use server::extract::{Json, Query};
+use server::extract::{Json, Page, Query};
 use utoipa::ToSchema;
 use utoipa::openapi::{Info, Server};
 use utoipa_actix_web::{AppExt as _, OpenApiFactory};
 
 use problems::HttpError;
 
-use super::Address;
 use super::history;
-use super::tools::{LookupRequest, ValidateRequest};
-use crate::SERVICE;
+use super::tools::{Address, LookupRequest, ValidateRequest};
+use crate::config::SERVICE;
 use crate::domain::{Domain, is_ipv4};
-use crate::lookup::{self, Lookups};
-use crate::store::Store;
+use crate::lookup::Lookups;
+use crate::store::{self, Store};
 
 /// Everything below `/v1`.
 pub(super) fn scope() -> impl HttpServiceFactory + OpenApiFactory {
@@ -51,8 +49,8 @@ struct SavedQuery {
     domain: Domain,
 }
 
-impl From<lookup::Query> for SavedQuery {
-    fn from(lookup::Query { lookup, .. }: lookup::Query) -> Self {
+impl From<store::Query> for SavedQuery {
+    fn from(store::Query { lookup, .. }: store::Query) -> Self {
         Self {
             addresses: lookup.addresses.iter().map(|&ip| Address { ip }).collect(),
             client_ip: lookup.client_ip,

@@ -7,8 +7,7 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
-use common::ServiceContext;
-use common::causes;
+use common::{ServiceContext, causes};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::MetricType;
@@ -17,9 +16,9 @@ use storage::{Connection, Database, Operation, either};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-/// How long between two looks. What another replica folds is seen with the look after that, so what is shown is at
-/// most twice as old.
-const INTERVAL: Duration = Duration::from_secs(2);
+/// How long between two refreshes. What another replica folds is seen with the refresh after that, so what is shown is
+/// at most twice as old.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How many deltas are folded in one transaction, so that none takes long.
 const FOLD: i64 = 10_000;
@@ -34,7 +33,7 @@ struct Counts(watch::Receiver<Vec<Count>>);
 /// Folds and reads in the background, and shows the names with the most queries, and the sum of the others.
 pub(super) fn keep(database: &Database, top: NonZeroUsize, context: &ServiceContext) {
     let (counts, shown) = watch::channel(Vec::new());
-    context.metrics.register(|registry| registry.register_collector(Box::new(Counts(shown))));
+    context.metrics.add_collector(Counts(shown));
     let (folding, reading) = (database.operation("fold_counts"), database.operation("read_counts"));
     let (database, top) = (database.clone(), i64::try_from(top.get()).unwrap_or(i64::MAX));
     context.tasks.spawn(async move {
@@ -54,20 +53,20 @@ pub(super) fn keep(database: &Database, top: NonZeroUsize, context: &ServiceCont
                 counts.send_replace(read);
             }
             if !behind {
-                sleep(INTERVAL).await;
+                sleep(REFRESH_INTERVAL).await;
             }
         }
     });
 }
 
-/// Folds what there is, as far as it gets until the next look is due, and reads the counts. Says whether there is more.
+/// Folds what there is, as far as it gets until the next refresh is due, and reads the counts. Says whether there is more.
 async fn refresh(
     database: &Database,
     folding: &Operation,
     reading: &Operation,
     top: i64,
 ) -> Result<(Vec<Count>, bool), storage::Error> {
-    let due = Instant::now() + INTERVAL;
+    let due = Instant::now() + REFRESH_INTERVAL;
     let mut behind = true;
     while behind && Instant::now() < due {
         behind = database.write(folding, fold).await? == FOLD;
@@ -105,9 +104,8 @@ impl Collector for Counts {
                     .encode(family.encode_family(&labels)?)
             })
         };
-        write("queries", "Saved queries by domain, over all replicas and restarts.", |count| {
-            count.1
-        })?;
+        let help = "Saved queries by domain, over all replicas and restarts.";
+        write("queries", help, |count| count.1)?;
         let help = "Addresses saved with the queries of a domain, over all replicas and restarts.";
         write("stakefish_addresses_saved", help, |count| count.2)
     }

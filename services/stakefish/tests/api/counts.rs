@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use test_support::{Sql, on_both_databases, wait_until};
 
-use crate::{PATIENCE, Service};
+use crate::{Service, TIMEOUT};
 
 /// How long a million counts may take where others compile.
-const LONG_PATIENCE: Duration = Duration::from_mins(3);
+const LONG_TIMEOUT: Duration = Duration::from_mins(3);
 
 /// Waits until a count is what it must be.
 async fn wait_for_count(service: &Service, domain: &str, count: f64) {
     let sample = format!("queries_total{{domain=\"{domain}\"}}");
-    wait_until(&format!("{sample} is {count}"), PATIENCE, async || {
+    wait_until(&format!("{sample} is {count}"), TIMEOUT, async || {
         service.app.metric(&sample).await == Some(count)
     })
     .await;
@@ -71,7 +71,7 @@ on_both_databases! {
         let service = Service::start_on(database.url(), &[]).await;
 
         let sample = "queries_total{domain=\"(other)\"}";
-        wait_until("all are counted", LONG_PATIENCE, async || {
+        wait_until("all are counted", LONG_TIMEOUT, async || {
             service.app.metric(sample).await == Some(999_900.0)
         })
         .await;

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use test_support::{Durability, Postgres, Sql, Volume, on_both_databases, wait_until};
 
-use crate::{PATIENCE, Service};
+use crate::{Service, TIMEOUT};
 
 #[tokio::test]
 async fn without_its_database_a_lookup_is_a_503_and_works_again_when_that_is_back() {
@@ -46,7 +46,7 @@ async fn without_its_database_a_lookup_is_a_503_and_works_again_when_that_is_bac
     assert_eq!(service.look_up("example.com").await.status(), 200);
     let history: Vec<Value> = service.app.get("/history").await.json().await.unwrap();
     assert_eq!(history.len(), 2);
-    wait_until("the counts go on", PATIENCE, async || {
+    wait_until("the counts go on", TIMEOUT, async || {
         service.app.metric("queries_total{domain=\"example.com\"}").await == Some(2.0)
     })
     .await;
@@ -65,7 +65,7 @@ async fn lookups_in_progress_do_not_outlast_the_database() {
 
     assert!(answers.iter().all(|answer| answer.status() == 503));
     postgres.server.thaw();
-    wait_until("lookups are saved again", PATIENCE, async || {
+    wait_until("lookups are saved again", TIMEOUT, async || {
         service.look_up("example.com").await.status() == 200
     })
     .await;
@@ -87,7 +87,7 @@ async fn a_file_that_cannot_be_made_or_is_removed_is_made_once_it_can() {
     assert_eq!(service.look_up("example.com").await.status(), 200);
 
     std::fs::remove_dir_all(database.folder()).unwrap();
-    wait_until("the new file is used", PATIENCE, async || {
+    wait_until("the new file is used", TIMEOUT, async || {
         let answer = service.app.get("/history").await;
         answer.status() == 200 && answer.text().await.unwrap() == "[]"
     })
@@ -119,14 +119,14 @@ async fn a_full_disk_is_a_507_and_heals_when_there_is_room() {
     // To the last byte.
     let ballast = database.folder().join("ballast");
     assert!(std::fs::write(&ballast, vec![0; 2 * 1024 * 1024]).is_err());
-    wait_until("nothing more is saved", PATIENCE, async || {
+    wait_until("nothing more is saved", TIMEOUT, async || {
         service.look_up("example.com").await.status() == 507
     })
     .await;
     assert_eq!(service.app.get("/history").await.status(), 200, "reading goes on");
 
     std::fs::remove_file(ballast).unwrap();
-    wait_until("lookups are saved again", PATIENCE, async || {
+    wait_until("lookups are saved again", TIMEOUT, async || {
         service.look_up("example.com").await.status() == 200
     })
     .await;

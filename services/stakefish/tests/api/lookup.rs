@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use test_support::wait_until;
 
 use crate::dns::{Reply, a, aaaa, cname};
-use crate::{PATIENCE, Service};
+use crate::{Service, TIMEOUT};
 
 #[tokio::test]
 async fn a_name_is_answered_with_its_addresses_unique_and_in_numeric_order() {
@@ -218,7 +218,7 @@ async fn a_slow_answer_is_waited_for_and_everybody_waits_for_the_same() {
 
     let lookups = join_all((0..20).map(|_| service.look_up("slow.example")));
     let release = async {
-        wait_until("all requests wait", PATIENCE, async || {
+        wait_until("all requests wait", TIMEOUT, async || {
             service.app.metric("http_server_active_requests").await >= Some(21.0)
         })
         .await;
@@ -259,7 +259,7 @@ async fn an_answer_is_kept_as_long_as_it_says_and_no_longer() {
     assert_eq!(service.addresses("never.example").await, ["192.0.2.2"]);
     for name in ["short.example", "alias.example", "empty.example"] {
         let what = format!("{name} is asked for again");
-        wait_until(&what, PATIENCE, async || {
+        wait_until(&what, TIMEOUT, async || {
             let answer = service.look_up(name).await;
             answer.status() == 200 && answer.text().await.unwrap().contains("192.0.2.2")
         })

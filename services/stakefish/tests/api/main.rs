@@ -27,7 +27,7 @@ use stakefish::{Config, build};
 use test_support::{App, Sql, SqlDatabase, wait_until};
 
 /// How long a test waits for what happens in the background.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The service, the DNS that it asks, and the database that it has for itself.
 struct Service {
@@ -69,14 +69,13 @@ impl Service {
 
     async fn wait_for_readyz(&self, status: u16) {
         let what = format!("/readyz answers {status}");
-        wait_until(&what, PATIENCE, async || self.app.get("/readyz").await.status() == status)
-            .await;
+        wait_until(&what, TIMEOUT, async || self.app.get("/readyz").await.status() == status).await;
     }
 
     /// Waits until `/readyz` names just this check.
     async fn wait_for_missing(&self, check: &str) {
         let missing = serde_json::json!([check]);
-        wait_until(&format!("{check} is missing"), PATIENCE, async || {
+        wait_until(&format!("{check} is missing"), TIMEOUT, async || {
             let problem = self.app.get("/readyz").await.json::<Value>().await;
             problem.is_ok_and(|problem| problem["checks"] == missing)
         })

@@ -7,7 +7,7 @@ use serde_json::Value;
 use test_support::{Binary, RawConnection, Signal, Sql, on_both_databases, wait_until};
 use tokio::sync::mpsc;
 
-use crate::PATIENCE;
+use crate::TIMEOUT;
 use crate::dns::Dns;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_stakefish");
@@ -27,7 +27,7 @@ fn serve(database_url: &str, dns: &Dns) -> Binary {
 
 async fn ready(addr: SocketAddr) {
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    wait_until("it is ready", PATIENCE, async || {
+    wait_until("it is ready", TIMEOUT, async || {
         let answer = client.get(format!("http://{addr}/readyz")).send().await;
         answer.is_ok_and(|answer| answer.status() == 200)
     })
@@ -71,7 +71,7 @@ on_both_databases! {
             }
 
             binary.signal(Signal::KILL);
-            binary.exit(PATIENCE).await;
+            binary.exit(TIMEOUT).await;
             // A connection that breaks within an answer was told nothing.
             while clients.join_next().await.is_some() {}
             while let Some(id) = ids.recv().await {
@@ -95,7 +95,7 @@ on_both_databases! {
         }
         assert!(acknowledged.is_subset(&saved), "{:?}", acknowledged.difference(&saved));
         let all = saved.len().to_string().parse::<f64>().ok();
-        wait_until("the counts are the queries", PATIENCE, async || {
+        wait_until("the counts are the queries", TIMEOUT, async || {
             service.app.metric("queries_total{domain=\"example.com\"}").await == all
         })
         .await;
@@ -107,7 +107,7 @@ on_both_databases! {
 
         for said in ["applied 20261121000000_queries", "nothing to apply"] {
             let mut binary = Binary::start(PROGRAM, &["migrate"], &variables);
-            assert_eq!(binary.exit(PATIENCE).await.code(), Some(0), "{:?}", binary.error_lines());
+            assert_eq!(binary.exit(TIMEOUT).await.code(), Some(0), "{:?}", binary.error_lines());
             assert_eq!(binary.lines(), [said]);
         }
     }
@@ -151,7 +151,7 @@ async fn wrong_variables_are_named_and_no_secret_is_shown() {
     ];
     let mut binary = Binary::start(PROGRAM, &[], &variables);
 
-    assert_eq!(binary.exit(PATIENCE).await.code(), Some(78));
+    assert_eq!(binary.exit(TIMEOUT).await.code(), Some(78));
     let said = binary.error_lines().join("\n");
     for (name, _) in variables {
         assert!(said.contains(&format!("{name}: ")), "{said}");
@@ -163,7 +163,7 @@ async fn wrong_variables_are_named_and_no_secret_is_shown() {
 async fn the_effective_configuration_shows_the_defaults_and_masks_the_database() {
     let mut config = Binary::start(PROGRAM, &["config"], &[("POSTGRES_PASSWORD", "hush")]);
 
-    assert_eq!(config.exit(PATIENCE).await.code(), Some(0));
+    assert_eq!(config.exit(TIMEOUT).await.code(), Some(0));
     let printed = config.lines();
     for line in [
         "PORT=3000",
@@ -194,8 +194,8 @@ async fn parts_that_nobody_asks_for_and_links_of_kubernetes_are_ignored() {
     let url = ("DATABASE_URL", "sqlite://data/stakefish.db");
     for variables in [vec![link, url], vec![link], vec![("POSTGRES_PORT", "many"), url]] {
         let mut config = Binary::start(PROGRAM, &["config"], &variables);
-        assert_eq!(config.exit(PATIENCE).await.code(), Some(0), "{:?}", config.error_lines());
+        assert_eq!(config.exit(TIMEOUT).await.code(), Some(0), "{:?}", config.error_lines());
     }
     let mut wrong = Binary::start(PROGRAM, &["config"], &[("POSTGRES_PORT", "many")]);
-    assert_eq!(wrong.exit(PATIENCE).await.code(), Some(78));
+    assert_eq!(wrong.exit(TIMEOUT).await.code(), Some(78));
 }

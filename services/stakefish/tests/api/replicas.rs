@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use sqlx::Connection as _;
 use test_support::{PgBouncer, Postgres, Sql, on_both_databases, wait_until};
 
-use crate::{PATIENCE, Service};
+use crate::{Service, TIMEOUT};
 
 on_both_databases! {
     async fn two_replicas_that_save_the_same_names_never_deadlock(sql: Sql) {
@@ -60,7 +60,7 @@ async fn save_the_same_names(sql: Sql, url: &str, direct: &str) {
         assert_eq!(count(sql, direct, deadlocks).await, 0);
     }
     for service in [one, two] {
-        wait_until("each has counted all", PATIENCE, async || {
+        wait_until("each has counted all", TIMEOUT, async || {
             service.app.metric("queries_total{domain=\"0.example\"}").await == Some(2.0)
         })
         .await;
@@ -98,7 +98,7 @@ async fn every_replica_shows_the_same_counts() {
     }
 
     for service in &replicas {
-        wait_until("each has counted all", PATIENCE, async || {
+        wait_until("each has counted all", TIMEOUT, async || {
             service.app.metric("queries_total{domain=\"example.com\"}").await == Some(150.0)
         })
         .await;

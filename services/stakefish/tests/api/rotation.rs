@@ -3,7 +3,7 @@
 use reqwest::Client;
 use test_support::{App, Durability, Load, Postgres, RELOAD_INTERVAL, SecretFile, replace};
 
-use crate::{PATIENCE, Service};
+use crate::{Service, TIMEOUT};
 
 #[tokio::test]
 async fn a_password_in_a_file_of_its_own_is_changed_and_no_lookup_fails() {
@@ -29,7 +29,7 @@ async fn a_password_in_a_file_of_its_own_is_changed_and_no_lookup_fails() {
     .await;
     service.wait_for_readyz(200).await;
     service.dns.set_addresses("example.com", &["192.0.2.1"]);
-    let client = Client::builder().timeout(PATIENCE).build().unwrap();
+    let client = Client::builder().timeout(TIMEOUT).build().unwrap();
     let url = service.app.url("/v1/tools/lookup?domain=example.com");
     let load = Load::start(4, move || {
         let (client, url) = (client.clone(), url.clone());
@@ -46,7 +46,7 @@ async fn a_password_in_a_file_of_its_own_is_changed_and_no_lookup_fails() {
         let taken = test_support::reloads(&service.app, "POSTGRES_PASSWORD", "taken").await;
         let alter = format!("ALTER ROLE fish PASSWORD 'p{n}'");
         postgres.execute(admin, &alter).await.unwrap();
-        test_support::wait_until("it is taken over", PATIENCE, async || {
+        test_support::wait_until("it is taken over", TIMEOUT, async || {
             test_support::reloads(&service.app, "POSTGRES_PASSWORD", "taken").await > taken
         })
         .await;

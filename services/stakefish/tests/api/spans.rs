@@ -3,7 +3,7 @@
 use hickory_server::proto::op::ResponseCode;
 use test_support::{Binary, Collector, RawConnection, Sql, wait_until};
 
-use crate::PATIENCE;
+use crate::TIMEOUT;
 use crate::dns::{Dns, Reply};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_stakefish");
@@ -41,7 +41,7 @@ async fn a_lookup_is_spans_down_to_the_resolver_and_the_database_without_the_nam
     let [asked, cached, broken] = ["1", "2", "3"].map(|digit| digit.repeat(32));
 
     // The database is not there at once.
-    wait_until("it is ready", PATIENCE, async || {
+    wait_until("it is ready", TIMEOUT, async || {
         let mut connection = RawConnection::open(binary.addr().await).await;
         connection.send("GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n").await;
         connection.response().await.unwrap().status == 200

@@ -1,11 +1,8 @@
 //! What a client may send.
 
-use std::future::{Ready, ready};
 use std::ops::Range;
 
-use actix_web::dev::Payload;
-use actix_web::{FromRequest, HttpRequest, web};
-use common::Problem;
+use actix_web::{HttpRequest, web};
 use common::config::Secret;
 use common::secrets::Live;
 use serde::Deserialize;
@@ -18,20 +15,17 @@ use crate::log_files::Stamp;
 #[derive(Debug)]
 pub(super) struct Authorized;
 
-impl FromRequest for Authorized {
-    type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
+server::from_head!(Authorized, authorize);
 
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let keys = request.app_data::<web::Data<Option<Live<Secret>>>>();
-        let authorized = keys.is_some_and(|keys| match &***keys {
-            Some(keys) => {
-                bearer_token(request).is_some_and(|token| keys.get().accepts(token.as_bytes()))
-            }
-            None => true,
-        });
-        ready(authorized.then_some(Self).ok_or(Error::Unauthorized.into()))
-    }
+fn authorize(request: &HttpRequest) -> Result<Authorized, Error> {
+    let keys = request.app_data::<web::Data<Option<Live<Secret>>>>();
+    let authorized = keys.is_some_and(|keys| match &***keys {
+        Some(keys) => {
+            bearer_token(request).is_some_and(|token| keys.get().accepts(token.as_bytes()))
+        }
+        None => true,
+    });
+    authorized.then_some(Authorized).ok_or(Error::Unauthorized)
 }
 
 /// Which files a client wants; each part is judged where it is needed.

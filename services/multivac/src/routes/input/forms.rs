@@ -2,14 +2,12 @@
 
 use std::borrow::Cow;
 use std::convert::Infallible;
-use std::fmt;
 
 use actix_web::web::Bytes;
 use futures_util::stream;
 use percent_encoding::percent_decode;
-use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
+use server::extract::{Member, Members};
 
 use crate::error::Error;
 
@@ -75,43 +73,20 @@ pub(super) async fn multipart(body: Bytes, boundary: String) -> Result<Vec<Strin
 }
 
 /// Of a JSON object.
-pub(super) fn strings(JsonData(values): JsonData) -> Result<Vec<String>, Error> {
-    let string = |value| match value {
-        Value::String(text) => Ok(text),
-        _ => Err(Error::NoString),
-    };
-    values.into_iter().map(string).collect()
+pub(super) fn strings(members: Members<Data, Value>) -> Result<Vec<String>, Error> {
+    let string =
+        |value| if let Value::String(text) = value { Ok(text) } else { Err(Error::NoString) };
+    members.0.into_iter().map(string).collect()
 }
 
 fn text(bytes: Vec<u8>) -> Result<String, Error> {
     String::from_utf8(bytes).map_err(|_| Error::BadRequest(NOT_UTF8))
 }
 
-/// All members `data` of a JSON object.
-pub(super) struct JsonData(Vec<Value>);
+/// The member `data` of a JSON object.
+pub(super) struct Data;
 
-impl<'de> Deserialize<'de> for JsonData {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
-        impl<'de> Visitor<'de> for Members {
-            type Value = JsonData;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<JsonData, A::Error> {
-                let mut data = Vec::new();
-                while let Some(name) = map.next_key::<Cow<'de, str>>()? {
-                    if name == FIELD {
-                        data.push(map.next_value()?);
-                    } else {
-                        map.next_value::<IgnoredAny>()?;
-                    }
-                }
-                Ok(JsonData(data))
-            }
-        }
-        deserializer.deserialize_map(Members)
-    }
+impl Member for Data {
+    const NAME: &'static str = FIELD;
+    const EXPECTED: &'static str = "an object";
 }

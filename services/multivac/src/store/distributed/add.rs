@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use common::ServiceContext;
 use common::context::TraceParent;
 use common::memory::{MemoryBudget, MemoryPermit, MemoryUse};
+use common::telemetry::spans::fail;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use nosql::redis::Connections;
@@ -19,8 +20,8 @@ use super::order::Order;
 use super::queue::QUEUE;
 use crate::config::JobsConfig;
 use crate::error::Error;
-use crate::spans::{self, fail};
-use crate::store::KEY_TTL;
+use crate::spans;
+use crate::store::interface::KEY_TTL;
 
 /// Jobs that wait to be added at most; more are refused.
 const CAPACITY: usize = 4096;
@@ -176,7 +177,7 @@ impl Batches {
             Err(error) => Err(error),
         };
         if matches!(added, Ok(None)) {
-            // Redis is empty. While the store cannot be reached, the worker finds the place of these jobs.
+            // Redis is empty. While the store cannot be reached, the worker finds the position of these jobs.
             let _ = self.order.verify().await;
             added = self.run(&batch, &contexts, true).instrument(span.clone()).await;
         }

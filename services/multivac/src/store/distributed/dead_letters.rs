@@ -8,7 +8,7 @@ use redis::{AsyncCommands as _, Script};
 
 use super::keys::{ATTEMPTS, DEAD_LETTERS, DEAD_LETTERS_BY_JOB, JOBS, SEQ};
 use crate::error::Error;
-use crate::store::DeadLetter;
+use crate::store::interface::DeadLetter;
 
 /// Dead letters that are read at once when all are queued again.
 const BATCH: usize = 256;

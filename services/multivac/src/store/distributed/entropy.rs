@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::secrets::Refusal;
+use common::telemetry::spans::fail;
 use mongodb::bson::{DateTime, Document, doc};
 use mongodb::error::{Error as MongoError, ErrorKind, IndexedWriteError, InsertManyError};
 use mongodb::options::IndexOptions;
@@ -16,8 +17,8 @@ use tracing::Instrument as _;
 use super::entry::{Entry, created};
 use crate::config::Config;
 use crate::error::Error;
-use crate::spans::{fail, operation};
-use crate::store::Status;
+use crate::spans::operation;
+use crate::store::interface::Status;
 
 /// How long an operation may take. The driver itself waits for a silent server for ever.
 const TIMEOUT: Duration = Duration::from_secs(5);

@@ -21,7 +21,7 @@ pub(super) const DEAD_LETTERS_BY_JOB: &str = "{multivac}:dead-letters:by-job";
 /// The prefix of an idempotency key.
 pub(super) const IDEMPOTENCY_KEY: &str = "{multivac}:idempotency:";
 
-/// What is added to a job's number to get its place among the stored data. Absent before this release, and
+/// What is added to a job's number to get its position among the stored data. Absent before this release, and
 /// `unknown` until it is known what the store has.
 pub(super) const OFFSET: &str = "{multivac}:offset";
 

@@ -22,7 +22,7 @@ use super::keys::{ATTEMPTS, DEAD_LETTERS, DEAD_LETTERS_BY_JOB, GROUP, JOBS};
 use crate::config::JobsConfig;
 use crate::error::Error;
 use crate::spans::{Destination, operation};
-use crate::store::{FIRST_BACK_OFF, Job, QueueState, Status};
+use crate::store::interface::{FIRST_BACK_OFF, Job, QueueState, Status};
 
 const CONSUMER: &str = "worker";
 
@@ -34,7 +34,7 @@ pub(super) const DEAD_LETTER_QUEUE: Destination =
 /// Jobs that are taken at once: with bodies of the default size limit, 16 MiB.
 const BATCH: usize = 256;
 
-/// How often a worker looks for jobs that others have held for too long.
+/// How often a worker claims jobs that others have held for too long.
 const CLAIM_INTERVAL: Duration = Duration::from_secs(1);
 
 static ACKNOWLEDGE: LazyLock<Script> =

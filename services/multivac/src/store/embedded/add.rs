@@ -3,7 +3,7 @@
 use sqlx::SqliteConnection;
 
 use super::time::{milliseconds, now};
-use crate::store::KEY_TTL;
+use crate::store::interface::KEY_TTL;
 
 /// What became of a datum.
 #[derive(Clone, Copy, Debug)]

@@ -2,7 +2,7 @@
 
 use sqlx::SqliteConnection;
 
-use crate::store::DeadLetter;
+use crate::store::interface::DeadLetter;
 
 /// The oldest ones.
 pub(super) async fn list(

@@ -2,7 +2,7 @@
 
 use super::time::milliseconds;
 use crate::config::JobsConfig;
-use crate::store::FIRST_BACK_OFF;
+use crate::store::interface::FIRST_BACK_OFF;
 
 /// The limits of jobs; times in milliseconds.
 #[derive(Clone, Copy, Debug)]

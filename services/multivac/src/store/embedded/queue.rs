@@ -9,7 +9,7 @@ use super::limits::Limits;
 use super::time::{now, since};
 use super::{dead_letters, entropy};
 use crate::spans::Destination;
-use crate::store::{Job, QueueState, Status};
+use crate::store::interface::{Job, QueueState, Status};
 
 /// The queue and the dead letters in spans.
 pub(super) const QUEUE: Destination = Destination { system: "sqlite", name: "jobs" };

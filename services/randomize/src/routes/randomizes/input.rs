@@ -1,9 +1,6 @@
 //! What a client may send.
 
-use std::future::{Ready, ready};
-
-use actix_web::dev::Payload;
-use actix_web::{FromRequest, HttpMessage as _, HttpRequest};
+use actix_web::{HttpMessage as _, HttpRequest};
 use common::Problem;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -31,14 +28,7 @@ pub(super) struct NewWord {
     pub(super) request: Audited,
 }
 
-impl FromRequest for NewWord {
-    type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
-
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(Self::parse(request))
-    }
-}
+server::from_head!(NewWord, NewWord::parse);
 
 impl NewWord {
     fn parse(request: &HttpRequest) -> Result<Self, Problem> {

@@ -1,14 +1,9 @@
 //! What a client may send, parsed before a handler sees it.
 
-use std::fmt;
-
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest};
 use common::Problem;
-use serde::de::{IgnoredAny, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
-use server::extract::{self, Json, MediaType, Query};
-use std::future::{Ready, ready};
+use server::extract::{self, Json, MediaType, Member, Members, Query};
 use std::pin::Pin;
 use utoipa::ToSchema;
 
@@ -19,18 +14,12 @@ use crate::repeats::Subject;
 #[derive(Debug)]
 pub(super) struct FromQuery(pub(super) Subject);
 
-impl FromRequest for FromQuery {
-    type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
+server::from_head!(FromQuery, from_query);
 
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let parameters =
-            Query::<Vec<(String, String)>>::from_request(request, payload).into_inner();
-        ready(parameters.and_then(|Query(parameters)| {
-            let values = parameters.into_iter().filter(|(name, _)| name == "param");
-            Ok(Self(one(values.map(|(_, value)| value))?))
-        }))
-    }
+fn from_query(request: &HttpRequest) -> Result<FromQuery, Problem> {
+    let Query(parameters) = Query::<Vec<(String, String)>>::extract(request).into_inner()?;
+    let values = parameters.into_iter().filter(|(name, _)| name == "param");
+    Ok(FromQuery(one(values.map(|(_, value)| value))?))
 }
 
 /// The text that a body is, or the member `param` of a JSON body.
@@ -57,8 +46,8 @@ impl FromRequest for FromBody {
                 }
             };
             let text = if json {
-                let Json(Params(params)) = Json::parse(&body)?;
-                one(params.into_iter())?
+                let Json(params) = Json::<Members<Param, String>>::parse(&body)?;
+                one(params.0.into_iter())?
             } else {
                 String::from_utf8(body.into()).map_err(|_| Error::NotUtf8)?.parse()?
             };
@@ -85,39 +74,17 @@ pub(super) struct Text(String);
 /// A body as JSON.
 #[derive(ToSchema)]
 #[schema(as = Query)]
-#[expect(dead_code, reason = "describes for the OpenAPI document what `Params` reads")]
+#[expect(dead_code, reason = "describes for the OpenAPI document what `Param` names")]
 pub(super) struct Body {
     /// The text, at least two characters.
     #[schema(example = "acx333x", min_length = 2)]
     param: String,
 }
 
-/// All members `param` of an object: serde's own structs refuse a second one before it can be told apart
-/// from a wrong type.
-struct Params(Vec<String>);
+/// The member `param` of a JSON body.
+struct Param;
 
-impl<'de> Deserialize<'de> for Params {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ParamsVisitor;
-        impl<'de> Visitor<'de> for ParamsVisitor {
-            type Value = Params;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object with a text `param`")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Params, A::Error> {
-                let mut params = Vec::new();
-                while let Some(name) = map.next_key::<String>()? {
-                    if name == "param" {
-                        params.push(map.next_value()?);
-                    } else {
-                        map.next_value::<IgnoredAny>()?;
-                    }
-                }
-                Ok(Params(params))
-            }
-        }
-        deserializer.deserialize_map(ParamsVisitor)
-    }
+impl Member for Param {
+    const NAME: &'static str = "param";
+    const EXPECTED: &'static str = "an object with a text `param`";
 }

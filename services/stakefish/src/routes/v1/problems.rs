@@ -27,8 +27,7 @@ pub(super) async fn translate(
     request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let media_type =
-        if accepts_only_json(request.request()) { "application/json" } else { MEDIA_TYPE };
+    let media_type = if wants_json(request.request()) { "application/json" } else { MEDIA_TYPE };
     let response = next.call(request).await?;
     let is_problem = |value: &HeaderValue| value == MEDIA_TYPE;
     if !response.headers().get(CONTENT_TYPE).is_some_and(is_problem) {
@@ -51,7 +50,7 @@ pub(super) async fn translate(
 }
 
 /// Whether a client takes `application/json` and says nothing that a problem's own media type fits.
-fn accepts_only_json(request: &HttpRequest) -> bool {
+fn wants_json(request: &HttpRequest) -> bool {
     let Ok(accept) = Accept::parse(request) else { return false };
     let accepted = |essence: &str| {
         accept
