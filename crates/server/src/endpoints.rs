@@ -64,9 +64,12 @@ pub(crate) fn admin_document() -> OpenApi {
         default_port: 0,
         readme: "",
     };
-    openapi::document(&admin, |config: &mut ServiceConfig<'_>| {
+    let mut document = openapi::document(&admin, |config: &mut ServiceConfig<'_>| {
         configure(config, |_| {}, Endpoints::Admin { faults: true });
-    })
+    });
+    // The README is a service's.
+    document.external_docs = None;
+    document
 }
 
 /// The OpenAPI document of a service with these routes, the common endpoints included.
