@@ -327,6 +327,10 @@ charts-generate: $(HELM_4) ## Write the charts' values, schemas, README tables a
 observability/dashboards: $(GRAFANA_SDK) ## Write the dashboards of the stack's chart anew
 	$(GRAFANA_SDK) deploy/observability/dashboards/generate.py
 
+.PHONY: gameday
+gameday: $(PROMTOOL) ## Play faults in a running stack; check alerts, probes and what clients see
+	@$(XTASK) gameday --promtool $(PROMTOOL) $(ARGS)
+
 .PHONY: observability/check
 observability/check: $(GRAFANA_SDK) $(filter $(TOOLS)/%,$(PROMETHEUS)) ## Run every query of dashboards and rules on a Prometheus that scrapes the stack
 	@$(GRAFANA_SDK) deploy/observability/dashboards/generate.py --check

@@ -18,7 +18,8 @@ use serde::{Deserialize, Serialize};
 
 pub use loader::{Effective, Invalid, Loader};
 pub use otlp::{OtlpProtocol, ResourceAttributes, TracesSampler};
-pub use types::{ByteSize, LogFilter, LogFormat, Networks, RateLimit, Secret};
+pub use secrets::Secret;
+pub use types::{ByteSize, LogFilter, LogFormat, Networks, RateLimit};
 
 /// The log.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]

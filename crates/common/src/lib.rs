@@ -17,6 +17,7 @@ pub use config::Loader;
 pub use metrics::Metrics;
 pub use probes::Readiness;
 pub use problem::Problem;
+pub use secrets::{self, Secrets};
 pub use service::Service;
 pub use service_context::ServiceContext;
 pub use tasks::Tasks;

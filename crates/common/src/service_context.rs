@@ -1,5 +1,10 @@
 //! What the parts of a running service share.
 
+use std::time::Duration;
+
+use faults::Faults;
+use secrets::Secrets;
+
 use crate::memory::{MemoryBudget, MemoryLimit};
 use crate::metrics::Metrics;
 use crate::probes::Readiness;
@@ -17,18 +22,45 @@ pub struct ServiceContext {
     pub tasks: Tasks,
     /// Where a part takes memory that clients make it hold.
     pub memory: MemoryBudget,
+    /// Where a part follows the files of its secrets.
+    pub secrets: Secrets,
+    /// Faults on purpose, none unless an operator has switched them on.
+    pub faults: Faults,
 }
 
 impl ServiceContext {
     /// The context of a service that is about to start, under this limit of memory.
     #[must_use]
     pub fn new(service: &Service, limit: MemoryLimit) -> Self {
-        let metrics = Metrics::new(service);
+        let (metrics, tasks) = (Metrics::new(service), Tasks::default());
+        let of_secrets = tasks.clone();
+        let spawn = move |task| of_secrets.spawn(task);
         Self {
             readiness: Readiness::new(&metrics),
             memory: MemoryBudget::new(limit, &metrics),
+            secrets: metrics.register(|registry| Secrets::new(registry, spawn)),
+            faults: Faults::off(),
             metrics,
-            tasks: Tasks::default(),
+            tasks,
         }
+    }
+
+    /// The same, with faults that can be injected.
+    #[must_use]
+    pub fn with_faults(mut self) -> Self {
+        self.faults = self.metrics.register(Faults::on);
+        let faults = self.faults.clone();
+        self.readiness.check(&self.tasks, "fault-injection", move || {
+            let off = faults.is_unready().then(|| "a rule says that it is not ready".into());
+            std::future::ready(off.map_or(Ok(()), Err))
+        });
+        self
+    }
+
+    /// The same, with the files of secrets read as often as this.
+    #[must_use]
+    pub fn reading_secrets_every(mut self, interval: Duration) -> Self {
+        self.secrets.read_every(interval);
+        self
     }
 }

@@ -32,11 +32,14 @@ impl Application {
     /// An application with the configuration that all services share.
     #[must_use]
     pub fn new(service: Service, config: &Config) -> Self {
+        let context = ServiceContext::new(&service, config.server.memory)
+            .reading_secrets_every(config.server.secrets_reload_interval);
+        let has_faults = config.server.fault_injection && config.server.admin_port.is_some();
         Self {
             service,
             config: config.server.clone(),
             sampler: RequestSampler::new(&config.otlp),
-            context: ServiceContext::new(&service, config.server.memory),
+            context: if has_faults { context.with_faults() } else { context },
         }
     }
 
@@ -56,7 +59,7 @@ impl Application {
         let admin = config.admin_port.map(|port| bind(config.host, port)).transpose()?;
         let tls = config
             .tls_files()
-            .map(|files| tls::server_config(files, &self.context))
+            .map(|files| tls::server_config(&files, &self.context))
             .transpose()
             .map_err(StartError::Tls)?;
 
@@ -74,13 +77,14 @@ impl Application {
                 config.client_share.0,
             )),
         };
+        let of_admin = Endpoints::Admin { faults: self.context.faults.is_on() };
         let endpoints = if admin.is_some() { Endpoints::Public } else { Endpoints::All };
         let scheme = if tls.is_some() { "https" } else { "http" };
         let server = listener::listen(&shared, routes.clone(), listener, endpoints, tls)?;
         let admin = admin
             .map(|(listener, address)| {
                 // Plain HTTP: it is for the cluster's own probes and scrapes.
-                let server = listener::listen(&shared, routes, listener, Endpoints::Admin, None)?;
+                let server = listener::listen(&shared, routes, listener, of_admin, None)?;
                 Ok::<_, StartError>((server, address))
             })
             .transpose()?;
@@ -94,6 +98,12 @@ impl Application {
             build.revision = Service::revision(),
             "Listening"
         );
+        if self.context.faults.is_on() {
+            tracing::warn!(
+                server.admin_address = admin_address.map(tracing::field::display),
+                "FAULT_INJECTION is on: whoever reaches the admin port can make requests fail"
+            );
+        }
         let parts = running::Parts {
             address,
             admin_address,

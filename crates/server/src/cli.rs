@@ -16,6 +16,7 @@ use tokio::runtime::Runtime;
 use utoipa::openapi::OpenApi;
 
 use crate::config::Config;
+use crate::endpoints::admin_document;
 use crate::error::StartError;
 use crate::running::Running;
 use crate::signals::Signals;
@@ -83,7 +84,11 @@ enum Command<Own: Subcommand> {
         url: Option<String>,
     },
     /// Print the OpenAPI document.
-    Openapi,
+    Openapi {
+        /// That of the admin port, which is the same for every service.
+        #[arg(long)]
+        admin: bool,
+    },
     /// Print the effective configuration, secrets masked.
     Config,
 }
@@ -126,8 +131,9 @@ impl<C: AsRef<Config>> Program<C> {
                     }
                 }),
             },
-            Some(Command::Openapi) => {
-                print(&(self.document)().to_pretty_json().unwrap_or_default())
+            Some(Command::Openapi { admin }) => {
+                let document = if admin { admin_document() } else { (self.document)() };
+                print(&document.to_pretty_json().unwrap_or_default())
             }
             Some(Command::Config) => {
                 self.with_config(|_, _, effective| print(effective.to_string().trim_end()))

@@ -63,10 +63,16 @@ pub struct ServerConfig {
     /// `ADMIN_PORT`: a port of its own for `/healthz`, `/readyz` and `/metrics`, open until the process
     /// ends; `/metrics` is then on that port alone. None by default.
     pub admin_port: Option<u16>,
+    /// `FAULT_INJECTION`: whether faults can be injected by `/faults` on the admin port, which it needs; `false`.
+    pub fault_injection: bool,
     /// `TLS_CERT_FILE`: the certificate chain in PEM form; with `TLS_KEY_FILE` the service speaks HTTPS.
     pub tls_cert_file: Option<PathBuf>,
     /// `TLS_KEY_FILE`: the key of the certificate, in PEM form.
     pub tls_key_file: Option<PathBuf>,
+    /// `SECRETS_RELOAD_INTERVAL`: how often the files of secrets and certificates are read again, `10s`, at least
+    /// 10 ms.
+    #[serde(with = "humantime_serde")]
+    pub secrets_reload_interval: Duration,
     /// `TRUSTED_PROXIES`: networks whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed; none by
     /// default.
     pub trusted_proxies: Networks,
@@ -113,6 +119,12 @@ impl ServerConfig {
         if self.request_timeout.is_zero() {
             loader.problem("REQUEST_TIMEOUT", "must be more than 0s");
         }
+        if self.secrets_reload_interval < Duration::from_millis(10) {
+            loader.problem("SECRETS_RELOAD_INTERVAL", "must be at least 10ms");
+        }
+        if self.fault_injection && self.admin_port.is_none() {
+            loader.problem("FAULT_INJECTION", "needs ADMIN_PORT");
+        }
         if self.port != 0 && self.admin_port == Some(self.port) {
             loader.problem("ADMIN_PORT", "is the same as PORT");
         }
@@ -131,8 +143,10 @@ impl Default for ServerConfig {
             drain_delay: Duration::ZERO,
             shutdown_grace_period: Duration::from_secs(20),
             admin_port: None,
+            fault_injection: false,
             tls_cert_file: None,
             tls_key_file: None,
+            secrets_reload_interval: Duration::from_secs(10),
             trusted_proxies: Networks::default(),
             force_https: false,
             memory_limit: None,

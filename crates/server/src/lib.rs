@@ -7,6 +7,7 @@ mod docs;
 mod endpoints;
 mod error;
 pub mod extract;
+mod faults;
 mod lifecycle;
 mod listener;
 mod liveness;

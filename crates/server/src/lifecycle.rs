@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use ::faults::{Fault, Faults};
 use actix_http::ConnectionType;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform};
@@ -39,6 +40,7 @@ use tracing::field::Empty;
 use tracing::{Instrument as _, Level, Span};
 use transport::ConnectionState;
 
+use crate::faults::{self, Asked};
 use crate::metrics::{Exemplar, MethodLabel, OTHER_METHOD, WorkerMetrics};
 use crate::proxies;
 use crate::rate_limit::RateLimiter;
@@ -78,6 +80,8 @@ pub(crate) struct Worker {
     pub(crate) rate_limiter: Option<Arc<RateLimiter>>,
     /// Where spans are exported.
     pub(crate) sampler: Option<RequestSampler>,
+    /// Where faults can be injected.
+    pub(crate) faults: Option<Faults>,
 }
 
 /// The middleware, outermost of all.
@@ -129,12 +133,20 @@ where
         let span = lifecycle.span.clone().unwrap_or_else(Span::none);
         // Combinators, because nested `async` blocks keep copies of what they capture: ten thousand
         // requests that wait would cost tens of megabytes more.
-        let answer = match lifecycle.early_answer() {
-            None => Either::Left(self.service.call(request)),
-            Some(early) => Either::Right(future::lazy(|_| {
+        let answer = match (lifecycle.early_answer(), lifecycle.fault()) {
+            (None, None) => Either::Left(self.service.call(request)),
+            (Some(early), _) => Either::Right(Either::Left(future::lazy(|_| {
                 let early = early.unwrap_or_else(|problem| problem.error_response());
                 Ok(request.into_response(early))
-            })),
+            }))),
+            (None, Some(fault)) => {
+                let asked = if faults::needs_handler(&fault) {
+                    Asked::Handler(self.service.call(request))
+                } else {
+                    Asked::Nobody(request)
+                };
+                Either::Right(Either::Right(Box::pin(faults::inject(fault, asked))))
+            }
         };
         let answer = AssertUnwindSafe(answer.instrument(span)).catch_unwind();
         let answer = answer.map(move |answer| match answer {
@@ -218,6 +230,11 @@ impl RequestLifecycle {
         let wait = self.worker.rate_limiter.as_ref()?.take(self.context.client()).err()?;
         let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS).retry_after(wait);
         Some(Err(problem.detail("too many requests from this address")))
+    }
+
+    /// What is to be done to the request on purpose.
+    fn fault(&self) -> Option<Fault> {
+        self.worker.faults.as_ref()?.of_request(self.worker.routes.label(self.route))
     }
 
     fn is_probe(&self) -> bool {

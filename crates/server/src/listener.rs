@@ -62,13 +62,15 @@ where
         timeout: shared.config.request_timeout,
     });
     let address = listener.local_addr().map_err(StartError::Server)?;
-    let is_admin = endpoints == Endpoints::Admin;
+    let is_admin = endpoints.are_of_admin();
     let force_https = shared.config.force_https && !is_admin;
     let rate_limiter = shared.rate_limiter.clone().filter(|_| !is_admin);
     let trusted_proxies = shared.config.trusted_proxies.clone();
     let sampler = shared.sampler.clone();
     let (context, http) = (shared.context.clone(), shared.http.clone());
     let draining = Arc::clone(&shared.draining);
+    // Nothing that is injected reaches the port where it can be ended.
+    let faults = Some(context.faults.clone()).filter(|faults| faults.is_on() && !is_admin);
 
     let app = move || {
         let lifecycle = Lifecycle::new(Worker {
@@ -80,10 +82,12 @@ where
             force_https,
             rate_limiter: rate_limiter.clone(),
             sampler: sampler.clone(),
+            faults: faults.clone(),
         });
         App::new()
             .app_data(web::Data::new(context.metrics.clone()))
             .app_data(web::Data::new(context.readiness.clone()))
+            .app_data(web::Data::new(context.faults.clone()))
             .app_data(web::Data::from(Arc::clone(&table)))
             .app_data(document.clone())
             .app_data(limits.clone())

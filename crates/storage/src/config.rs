@@ -1,5 +1,7 @@
 //! Which database, and how it is used.
 
+mod parts;
+
 use std::num::NonZeroU32;
 use std::str::FromStr as _;
 use std::time::Duration;
@@ -11,6 +13,8 @@ use sqlx::ConnectOptions as _;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use tracing::log::LevelFilter;
+
+pub use parts::PostgresParts;
 
 /// The database.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -27,6 +31,9 @@ pub struct DatabaseConfig {
     pub database_timeout: Duration,
     /// `AUTO_MIGRATE`: whether pending migrations are applied at the start, `true`.
     pub auto_migrate: bool,
+    /// The secret that the URL is made of, where that is given in parts.
+    #[serde(skip)]
+    pub parts: Option<PostgresParts>,
 }
 
 impl Default for DatabaseConfig {
@@ -36,6 +43,7 @@ impl Default for DatabaseConfig {
             database_max_connections: NonZeroU32::MIN.saturating_add(9),
             database_timeout: Duration::from_secs(5),
             auto_migrate: true,
+            parts: None,
         }
     }
 }
@@ -59,6 +67,32 @@ impl DatabaseConfig {
         config
     }
 
+    /// Reads the variables, and those of PostgreSQL in parts where there is no `DATABASE_URL`.
+    pub fn load_with_parts(default_url: &str, loader: &mut Loader) -> Self {
+        let has_url = ["DATABASE_URL", "DATABASE_URL_FILE"].iter().any(|name| loader.is_set(name));
+        // Parts that nobody asks for cannot be wrong.
+        let parts = if has_url { PostgresParts::default() } else { loader.section() };
+        let url = parts.url();
+        let config = Self::load(url.as_deref().unwrap_or(default_url), loader);
+        Self { parts: url.map(|_| parts), ..config }
+    }
+
+    /// What changes when the credentials are others: the URL, or the password in parts.
+    pub(crate) fn secret(&self) -> Option<&Secret> {
+        match &self.parts {
+            Some(parts) => parts.postgres_password.as_ref(),
+            None => self.database_url.as_ref(),
+        }
+    }
+
+    /// How to connect with another value of [`Self::secret`].
+    pub(crate) fn options_with(&self, secret: &Secret) -> Option<Options> {
+        match &self.parts {
+            Some(parts) => self.options_of(&parts.with_password(secret.clone()).url()?),
+            None => self.options_of(secret.expose()),
+        }
+    }
+
     /// Whether the URL is one of SQLite.
     #[must_use]
     pub fn is_sqlite(&self) -> bool {
@@ -67,7 +101,14 @@ impl DatabaseConfig {
 
     /// How to connect; none where the URL is neither of the two kinds.
     pub(crate) fn options(&self) -> Option<Options> {
-        let url = self.database_url.as_ref()?.expose();
+        self.options_of(self.database_url.as_ref()?.expose())
+    }
+
+    fn options_of(&self, url: &str) -> Option<Options> {
+        // A parser of URLs leaves line ends out, and a file may have several lines.
+        if url.contains(char::is_control) {
+            return None;
+        }
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             let options = PgConnectOptions::from_str(url).ok()?;
             return Some(Options::Postgres(options.log_statements(LevelFilter::Off)));

@@ -4,28 +4,34 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use common::ServiceContext;
+use common::secrets::Look;
+use faults::{Faults, Store};
 use prometheus_client::metrics::histogram::Histogram;
 use sqlx::Connection as _;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, watch};
-use tokio::time::timeout;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::{sleep, timeout};
 use tokio_util::context::TokioContext;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument as _, Span};
 
 use crate::config::DatabaseConfig;
 use crate::connection::Connection;
-use crate::error::{BoxError, Error, Reason};
+use crate::error::{BoxError, Error, Reason, is_of_credentials};
 use crate::metrics::{OperationLabel, PoolGauges, StorageMetrics};
 use crate::migrations::Schema;
-use crate::monitor::Monitor;
+use crate::monitor::{Monitor, Offer};
 use crate::pools::Pools;
 use crate::spans::{self, Target};
 use crate::state::State;
 
 /// How long a readiness check waits for the state to become better.
 const READINESS_WAIT: Duration = Duration::from_millis(500);
+
+/// How long to wait before another attempt to connect while credentials are being replaced.
+const RECONNECT: Duration = Duration::from_millis(20);
 
 /// SQLite or PostgreSQL; clones share it.
 ///
@@ -40,7 +46,11 @@ pub struct Database {
     /// Where connections live: those that a worker of the server opens would end with its runtime, before
     /// the last rows are written.
     pub(crate) runtime: Handle,
-    pub(crate) target: Arc<Target>,
+    pub(crate) target: Arc<ArcSwap<Target>>,
+    /// Reads the credentials again.
+    credentials: Look,
+    /// What is to be done on purpose.
+    faults: Faults,
     pub(crate) metrics: StorageMetrics,
     /// What has to end before the pools are closed.
     pub(crate) writers: TaskTracker,
@@ -77,18 +87,38 @@ impl Database {
         let gauges = PoolGauges::default();
         context.metrics.add_collector(gauges.clone());
         let (sender, state) = watch::channel(State::Unknown);
+        let target = Arc::new(ArcSwap::from_pointee(Target::new(&options)));
+        let (offers, offered) = mpsc::channel(1);
+        let credentials = match config.secret() {
+            Some(secret) => {
+                let config = config.clone();
+                context.secrets.follow(secret, move |secret| {
+                    let offer = config.options_with(&secret).map(Offer::new);
+                    let offers = offers.clone();
+                    async move {
+                        let (offer, outcome) = offer.ok_or("expected the URL of a database")?;
+                        offers.send(offer).await?;
+                        outcome.await?
+                    }
+                })
+            }
+            None => Look::default(),
+        };
         let database = Self {
             state,
             check_now: Arc::default(),
             timeout: config.database_timeout,
             runtime: Handle::current(),
-            target: Arc::new(Target::new(&options)),
+            target: Arc::clone(&target),
+            credentials: credentials.clone(),
+            faults: context.faults.clone(),
             metrics: StorageMetrics::register(&context.metrics),
             writers: TaskTracker::new(),
         };
-        let monitor = Monitor::new(options, config, schema, sender, gauges);
+        let shared = (target, credentials, context.faults.clone());
+        let monitor = Monitor::new(options, config, schema, (sender, gauges), shared);
         let (check_now, writers) = (Arc::clone(&database.check_now), database.writers.clone());
-        context.tasks.spawn_until(|stop| monitor.run(check_now, writers, stop));
+        context.tasks.spawn_until(|stop| monitor.run((check_now, offered), writers, stop));
         for (name, fails) in [
             ("database", State::why_away as fn(&State) -> _),
             ("migrations", State::why_unmigrated),
@@ -125,13 +155,14 @@ impl Database {
         operation: &Operation,
         statements: impl AsyncFnOnce(Connection<'_>) -> sqlx::Result<T>,
     ) -> Result<T, Error> {
-        self.measure(operation, self.target.operation(operation.name), async |pools| match pools {
-            Pools::Sqlite { readers, .. } => {
-                let mut connection = self.wait_for(readers.acquire()).await?;
+        let span = self.target.load().operation(operation.name);
+        self.measure(operation, span, async |pools| match pools {
+            Pools::Sqlite { .. } => {
+                let mut connection = self.connect(pools, Pools::sqlite_reader).await?;
                 Ok(statements(Connection::Sqlite(&mut connection)).await?)
             }
-            Pools::Postgres(pool) => {
-                let mut connection = self.wait_for(Box::pin(pool.reader())).await?;
+            Pools::Postgres(_) => {
+                let mut connection = self.connect(pools, Pools::postgres_reader).await?;
                 let value = statements(Connection::Postgres(&mut connection)).await?;
                 connection.commit().await?;
                 Ok(value)
@@ -149,7 +180,7 @@ impl Database {
         operation: &Operation,
         statements: impl AsyncFnOnce(Connection<'_>) -> sqlx::Result<T>,
     ) -> Result<T, Error> {
-        let span = self.target.operation(operation.name);
+        let span = self.target.load().operation(operation.name);
         self.write_by(operation, span, Transaction::Begun, statements).await
     }
 
@@ -162,8 +193,8 @@ impl Database {
     ) -> Result<T, Error> {
         self.measure(operation, span, async |pools| {
             match pools {
-                Pools::Sqlite { writer, .. } => {
-                    let mut connection = self.wait_for(writer.lease()).await?;
+                Pools::Sqlite { .. } => {
+                    let mut connection = self.connect(pools, Pools::sqlite_writer).await?;
                     let value = match transaction {
                         Transaction::Begun => {
                             // Whoever reads first and writes then would be refused where another has
@@ -181,8 +212,8 @@ impl Database {
                     connection.keep();
                     Ok(value)
                 }
-                Pools::Postgres(pool) => {
-                    let mut begun = self.wait_for(Box::pin(pool.writer())).await?;
+                Pools::Postgres(_) => {
+                    let mut begun = self.connect(pools, Pools::postgres_writer).await?;
                     let value = statements(Connection::Postgres(&mut begun)).await?;
                     begun.commit().await.map_err(Error::at_commit)?;
                     Ok(value)
@@ -192,12 +223,30 @@ impl Database {
         .await
     }
 
-    /// Measures how long a connection is waited for.
-    async fn wait_for<C>(
-        &self,
-        connection: impl Future<Output = sqlx::Result<C>>,
-    ) -> sqlx::Result<C> {
+    /// A connection, and how long it was waited for is measured. Where the credentials are being replaced, the pools
+    /// that come after these are asked as well.
+    async fn connect<C, F>(&self, mut pools: Pools, get: fn(Pools) -> F) -> Result<C, Error>
+    where
+        F: Future<Output = sqlx::Result<C>>,
+    {
         let waiting = Instant::now();
+        let connection = async {
+            loop {
+                match Box::pin(get(pools)).await {
+                    // A statement needs some of the time, too.
+                    Err(error)
+                        if is_of_credentials(&error) && waiting.elapsed() < self.timeout / 2 =>
+                    {
+                        if !matches!(error, sqlx::Error::PoolClosed) {
+                            self.credentials.now();
+                        }
+                        sleep(RECONNECT).await;
+                        pools = self.state.borrow().pools()?.clone();
+                    }
+                    connection => return connection.map_err(Error::from),
+                }
+            }
+        };
         let connection = connection.instrument(spans::wait_for_connection()).await?;
         self.metrics.waits.observe(waiting.elapsed().as_secs_f64());
         Ok(connection)
@@ -226,7 +275,11 @@ impl Database {
         let mut state = self.state.clone();
         let pools = state.borrow().pools()?.clone();
         // Everything around it moves it once, and it is large.
-        let run = Box::pin(run(pools));
+        let run = Box::pin(async move {
+            let reached = self.faults.reach(Store::Database).await;
+            reached.map_err(|outage| Error::unavailable(Reason::State(outage.to_string())))?;
+            run(pools).await
+        });
         let run = async { timeout(self.timeout, run).await };
         let run = pin!(TokioContext::new(run, self.runtime.clone()));
         let result = tokio::select! {

@@ -131,6 +131,16 @@ pub(crate) fn is_of_the_database(error: &sqlx::Error) -> bool {
     Class::of(error) != Class::Statement
 }
 
+/// Whether another attempt may get a connection: the pool was replaced by one with other credentials, or the server
+/// refuses those that are in use.
+pub(crate) fn is_of_credentials(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::PoolClosed => true,
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| code.starts_with("28")),
+        _ => false,
+    }
+}
+
 /// What is at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Class {

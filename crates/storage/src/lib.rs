@@ -15,7 +15,7 @@ mod sqlite;
 mod state;
 mod writer;
 
-pub use config::DatabaseConfig;
+pub use config::{DatabaseConfig, PostgresParts};
 pub use connection::Connection;
 pub use database::{Database, Operation};
 pub use error::{BoxError, Error, ReadProblems, WriteProblems};

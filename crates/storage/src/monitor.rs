@@ -1,20 +1,27 @@
 //! The task that owns the state of the database.
 
+use std::mem::discriminant;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use common::causes;
-use tokio::sync::{Notify, watch};
+use common::secrets::{Look, Refusal};
+use faults::{Faults, Store};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{DatabaseConfig, Options};
+use crate::error::is_of_credentials;
 use crate::metrics::PoolGauges;
 use crate::migrations::{self, MigrationError, Schema};
 use crate::pools::Pools;
 use crate::postgres::Sessions;
 use crate::session::Session;
+use crate::spans::Target;
 use crate::state::State;
 
 /// How long to wait between two checks.
@@ -26,6 +33,26 @@ const MIN_CHECK_INTERVAL: Duration = Duration::from_millis(20);
 /// A database that takes longer to connect or to answer is away.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(1500);
 
+/// How long the connections of a replaced pool may stay in use.
+const RETIREMENT: Duration = Duration::from_mins(1);
+
+/// What a monitor shares with the database: where spans lead, who reads the credentials again, and faults on purpose.
+type Shared = (Arc<ArcSwap<Target>>, Look, Faults);
+
+/// Other credentials, or another server, to be used from now on if they are of use.
+pub(crate) struct Offer {
+    options: Options,
+    done: oneshot::Sender<Result<(), Refusal>>,
+}
+
+impl Offer {
+    /// An offer, and what becomes of it.
+    pub(crate) fn new(options: Options) -> (Self, oneshot::Receiver<Result<(), Refusal>>) {
+        let (done, outcome) = oneshot::channel();
+        (Self { options, done }, outcome)
+    }
+}
+
 /// Finds out how the database is, and makes it usable.
 pub(crate) struct Monitor {
     options: Options,
@@ -35,7 +62,13 @@ pub(crate) struct Monitor {
     schema: &'static Schema,
     state: watch::Sender<State>,
     gauges: PoolGauges,
+    target: Arc<ArcSwap<Target>>,
+    /// Reads the credentials again.
+    credentials: Look,
+    faults: Faults,
     session: Option<Session>,
+    /// Pools that were replaced, until their connections are idle.
+    retired: JoinSet<()>,
 }
 
 impl Monitor {
@@ -43,8 +76,8 @@ impl Monitor {
         options: Options,
         config: &DatabaseConfig,
         schema: &'static Schema,
-        state: watch::Sender<State>,
-        gauges: PoolGauges,
+        (state, gauges): (watch::Sender<State>, PoolGauges),
+        (target, credentials, faults): Shared,
     ) -> Self {
         Self {
             options,
@@ -54,14 +87,18 @@ impl Monitor {
             schema,
             state,
             gauges,
+            target,
+            credentials,
+            faults,
             session: None,
+            retired: JoinSet::new(),
         }
     }
 
     /// Checks again and again until the service stops, and closes the pools once nobody writes any more.
     pub(crate) async fn run(
         mut self,
-        check_now: Arc<Notify>,
+        (check_now, mut offers): (Arc<Notify>, mpsc::Receiver<Offer>),
         writers: TaskTracker,
         stop: CancellationToken,
     ) {
@@ -70,6 +107,11 @@ impl Monitor {
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = check_now.notified() => {}
+                Some(offer) = offers.recv() => {
+                    let taken = self.take_over(offer.options).await;
+                    // Whoever offers waits for the answer.
+                    let _ = offer.done.send(taken);
+                }
                 () = sleep(CHECK_INTERVAL) => {}
             }
         }
@@ -85,6 +127,11 @@ impl Monitor {
     }
 
     async fn check(&mut self) {
+        let reached = timeout(CONNECT_TIMEOUT, self.faults.reach(Store::Database)).await;
+        if !matches!(reached, Ok(Ok(()))) {
+            self.session = None;
+            return drop(self.set(State::Away("fault injection: the store is away".into())));
+        }
         let answers = match &mut self.session {
             Some(session) => {
                 timeout(CONNECT_TIMEOUT, session.ping()).await.is_ok_and(|answer| answer.is_ok())
@@ -98,22 +145,60 @@ impl Monitor {
             self.session = None;
             match timeout(CONNECT_TIMEOUT, Session::connect(&self.options)).await {
                 Ok(Ok(session)) => self.session = Some(session),
-                Ok(Err(error)) => return self.set(State::Away(causes(&error))),
-                Err(_) => return self.set(State::Away("no connection in time".into())),
+                Ok(Err(error)) => {
+                    if is_of_credentials(&error) {
+                        self.credentials.now();
+                    }
+                    return drop(self.set(State::Away(causes(&error))));
+                }
+                Err(_) => return drop(self.set(State::Away("no connection in time".into()))),
             }
         }
         match self.check_schema().await {
             Ok(()) => {
                 let sessions = self.session.as_ref().map_or(Sessions::Own, Session::sessions);
                 let pools = Pools::new(&self.options, sessions, self.max_connections, self.timeout);
-                self.set(State::Up(pools));
+                drop(self.set(State::Up(pools)));
             }
             Err(MigrationError::Connection(error)) => {
                 self.session = None;
-                self.set(State::Away(causes(&error)));
+                drop(self.set(State::Away(causes(&error))));
             }
-            Err(error) => self.set(State::Unmigrated(causes(&error))),
+            Err(error) => drop(self.set(State::Unmigrated(causes(&error)))),
         }
+    }
+
+    /// Takes over other credentials, or another server, once it has connected there. Whoever uses an old connection
+    /// keeps it until he has done.
+    async fn take_over(&mut self, options: Options) -> Result<(), Refusal> {
+        if discriminant(&options) != discriminant(&self.options) {
+            return Err("another kind of database is taken over by a restart only".into());
+        }
+        let session =
+            timeout(CONNECT_TIMEOUT, Session::connect(&options)).await?.map_err(|error| {
+                // What the server says names the role, and never the password.
+                Refusal::from(causes(&error))
+            })?;
+        let old = self.session.replace(session);
+        if let Err(error) = self.check_schema().await {
+            self.session = old;
+            return Err(error.into());
+        }
+        if let Some(old) = old {
+            self.retired.spawn(old.close());
+        }
+        let sessions = self.session.as_ref().map_or(Sessions::Own, Session::sessions);
+        let pools = Pools::new(&options, sessions, self.max_connections, self.timeout);
+        self.target.store(Arc::new(Target::new(&options)));
+        self.options = options;
+        if let State::Up(old) = self.set(State::Up(pools)) {
+            self.retired.spawn(async move {
+                // What is still in use then is closed when it comes back.
+                let _ = timeout(RETIREMENT, old.close()).await;
+            });
+        }
+        while self.retired.try_join_next().is_some() {}
+        Ok(())
     }
 
     async fn check_schema(&mut self) -> Result<(), MigrationError> {
@@ -123,7 +208,14 @@ impl Monitor {
             if !self.auto_migrate {
                 return Err(MigrationError::Pending(difference.pending.len()));
             }
-            self.state.send_replace(State::Unmigrated("migrations are being applied".into()));
+            // A server that is only being taken over is not the one in use.
+            self.state.send_if_modified(|state| {
+                let is_news = !state.is_up();
+                if is_news {
+                    *state = State::Unmigrated("migrations are being applied".into());
+                }
+                is_news
+            });
             let applied = migrations::apply(session.connection(), self.schema).await?;
             tracing::info!(migrations = applied.join(", "), "Migrations applied");
         }
@@ -134,11 +226,11 @@ impl Monitor {
         Ok(())
     }
 
-    fn set(&self, state: State) {
+    fn set(&self, state: State) -> State {
         self.gauges.set(match &state {
             State::Up(pools) => Some(pools.clone()),
             _ => None,
         });
-        self.state.send_replace(state);
+        self.state.send_replace(state)
     }
 }

@@ -57,6 +57,34 @@ impl Pools {
         (idle, size.saturating_sub(idle))
     }
 
+    pub(crate) async fn sqlite_reader(self) -> sqlx::Result<sqlite::Connection> {
+        match self {
+            Self::Sqlite { readers, .. } => readers.acquire().await,
+            Self::Postgres(_) => Err(sqlx::Error::PoolClosed),
+        }
+    }
+
+    pub(crate) async fn sqlite_writer(self) -> sqlx::Result<sqlite::Lease> {
+        match self {
+            Self::Sqlite { writer, .. } => writer.lease().await,
+            Self::Postgres(_) => Err(sqlx::Error::PoolClosed),
+        }
+    }
+
+    pub(crate) async fn postgres_reader(self) -> sqlx::Result<postgres::PostgresConnection> {
+        match self {
+            Self::Postgres(pool) => pool.reader().await,
+            Self::Sqlite { .. } => Err(sqlx::Error::PoolClosed),
+        }
+    }
+
+    pub(crate) async fn postgres_writer(self) -> sqlx::Result<postgres::PostgresConnection> {
+        match self {
+            Self::Postgres(pool) => pool.writer().await,
+            Self::Sqlite { .. } => Err(sqlx::Error::PoolClosed),
+        }
+    }
+
     /// Closes what is idle now, and the rest when it comes back.
     pub(crate) async fn close(self) {
         match self {

@@ -6,6 +6,9 @@ use deadpool::managed::{Manager, Metrics, Object, Pool, PoolError, RecycleResult
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 
+/// A connection that goes back to its pool.
+pub(crate) type Connection = Object<Connector>;
+
 /// A page cache, in KiB: of each connection, whose pages the kernel caches as well.
 const CACHE_SIZE: &str = "-512";
 
@@ -43,7 +46,7 @@ impl Connections {
         Self(pool.build().unwrap_or_else(|_| unreachable!("no time-outs are set")))
     }
 
-    pub(crate) async fn acquire(&self) -> sqlx::Result<Object<Connector>> {
+    pub(crate) async fn acquire(&self) -> sqlx::Result<Connection> {
         self.0.get().await.map_err(|error| match error {
             PoolError::Backend(error) => error,
             _ => sqlx::Error::PoolClosed,

@@ -252,7 +252,7 @@ impl<I: Item, O: Send + 'static> Shared<I, O> {
 
     /// Writes items with one commit, or each with its own if one of them is refused, which must not fail the others.
     async fn write(&self, items: &[I], requests: &[&Span]) -> (Vec<Result<O, Error>>, Commit) {
-        let (name, target) = (self.operation.name, &self.database.target);
+        let (name, target) = (self.operation.name, self.database.target.load());
         let span = target.batch(name, requests, items.len());
         let commit = recorded(&span);
         let outcomes = match self.commit(items, span).await {

@@ -81,6 +81,32 @@ impl App {
         (Ipv4Addr::LOCALHOST, admin.port()).into()
     }
 
+    /// A request to the admin port, to be completed and sent.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn admin(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("http://{}{path}", self.admin_addr()))
+    }
+
+    /// Injects these faults, by the admin port, and returns what it answers.
+    ///
+    /// # Panics
+    /// When there is no admin port, or no answer.
+    pub async fn set_faults(&self, rules: &Value) -> Response {
+        let body = serde_json::json!({ "rules": rules });
+        self.admin(Method::PUT, "/faults").json(&body).send().await.expect("an answer")
+    }
+
+    /// The value of a metric on the admin port, as [`Self::metric`] has it.
+    ///
+    /// # Panics
+    /// When the metrics cannot be had.
+    pub async fn admin_metric(&self, sample: &str) -> Option<f64> {
+        let answer = self.admin(Method::GET, "/metrics").send().await.expect("an answer");
+        value_of(&answer.text().await.expect("the metrics"), sample)
+    }
+
     /// The URL of a path.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.addr())
@@ -152,7 +178,7 @@ impl App {
     /// When the metrics cannot be had.
     pub async fn metric(&self, sample: &str) -> Option<f64> {
         let text = self.get("/metrics").await.text().await.expect("the metrics");
-        text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' ')?.parse().ok())
+        value_of(&text, sample)
     }
 
     /// What begins a stop.
@@ -165,6 +191,10 @@ impl App {
         self.running.stop_handle().stop(Stop::Now);
         self.running.wait().await
     }
+}
+
+fn value_of(metrics: &str, sample: &str) -> Option<f64> {
+    metrics.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' ')?.parse().ok())
 }
 
 /// The lines that applications of this test process have logged so far and that are wanted.

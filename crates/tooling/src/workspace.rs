@@ -138,6 +138,8 @@ mod tests {
             "Cargo.lock",
             "Cargo.toml",
             "crates/common",
+            "crates/faults",
+            "crates/secrets",
             "crates/server",
             "crates/transport",
             "services/sre-kata",

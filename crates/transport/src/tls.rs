@@ -1,12 +1,11 @@
 //! HTTPS, with certificates that may be replaced while the service runs.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 use std::{fs, io};
 
 use arc_swap::ArcSwap;
-use common::{ServiceContext, causes};
+use common::ServiceContext;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Unit;
 use rustls::pki_types::pem::PemObject as _;
@@ -16,9 +15,6 @@ use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, crypto};
 use x509_parser::error::X509Error;
 use x509_parser::parse_x509_certificate;
-
-/// How often the files are read again.
-const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Why a certificate and its key are of no use.
 #[derive(Debug, thiserror::Error)]
@@ -54,41 +50,36 @@ pub struct Files {
     pub key: PathBuf,
 }
 
-/// What the files hold, to tell whether they have changed.
-#[derive(PartialEq, Eq)]
-struct Contents {
-    certificates: Vec<u8>,
-    key: Vec<u8>,
-}
-
 impl Files {
     /// Whether a server could use them.
     ///
     /// # Errors
     /// Why it could not.
     pub fn check(&self) -> Result<(), TlsError> {
-        self.read()?.parse().map(drop)
+        parse(&self.read()?).map(drop)
     }
 
-    fn read(&self) -> Result<Contents, TlsError> {
-        let read = |path: &Path| {
-            fs::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), source })
-        };
-        Ok(Contents { certificates: read(&self.certificates)?, key: read(&self.key)? })
+    fn paths(&self) -> Vec<PathBuf> {
+        vec![self.certificates.clone(), self.key.clone()]
+    }
+
+    fn read(&self) -> Result<Vec<Vec<u8>>, TlsError> {
+        let read =
+            |path: PathBuf| fs::read(&path).map_err(|source| TlsError::Read { path, source });
+        self.paths().into_iter().map(read).collect()
     }
 }
 
-impl Contents {
-    fn parse(&self) -> Result<Pair, TlsError> {
-        let chain =
-            CertificateDer::pem_slice_iter(&self.certificates).collect::<Result<Vec<_>, _>>()?;
-        let expiries = chain.iter().map(|certificate| expiry(certificate));
-        let expiries = expiries.collect::<Result<Vec<_>, _>>()?;
-        let expiry = expiries.into_iter().min().ok_or(TlsError::Empty)?;
-        let key = PrivateKeyDer::from_pem_slice(&self.key)?;
-        let key = CertifiedKey::from_der(chain, key, &crypto::ring::default_provider())?;
-        Ok(Pair { key: Arc::new(key), expiry })
-    }
+/// The pair that a certificate chain and its key are.
+fn parse(contents: &[Vec<u8>]) -> Result<Pair, TlsError> {
+    let [certificates, key] = contents else { return Err(TlsError::Empty) };
+    let chain = CertificateDer::pem_slice_iter(certificates).collect::<Result<Vec<_>, _>>()?;
+    let expiries = chain.iter().map(|certificate| expiry(certificate));
+    let expiries = expiries.collect::<Result<Vec<_>, _>>()?;
+    let expiry = expiries.into_iter().min().ok_or(TlsError::Empty)?;
+    let key = PrivateKeyDer::from_pem_slice(key)?;
+    let key = CertifiedKey::from_der(chain, key, &crypto::ring::default_provider())?;
+    Ok(Pair { key: Arc::new(key), expiry })
 }
 
 /// A certificate chain and its key.
@@ -135,11 +126,11 @@ impl ResolvesServerCert for Current {
 /// # Errors
 /// When the files are of no use.
 pub fn server_config(
-    files: Files,
+    files: &Files,
     context: &ServiceContext,
 ) -> Result<Arc<ServerConfig>, TlsError> {
     let contents = files.read()?;
-    let current = Arc::new(Current::new(contents.parse()?));
+    let current = Arc::new(Current::new(parse(&contents)?));
     context.metrics.register(|registry| {
         registry.register_with_unit(
             "tls_certificate_expiry_timestamp",
@@ -154,46 +145,9 @@ pub fn server_config(
         .with_no_client_auth()
         .with_cert_resolver(Arc::clone(&current) as Arc<dyn ResolvesServerCert>);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    context.tasks.spawn(reload(files, contents, current));
+    context.secrets.follow_files("TLS_CERT_FILE", files.paths(), &contents, move |contents| {
+        current.replace(parse(contents)?);
+        Ok(())
+    });
     Ok(Arc::new(config))
-}
-
-async fn reload(files: Files, mut last: Contents, current: Arc<Current>) {
-    let files = Arc::new(files);
-    let mut unreadable = false;
-    loop {
-        tokio::time::sleep(RELOAD_INTERVAL).await;
-        let here = Arc::clone(&files);
-        let Ok(read) = tokio::task::spawn_blocking(move || here.read()).await else {
-            return;
-        };
-        let parsed = match read {
-            Ok(contents) if contents == last => {
-                unreadable = false;
-                continue;
-            }
-            Ok(contents) => {
-                let parsed = contents.parse();
-                last = contents;
-                parsed
-            }
-            // Said once, not every ten seconds.
-            Err(_) if unreadable => continue,
-            Err(error) => {
-                unreadable = true;
-                Err(error)
-            }
-        };
-        match parsed {
-            Ok(pair) => {
-                unreadable = false;
-                current.replace(pair);
-                tracing::info!("The certificate was replaced");
-            }
-            Err(error) => tracing::error!(
-                error = causes(&error),
-                "The new certificate is of no use; the old one stays"
-            ),
-        }
-    }
 }

@@ -170,13 +170,16 @@ pub(crate) fn write_openapi(args: &OpenapiArgs) -> anyhow::Result<()> {
     let folder = workspace.root.join("docs/openapi");
     fs::create_dir_all(&folder)?;
     let mut outdated = Vec::new();
-    for package in packages {
-        let file = folder.join(package).with_extension("json");
-        let document = openapi(&workspace, package)?;
+    let own = packages.iter().map(|package| (*package, *package, &["openapi"][..]));
+    // That of the admin port is the same whoever prints it.
+    let admin = packages.first().map(|package| ("admin", *package, &["openapi", "--admin"][..]));
+    for (name, package, arguments) in own.chain(admin) {
+        let file = folder.join(name).with_extension("json");
+        let document = openapi(&workspace, package, arguments)?;
         if fs::read(&file).is_ok_and(|written| written == document) {
             continue;
         }
-        outdated.push(format!("docs/openapi/{package}.json"));
+        outdated.push(format!("docs/openapi/{name}.json"));
         if !args.check {
             fs::write(&file, document)?;
         }
@@ -191,9 +194,9 @@ pub(crate) fn write_openapi(args: &OpenapiArgs) -> anyhow::Result<()> {
 }
 
 /// What `<service> openapi` prints.
-fn openapi(workspace: &Workspace, package: &str) -> anyhow::Result<Vec<u8>> {
+fn openapi(workspace: &Workspace, package: &str, arguments: &[&str]) -> anyhow::Result<Vec<u8>> {
     let output = Command::new(workspace.binary(package))
-        .arg("openapi")
+        .args(arguments)
         .stderr(Stdio::inherit())
         .output()
         .with_context(|| format!("cannot run {package}"))?;

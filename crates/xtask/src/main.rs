@@ -11,6 +11,7 @@ mod checks;
 mod circles;
 mod dev;
 mod documents;
+mod gameday;
 mod observability;
 mod observe;
 mod process;
@@ -48,6 +49,8 @@ enum Command {
     Book(book::Args),
     /// Checks alerts, runbook and dashboards, alone and on a real Prometheus.
     Observability(observability::Args),
+    /// Plays faults in a running stack, and checks alerts, probes and what clients see.
+    Gameday(gameday::Args),
     /// What `dev` starts a service through.
     #[command(hide = true)]
     Supervised(process::SupervisedArgs),
@@ -64,6 +67,7 @@ async fn main() -> ExitCode {
         Command::Trace(args) => observe::print(args).await,
         Command::Smoke(args) => smoke::run(args).await,
         Command::CheckWorkspace => checks::check_workspace(),
+        Command::Gameday(args) => gameday::run(&args).await,
         Command::CheckDocuments => documents::check(),
         Command::Openapi(args) => checks::write_openapi(&args),
         Command::Charts(args) => charts::run(&args),

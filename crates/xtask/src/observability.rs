@@ -7,6 +7,8 @@ mod queries;
 mod sources;
 mod traces;
 
+use std::path::{Path, PathBuf};
+
 use tooling::Workspace;
 
 #[derive(Debug, clap::Args)]
@@ -35,6 +37,14 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         Command::Queries(args) => queries::check(&root, &args).await,
         Command::Traces(args) => traces::check(&root, &args).await,
     }
+}
+
+/// The files of rules, in order.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub(crate) fn rule_files(root: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    sources::files(&sources::rules_folder(root), "yaml")
 }
 
 #[cfg(test)]

@@ -59,7 +59,8 @@ impl Default for OperationConfig {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default)]
 pub struct ExternalConfig {
-    /// `EXTERNAL_INTEGRATION_KEY`: what this service shows the external one; required.
+    /// `EXTERNAL_INTEGRATION_KEY`: what this service shows the external one; of several lines the first, and the
+    /// others where that is refused. Required.
     pub external_integration_key: Option<IntegrationKey>,
     /// `EXTERNAL_API_URL`: what to get from the external service, an `http` or `https` URL without
     /// credentials; without it nothing is called.
@@ -84,31 +85,48 @@ impl Default for ExternalConfig {
     }
 }
 
-/// The key, as the value of a header `Authorization`.
+/// The keys, a line each, as values of a header `Authorization`.
 #[derive(Clone, Debug)]
 pub struct IntegrationKey {
     secret: Secret,
-    authorization: HeaderValue,
+    authorizations: Vec<HeaderValue>,
 }
 
 impl IntegrationKey {
-    /// `Bearer <key>`, marked as sensitive.
+    /// `Bearer <key>` for each line, marked as sensitive: the one in use, and those to try where it is refused.
     #[must_use]
-    pub fn authorization(&self) -> HeaderValue {
-        self.authorization.clone()
+    pub fn authorizations(&self) -> &[HeaderValue] {
+        &self.authorizations
+    }
+
+    /// Where the keys come from.
+    pub(crate) fn secret(&self) -> &Secret {
+        &self.secret
+    }
+}
+
+impl TryFrom<&Secret> for IntegrationKey {
+    type Error = &'static str;
+
+    fn try_from(secret: &Secret) -> Result<Self, Self::Error> {
+        let authorization = |key: &str| {
+            let mut authorization = HeaderValue::try_from(format!("Bearer {key}"))
+                .map_err(|_| "has characters that no HTTP header can carry")?;
+            authorization.set_sensitive(true);
+            Ok(authorization)
+        };
+        let keys = secret.lines().filter(|key| !key.trim().is_empty());
+        let authorizations = keys.map(authorization).collect::<Result<Vec<_>, Self::Error>>()?;
+        if authorizations.is_empty() {
+            return Err("is blank");
+        }
+        Ok(Self { secret: secret.clone(), authorizations })
     }
 }
 
 impl<'de> Deserialize<'de> for IntegrationKey {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let secret = Secret::deserialize(deserializer)?;
-        if secret.expose().trim().is_empty() {
-            return Err(D::Error::custom("is blank"));
-        }
-        let mut authorization = HeaderValue::try_from(format!("Bearer {}", secret.expose()))
-            .map_err(|_| D::Error::custom("has characters that no HTTP header can carry"))?;
-        authorization.set_sensitive(true);
-        Ok(Self { secret, authorization })
+        Self::try_from(&Secret::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }
 
@@ -161,8 +179,8 @@ mod tests {
         let (config, _) = loader.finish(config).unwrap();
 
         let key = config.external.external_integration_key.as_ref().unwrap();
-        assert_eq!(key.authorization(), "Bearer kept-2c9fca1d");
-        let printed = format!("{config:?} {:?}", key.authorization());
+        assert_eq!(key.authorizations(), ["Bearer kept-2c9fca1d"]);
+        let printed = format!("{config:?} {:?}", key.authorizations());
         assert!(!printed.contains("kept-2c9fca1d"), "{printed}");
     }
 }

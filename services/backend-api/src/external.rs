@@ -1,14 +1,16 @@
 //! The external service, and how it is called.
 
 mod answer;
+mod keys;
 mod metrics;
 mod retry;
 
 use std::time::Duration;
 
+use common::ServiceContext;
 use common::context::RequestContext;
 use common::telemetry::{SPANS, spans};
-use reqwest::header::{AUTHORIZATION, HeaderMap};
+use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode, Url, Version};
 use server::StartError;
@@ -19,9 +21,10 @@ use tracing::{Instrument as _, Span};
 pub(crate) use answer::Answer;
 pub(crate) use metrics::Outcome;
 
+use keys::Keys;
 use metrics::ExternalMetrics;
 
-use crate::config::{ExternalConfig, IntegrationKey};
+use crate::config::ExternalConfig;
 use crate::error::Error;
 
 /// How many redirects one call follows.
@@ -44,6 +47,7 @@ pub(crate) struct External {
 struct Target {
     client: Client,
     url: Url,
+    keys: Keys,
 }
 
 impl External {
@@ -53,25 +57,23 @@ impl External {
     /// When there is no key, or there are no CA certificates for an `https` URL.
     pub(crate) fn new(
         config: &ExternalConfig,
-        metrics: &common::Metrics,
+        context: &ServiceContext,
     ) -> Result<Self, StartError> {
         let key = config
             .external_integration_key
             .as_ref()
             .ok_or_else(|| StartError::Other("EXTERNAL_INTEGRATION_KEY is required".into()))?;
         let timeout = config.external_api_timeout;
-        let target = config.external_api_url.as_ref().map(|url| {
+        let target = config.external_api_url.as_ref().map(|url| -> Result<_, StartError> {
             let url = url.url().clone();
-            let client = client(&url, key, timeout)?;
-            Ok(Target { client, url })
+            let client = client(&url, timeout).map_err(|error| StartError::Other(error.into()))?;
+            Ok(Target { client, url, keys: Keys::follow(key, context)? })
         });
         Ok(Self {
-            target: target
-                .transpose()
-                .map_err(|error: reqwest::Error| StartError::Other(error.into()))?,
+            target: target.transpose()?,
             timeout,
             retries: config.external_api_retries,
-            metrics: ExternalMetrics::register(metrics),
+            metrics: ExternalMetrics::register(&context.metrics),
         })
     }
 
@@ -150,8 +152,24 @@ impl Target {
         )
     }
 
+    /// Asks with the key in use, and with the others where that is refused.
     async fn get(&self) -> Result<Response, Error> {
-        let mut request = self.client.get(self.url.clone());
+        let mut last = Err(Error::KeyRefused(StatusCode::UNAUTHORIZED.as_u16()));
+        for key in self.keys.to_try() {
+            last = self.get_with(key.clone()).await;
+            if last.is_ok() {
+                self.keys.was_accepted(key);
+            }
+            if !matches!(last, Err(Error::KeyRefused(_))) {
+                return last;
+            }
+        }
+        self.keys.are_refused();
+        last
+    }
+
+    async fn get_with(&self, key: HeaderValue) -> Result<Response, Error> {
+        let mut request = self.client.get(self.url.clone()).header(AUTHORIZATION, key);
         let headers = RequestContext::with_current(RequestContext::outgoing_headers);
         for (name, value) in headers.into_iter().flatten() {
             request = request.header(name, value);
@@ -202,8 +220,8 @@ fn note_outcome(span: &Span, attempt: &Result<Response, Error>) {
     }
 }
 
-/// A client that shows the key to the URL's origin and to no other.
-fn client(url: &Url, key: &IntegrationKey, timeout: Duration) -> reqwest::Result<Client> {
+/// A client that shows a key to the URL's origin and to no other.
+fn client(url: &Url, timeout: Duration) -> reqwest::Result<Client> {
     let origin = url.origin();
     let redirects = Policy::custom(move |redirect| {
         if redirect.url().origin() != origin {
@@ -215,7 +233,6 @@ fn client(url: &Url, key: &IntegrationKey, timeout: Duration) -> reqwest::Result
         }
     });
     let mut client = Client::builder()
-        .default_headers(HeaderMap::from_iter([(AUTHORIZATION, key.authorization())]))
         .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
         .redirect(redirects)
         .referer(false)

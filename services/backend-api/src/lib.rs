@@ -20,7 +20,7 @@ use external::External;
 /// When its address cannot be listened on, or there are no CA certificates for an `https` URL.
 pub fn build(config: &Config) -> Result<Running, StartError> {
     let application = Application::new(SERVICE, &config.common);
-    let external = Data::new(External::new(&config.external, &application.context.metrics)?);
+    let external = Data::new(External::new(&config.external, &application.context)?);
     let operation = Data::new(config.operation.clone());
     application.serve(move |routes| {
         routes.app_data(external.clone()).app_data(operation.clone()).configure(routes::configure);

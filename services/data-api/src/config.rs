@@ -48,7 +48,8 @@ pub struct LogFilesConfig {
     pub log_files_dir: PathBuf,
     /// `LOG_RETENTION_FILES`: how many are kept, at least one, `100000`.
     pub log_retention_files: NonZeroUsize,
-    /// `LOGS_API_KEY`: what a client must know to read them, visible ASCII; by default anybody may.
+    /// `LOGS_API_KEY`: what a client must know to read them, visible ASCII; of several lines each will do. By
+    /// default anybody may.
     pub logs_api_key: Option<Secret>,
 }
 
@@ -62,14 +63,20 @@ impl Default for LogFilesConfig {
     }
 }
 
+/// The keys of a client, a line each.
+pub(crate) fn api_keys(keys: &Secret) -> Result<Secret, &'static str> {
+    let is_key = |key: &str| key.bytes().all(|byte| byte.is_ascii_graphic());
+    let is_right = keys.lines().next().is_some() && keys.lines().all(is_key);
+    is_right.then(|| keys.clone()).ok_or("expected visible ASCII without spaces")
+}
+
 impl Config {
     /// Reads the variables.
     pub fn load(loader: &mut Loader) -> Self {
         let common = server::Config::load(&SERVICE, loader);
         let (processing, log_files) = (loader.section(), loader.section::<LogFilesConfig>());
-        let key = log_files.logs_api_key.as_ref().map_or("", Secret::expose);
-        if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-            loader.problem("LOGS_API_KEY", "expected visible ASCII without spaces");
+        if let Some(Err(reason)) = log_files.logs_api_key.as_ref().map(api_keys) {
+            loader.problem("LOGS_API_KEY", reason);
         }
         Self { common, processing, log_files }
     }

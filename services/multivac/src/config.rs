@@ -99,7 +99,7 @@ impl Default for JobsConfig {
 pub struct AuthConfig {
     /// `AUTH_USERNAME`: whom POST, PUT and DELETE are for, by HTTP Basic; together with `AUTH_PASSWORD`.
     pub auth_username: Option<String>,
-    /// `AUTH_PASSWORD`: that user's password; together with `AUTH_USERNAME`.
+    /// `AUTH_PASSWORD`: that user's password, of several lines each; together with `AUTH_USERNAME`.
     pub auth_password: Option<Secret>,
 }
 

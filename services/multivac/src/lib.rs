@@ -9,15 +9,19 @@ mod spans;
 mod store;
 mod worker;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use actix_web::web::Data;
+use common::ServiceContext;
 use server::{Application, Running, StartError};
 use utoipa::openapi::OpenApi;
 
 pub use command::Command;
 pub use config::{AuthConfig, Config, JobsConfig, SERVICE, StoresConfig, WORKER};
 pub use worker::build as build_worker;
+
+use routes::User;
 
 /// Starts the server. Must be called inside a tokio runtime.
 ///
@@ -31,10 +35,22 @@ pub fn build(config: &Config) -> Result<Running, StartError> {
         let store = Arc::clone(&store);
         application.context.tasks.spawn_until(|stop| worker::run(store, stop));
     }
-    let (store, config) = (Data::from(store), Data::new(config.clone()));
+    let user = user(config, &application.context);
+    let (store, user) = (Data::from(store), Data::new(user));
     application.serve(move |routes| {
-        routes.app_data(store.clone()).app_data(config.clone()).configure(routes::configure);
+        routes.app_data(store.clone()).app_data(user.clone()).configure(routes::configure);
     })
+}
+
+/// Who may change data, if not anybody.
+fn user(config: &Config, context: &ServiceContext) -> Option<User> {
+    let AuthConfig { auth_username: Some(name), auth_password: Some(password) } = &config.auth
+    else {
+        return None;
+    };
+    let Ok(password) =
+        context.secrets.live(password, |password| Ok::<_, Infallible>(password.clone()));
+    Some(User { name: name.clone(), password })
 }
 
 /// The OpenAPI document of the server.

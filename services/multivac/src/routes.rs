@@ -6,6 +6,8 @@ mod input;
 mod jobs;
 mod queue;
 
+pub(crate) use input::User;
+
 use utoipa_actix_web::service_config::ServiceConfig;
 
 /// Lists the handlers.

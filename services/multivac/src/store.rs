@@ -32,8 +32,7 @@ pub(crate) fn open(
     let metrics = JobMetrics::register(&context.metrics);
     let store: Arc<dyn Store> = match (&config.stores.redis_url, &config.stores.mongo_url) {
         (Some(redis), Some(mongo)) => {
-            let urls = (redis.expose(), mongo.expose());
-            Distributed::open(urls, config, context, metrics.clone())?
+            Distributed::open((redis, mongo), config, context, metrics.clone())?
         }
         _ => Embedded::open(config, context, metrics.clone())?,
     };

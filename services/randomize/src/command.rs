@@ -34,7 +34,7 @@ impl Command {
             }
             Self::Token { subject, ttl } => Work::once(program, async move |config: Config| {
                 let secret = config.api.jwt_secret.as_ref().ok_or("JWT_SECRET is required")?;
-                Ok(Tokens::new(secret).issue(subject, ttl)?)
+                Ok(Tokens::new(secret)?.issue(subject, ttl)?)
             }),
         }
     }

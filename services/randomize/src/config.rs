@@ -9,7 +9,7 @@ use derive_more::AsRef;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use storage::DatabaseConfig;
 
-use crate::token::MIN_SECRET;
+use crate::token::Tokens;
 
 /// Who this service is.
 pub const SERVICE: Service = common::service!(port: 5000);
@@ -35,7 +35,8 @@ pub struct ApiConfig {
     /// `CORS_ALLOWED_ORIGINS`: whose pages may use `/api`, such as
     /// `https://app.example.com,https://www.example.com`; by default `*`, any.
     pub cors_allowed_origins: Origins,
-    /// `JWT_SECRET`: at least 32 bytes; with it `GET /api/histories` needs a token. None by default.
+    /// `JWT_SECRET`: at least 32 bytes; with it `GET /api/histories` needs a token. Of several lines the first signs,
+    /// and each is accepted. None by default.
     pub jwt_secret: Option<Secret>,
 }
 
@@ -54,8 +55,8 @@ impl Config {
         let common = server::Config::load(&SERVICE, loader);
         let database = DatabaseConfig::load("sqlite://data/randomize.db", loader);
         let (api, audit) = (loader.section::<ApiConfig>(), loader.section());
-        if api.jwt_secret.as_ref().is_some_and(|secret| secret.expose().len() < MIN_SECRET) {
-            loader.problem("JWT_SECRET", format!("must have at least {MIN_SECRET} bytes"));
+        if let Some(Err(reason)) = api.jwt_secret.as_ref().map(Tokens::new) {
+            loader.problem("JWT_SECRET", reason);
         }
         Self { common, database, api, audit }
     }

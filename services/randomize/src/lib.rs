@@ -28,7 +28,10 @@ use token::Tokens;
 pub fn build(config: &Config) -> Result<Running, StartError> {
     let application = Application::new(SERVICE, &config.common);
     let store = Data::new(Store::start(config, &application.context)?);
-    let tokens = config.api.jwt_secret.as_ref().map(Tokens::new).map(Data::new);
+    let secret = config.api.jwt_secret.as_ref();
+    let tokens = secret.map(|secret| application.context.secrets.live(secret, Tokens::new));
+    let tokens = tokens.transpose().map_err(|error| StartError::Other(error.into()))?;
+    let tokens = tokens.map(Data::new);
     let origins = config.api.cors_allowed_origins.clone();
     application.serve(move |routes| {
         if let Some(tokens) = &tokens {

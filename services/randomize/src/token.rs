@@ -12,15 +12,18 @@ use serde::{Deserialize, Serialize};
 use signature::{Signer, Verifier};
 
 /// The shortest secret, in bytes: as long as the hash (RFC 7518, 3.2).
-pub(crate) const MIN_SECRET: usize = 32;
+const MIN_SECRET: usize = 32;
 
 /// The longest token, in bytes; ours have some 200.
 const MAX_TOKEN: usize = 4096;
 
+static PROVIDER: Once = Once::new();
+
 /// Makes tokens, and checks them.
 pub(crate) struct Tokens {
     encoding: EncodingKey,
-    decoding: DecodingKey,
+    /// One for each line of the secret.
+    decoding: Vec<DecodingKey>,
     validation: Validation,
 }
 
@@ -46,8 +49,16 @@ struct Claims {
 }
 
 impl Tokens {
-    pub(crate) fn new(secret: &Secret) -> Self {
-        static PROVIDER: Once = Once::new();
+    /// Tokens that are signed with the first line of a secret, and accepted with any.
+    ///
+    /// # Errors
+    /// When a line is too short.
+    pub(crate) fn new(secret: &Secret) -> Result<Self, String> {
+        let keys = || secret.lines().map(str::as_bytes);
+        let first = keys().next().unwrap_or_default();
+        if first.is_empty() || keys().any(|key| key.len() < MIN_SECRET) {
+            return Err(format!("must have at least {MIN_SECRET} bytes in each line"));
+        }
         PROVIDER.call_once(|| {
             // Nobody else in this process could have installed one.
             let _ = HS256.install_default();
@@ -57,12 +68,11 @@ impl Tokens {
         validation.validate_exp = false;
         validation.required_spec_claims.clear();
         validation.validate_aud = false;
-        let secret = secret.expose().as_bytes();
-        Self {
-            encoding: EncodingKey::from_secret(secret),
-            decoding: DecodingKey::from_secret(secret),
+        Ok(Self {
+            encoding: EncodingKey::from_secret(first),
+            decoding: keys().map(DecodingKey::from_secret).collect(),
             validation,
-        }
+        })
     }
 
     /// A token that is valid from now on, for that time.
@@ -84,7 +94,18 @@ impl Tokens {
         if token.len() > MAX_TOKEN {
             return Err(ErrorKind::InvalidToken.into());
         }
-        let token = jsonwebtoken::decode::<Claims>(token, &self.decoding, &self.validation)?;
+        let decode = |key| jsonwebtoken::decode::<Claims>(token, key, &self.validation);
+        let mut decoded = Err(Error::from(ErrorKind::InvalidSignature));
+        for key in &self.decoding {
+            decoded = decode(key);
+            let is_of_another_key = decoded
+                .as_ref()
+                .is_err_and(|error| matches!(error.kind(), ErrorKind::InvalidSignature));
+            if !is_of_another_key {
+                break;
+            }
+        }
+        let token = decoded?;
         // No extension is understood here (RFC 7515, 4.1.11).
         if token.header.crit.is_some() {
             return Err(ErrorKind::InvalidToken.into());

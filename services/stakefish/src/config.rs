@@ -4,10 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use common::config::{RateLimit, Secret};
+use common::config::RateLimit;
 use common::{Loader, Service};
 use derive_more::AsRef;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use storage::DatabaseConfig;
 
@@ -39,50 +38,8 @@ impl Config {
         // More than a client waits for would also overflow the clock.
         let sensible = Duration::from_millis(1)..=Duration::from_mins(1);
         loader.within("DNS_TIMEOUT", lookups.dns_timeout, sensible);
-        let has_url = ["DATABASE_URL", "DATABASE_URL_FILE"].iter().any(|name| loader.is_set(name));
-        // Parts that nobody asks for cannot be wrong.
-        let parts = if has_url { None } else { loader.section::<PostgresConfig>().url() };
-        let database = DatabaseConfig::load(parts.as_deref().unwrap_or(EMBEDDED), loader);
+        let database = DatabaseConfig::load_with_parts(EMBEDDED, loader);
         Self { common, database, lookups, kubernetes: loader.is_set("KUBERNETES_SERVICE_HOST") }
-    }
-}
-
-/// PostgreSQL in parts, where there is no `DATABASE_URL`; any one of them is enough.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(default)]
-#[expect(clippy::struct_field_names, reason = "a field has the name of its variable")]
-struct PostgresConfig {
-    /// `POSTGRES_USER`: `postgres`.
-    postgres_user: Option<String>,
-    /// `POSTGRES_PASSWORD`: none.
-    postgres_password: Option<Secret>,
-    /// `POSTGRES_DB`: the database, named as the user.
-    postgres_db: Option<String>,
-    /// `POSTGRES_HOST`: a name, an address or the folder of a socket, `localhost`.
-    postgres_host: Option<String>,
-    /// `POSTGRES_PORT`: `5432`.
-    postgres_port: Option<u16>,
-}
-
-impl PostgresConfig {
-    /// The parts as a URL; none where all are missing.
-    fn url(&self) -> Option<String> {
-        let port = self.postgres_port.map(|port| port.to_string());
-        let password = self.postgres_password.as_ref().map(Secret::expose);
-        let user = self.postgres_user.as_deref();
-        let parts = [
-            ("user", user, "postgres"),
-            ("password", password, ""),
-            ("dbname", self.postgres_db.as_deref(), user.unwrap_or("postgres")),
-            ("host", self.postgres_host.as_deref(), "localhost"),
-            ("port", port.as_deref(), "5432"),
-        ];
-        let encode = |(name, value, default): (_, Option<&str>, _)| {
-            let value = utf8_percent_encode(value.unwrap_or(default), NON_ALPHANUMERIC);
-            format!("{name}={value}")
-        };
-        let is_set = parts.iter().any(|(_, value, _)| value.is_some());
-        is_set.then(|| format!("postgres://localhost?{}", parts.map(encode).join("&")))
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use humantime::format_duration;
+use secrets::{Secret, Source};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -24,9 +25,13 @@ pub struct Loader {
     defaulted: BTreeSet<String>,
     known: BTreeSet<String>,
     problems: Vec<(String, String)>,
+    /// The files that secrets were read from.
+    secret_files: BTreeMap<String, Source>,
     /// Sentences about variables that are not read.
     ignored: Vec<String>,
     effective: Vec<(String, String)>,
+    /// Those that somebody has given.
+    secrets: Vec<Secret>,
     notes: Vec<String>,
 }
 
@@ -46,8 +51,10 @@ impl Loader {
             defaulted: BTreeSet::new(),
             known: BTreeSet::new(),
             problems: Vec::new(),
+            secret_files: BTreeMap::new(),
             ignored: Vec::new(),
             effective: Vec::new(),
+            secrets: Vec::new(),
             notes: Vec::new(),
         }
     }
@@ -153,9 +160,10 @@ impl Loader {
                 ));
                 continue;
             }
+            let marked = if field.secret { self.with_source(&name, &value) } else { value.clone() };
             // One variable at a time: envy stops at the first that is wrong.
-            match envy::from_iter::<_, T>([(name.clone(), value.clone())]) {
-                Ok(_) => values.push((name, value)),
+            match envy::from_iter::<_, T>([(name.clone(), marked.clone())]) {
+                Ok(_) => values.push((name, marked)),
                 Err(error) => self.problem(&name, reason(&error.to_string(), &value)),
             }
         }
@@ -174,20 +182,26 @@ impl Loader {
             self.problem(&file_name, format!("cannot be set together with {name}"));
             return;
         }
-        match std::fs::read_to_string(path) {
-            Ok(text) => {
-                let secret = text.strip_suffix('\n').unwrap_or(&text);
-                let secret = secret.strip_suffix('\r').unwrap_or(secret);
-                if secret.is_empty() {
-                    self.problem(&file_name, "the file is empty");
-                } else {
-                    self.variables.insert(name.into(), secret.into());
-                }
+        let source = Source::file(name, path.into());
+        match source.read() {
+            Ok(secret) => {
+                self.variables.insert(name.into(), secret.expose().into());
+                self.secret_files.insert(name.into(), source);
             }
-            Err(error) => {
-                self.problem(&file_name, format!("the file cannot be read: {}", error.kind()));
-            }
+            Err(error) => self.problem(&file_name, error.to_string()),
         }
+    }
+
+    /// The value of a secret with what the [`Secret`] made of it is to know of its source. A default has none.
+    fn with_source(&mut self, name: &str, value: &str) -> String {
+        if self.defaulted.contains(name) {
+            return value.to_owned();
+        }
+        let source = self.secret_files.get(name).cloned();
+        let source = source.unwrap_or_else(|| Source::variable(name));
+        let marked = source.mark(value);
+        self.secrets.push(Secret::from(&*marked));
+        marked
     }
 
     fn note_effective<T: Serialize>(&mut self, section: &T) {
@@ -214,7 +228,12 @@ impl Loader {
         if self.problems.is_empty() {
             return Ok((
                 value,
-                Effective { variables: self.effective, notes: self.notes, near_misses },
+                Effective {
+                    variables: self.effective,
+                    secrets: self.secrets,
+                    notes: self.notes,
+                    near_misses,
+                },
             ));
         }
         let mut lines: Vec<String> =
@@ -276,6 +295,7 @@ fn reason(message: &str, value: &str) -> String {
 #[derive(Clone, Debug)]
 pub struct Effective {
     variables: Vec<(String, String)>,
+    secrets: Vec<Secret>,
     notes: Vec<String>,
     /// Variables that nothing reads, and that look like a typing error or are not meant for us, a sentence each.
     pub near_misses: Vec<String>,
@@ -285,6 +305,9 @@ impl fmt::Display for Effective {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, value) in &self.variables {
             writeln!(f, "{name}={value}")?;
+        }
+        for secret in &self.secrets {
+            writeln!(f, "# {}", secret.description())?;
         }
         self.notes.iter().try_for_each(|note| writeln!(f, "# {note}"))
     }

@@ -2,11 +2,10 @@
 //!
 //! So the names stand once, as the struct's fields, and whether one is a secret follows from its type.
 
+use secrets::Secret;
 use serde::de::value::{Error, MapDeserializer};
 use serde::de::{DeserializeOwned, Deserializer, Error as _, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
-
-use super::Secret;
 
 /// One variable of a struct.
 #[derive(Debug, PartialEq, Eq)]

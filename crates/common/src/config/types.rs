@@ -1,6 +1,5 @@
 //! The types of variables that are more than a number.
 
-use std::fmt;
 use std::io::IsTerminal as _;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -8,66 +7,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use secrecy::{ExposeSecret as _, SecretString};
-use serde::de::{self, Deserialize, Deserializer, Visitor};
+use serde::de::{self, Deserialize, Deserializer};
 use serde::{Serialize, Serializer};
 use tracing_subscriber::EnvFilter;
-
-/// What stands in place of a secret wherever one would be printed.
-const MASK: &str = "********";
-
-/// A value that no log, error or configuration print-out shows.
-///
-/// A field of this type can also be given as a file: `X_FILE` names it, one trailing newline is stripped.
-#[derive(Clone)]
-pub struct Secret(SecretString);
-
-impl Secret {
-    /// The name under which a [`Secret`] announces itself to a deserializer; [`super::shape`] looks for it.
-    pub(super) const TYPE_NAME: &'static str = "Secret";
-
-    /// The value itself.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        self.0.expose_secret()
-    }
-}
-
-impl From<&str> for Secret {
-    fn from(value: &str) -> Self {
-        Self(value.into())
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(MASK)
-    }
-}
-
-impl Serialize for Secret {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(MASK)
-    }
-}
-
-impl<'de> Deserialize<'de> for Secret {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct SecretVisitor;
-        impl<'de> Visitor<'de> for SecretVisitor {
-            type Value = Secret;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a secret")
-            }
-
-            fn visit_newtype_struct<D: Deserializer<'de>>(self, d: D) -> Result<Secret, D::Error> {
-                String::deserialize(d).map(|value| Secret(value.into()))
-            }
-        }
-        deserializer.deserialize_newtype_struct(Self::TYPE_NAME, SecretVisitor)
-    }
-}
 
 /// A number of bytes: `65536`, `64KiB`, `1MB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -7,6 +7,7 @@ mod configuration;
 mod demo;
 mod documents;
 mod edge;
+mod faults;
 mod fuzz;
 mod life;
 mod logs;

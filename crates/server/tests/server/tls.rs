@@ -39,6 +39,7 @@ impl Files {
         let mut variables = vec![
             ("TLS_CERT_FILE", certificate.to_str().unwrap()),
             ("TLS_KEY_FILE", key.to_str().unwrap()),
+            ("SECRETS_RELOAD_INTERVAL", "20ms"),
         ];
         variables.extend(more);
         demo::start(&variables)
@@ -151,10 +152,12 @@ async fn a_replaced_certificate_is_taken_and_a_bad_one_is_not() {
             assert_eq!(answer.text().await.unwrap(), "hello");
         }
     }));
-    let refused = "The new certificate is of no use; the old one stays";
+    let refused = "The new secret is of no use; the old one stays";
     let wait_for_refusals = async |number: usize| {
         wait_until("the pair is refused", PATIENCE, async || {
-            logs(|line| line["message"] == refused).len() >= number
+            logs(|line| line["message"] == refused && line["secret"]["name"] == "TLS_CERT_FILE")
+                .len()
+                >= number
         })
         .await;
     };
@@ -171,11 +174,22 @@ async fn a_replaced_certificate_is_taken_and_a_bad_one_is_not() {
     assert_eq!(hello(&app, &client(&first)).await.unwrap(), "hello");
 
     files.put(&second.cert.pem(), &second.signing_key.serialize_pem());
-    let client = client(&second);
-    wait_until("the new certificate is served", PATIENCE, async || {
-        hello(&app, &client).await.is_ok()
-    })
-    .await;
+    let clients = [client(&first), client(&second)];
+    let wait_for = async |which: usize| {
+        wait_until("the new certificate is served", PATIENCE, async || {
+            hello(&app, &clients[which]).await.is_ok()
+        })
+        .await;
+    };
+    wait_for(1).await;
+
+    // A hundred times in a row, with a pair that is none in between.
+    for n in 0..100 {
+        let (which, pair) = if n % 2 == 0 { (0, &first) } else { (1, &second) };
+        files.put("", "");
+        files.put(&pair.cert.pem(), &pair.signing_key.serialize_pem());
+        wait_for(which).await;
+    }
     stop.cancel();
     load.await.unwrap();
 }

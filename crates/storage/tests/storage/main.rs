@@ -5,6 +5,7 @@ mod availability;
 mod batches;
 mod migrations;
 mod pgbouncer;
+mod rotation;
 mod tls;
 
 use std::time::Duration;

@@ -125,6 +125,33 @@ impl Postgres {
         self.admin.url.as_str()
     }
 
+    /// Runs a statement as the administrator, in the database of a URL.
+    ///
+    /// # Errors
+    /// What the server says against it.
+    ///
+    /// # Panics
+    /// When the URL is none.
+    pub async fn execute(&self, url: &str, statement: &str) -> Result<String, String> {
+        let (admin, statement) = (Arc::clone(&self.admin), statement.to_owned());
+        let url = Url::parse(url).expect("the URL of a database");
+        blocking(move || admin.query(&url, &statement)).await
+    }
+
+    /// Lets roles in by their password alone, where by default anybody is let in who names one. Not for a shared
+    /// server.
+    ///
+    /// # Panics
+    /// When the server cannot be told so.
+    pub async fn require_passwords(&self, url: &str) {
+        let file = self.execute(url, "SHOW hba_file").await.expect("it has such a file");
+        let rules =
+            "SELECT unnest(ARRAY['host all postgres all trust', 'host all all all scram-sha-256'])";
+        let write = format!("COPY ({rules}) TO '{}'", file.trim());
+        self.execute(url, &write).await.expect("the administrator may write files");
+        self.execute(url, "SELECT pg_reload_conf()").await.expect("it can be reloaded");
+    }
+
     /// A program that comes with the server's client, such as `pgbench`.
     pub fn program(&self, name: &str) -> PathBuf {
         self.admin.psql.with_file_name(name)

@@ -7,6 +7,7 @@ mod documents;
 mod external_logs;
 mod faults;
 mod process;
+mod rotation;
 mod spans;
 mod upstream;
 

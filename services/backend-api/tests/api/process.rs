@@ -64,7 +64,7 @@ async fn the_original_misspelling_of_the_key_is_pointed_out() {
 
 #[tokio::test]
 async fn a_key_that_no_header_can_carry_ends_the_process_and_is_not_shown() {
-    for end in ["\n", "\r\nx: y", "\u{1}", "\u{7f}"] {
+    for end in ["\rx: y", "\u{1}", "\u{7f}"] {
         let key = format!("{KEY}{end}");
 
         let (code, stdout, stderr) = run(&[], &[("EXTERNAL_INTEGRATION_KEY", &key)]).await;

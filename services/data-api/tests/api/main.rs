@@ -7,6 +7,7 @@ mod faults;
 mod logs;
 mod process;
 mod processing;
+mod rotation;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

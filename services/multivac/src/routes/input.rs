@@ -7,6 +7,7 @@ use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{FromRequest, HttpRequest, web};
 use common::Problem;
 use common::config::Secret;
+use common::secrets::Live;
 use futures_util::future::LocalBoxFuture;
 use mime::Mime;
 use serde::Serialize;
@@ -16,11 +17,18 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::config::Config;
 use crate::error::Error;
 
 /// The longest `Idempotency-Key`.
 const MAX_KEY: usize = 255;
+
+/// Who may change data.
+#[derive(Debug)]
+pub(crate) struct User {
+    pub(crate) name: String,
+    /// Each line is accepted.
+    pub(crate) password: Live<Secret>,
+}
 
 /// A client that may change data: that has the credentials, if there are any to have, and is no page of
 /// another site, for which a browser would send them along.
@@ -30,14 +38,13 @@ pub(super) struct Authorized;
 server::from_head!(Authorized, authorize);
 
 fn authorize(request: &HttpRequest) -> Result<Authorized, Error> {
-    let auth = request.app_data::<web::Data<Config>>().map(|config| &config.auth);
-    let auth = auth.ok_or(Error::Unauthorized)?;
-    if let (Some(name), Some(password)) = (&auth.auth_username, &auth.auth_password) {
+    let user = request.app_data::<web::Data<Option<User>>>().ok_or(Error::Unauthorized)?;
+    if let Some(User { name, password }) = &***user {
         let given = basic_credentials(request).ok_or(Error::Unauthorized)?;
         // Both are compared whatever the first comparison says.
-        let right = given.name.ct_eq(name.as_bytes())
-            & given.password.ct_eq(Secret::expose(password).as_bytes());
-        if !bool::from(right) {
+        let right =
+            bool::from(given.name.ct_eq(name.as_bytes())) & password.get().accepts(&given.password);
+        if !right {
             return Err(Error::Unauthorized);
         }
     }

@@ -1,7 +1,6 @@
 //! Jobs in Redis, data in MongoDB.
 
 mod add;
-mod connection;
 mod dead_letters;
 mod entropy;
 mod entry;
@@ -9,10 +8,14 @@ mod keys;
 mod order;
 mod queue;
 
+use std::io;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use common::ServiceContext;
+use common::config::Secret;
+use faults::Faults;
+use nosql::redis::Connections;
 use server::StartError;
 use tokio::sync::Mutex;
 use tracing::Instrument as _;
@@ -22,9 +25,9 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::metrics::JobMetrics;
 use add::Adder;
-use connection::Connections;
 use entropy::Entropy;
 use entry::Entry;
+use keys::WRITE_CHECK;
 use order::Order;
 use queue::{DEAD_LETTER_QUEUE, JobQueue, QUEUE};
 
@@ -38,6 +41,8 @@ pub(crate) struct Distributed {
     /// Jobs that this process has taken from the queue and that are not known to be stored.
     in_flight: Mutex<Vec<Entry>>,
     metrics: JobMetrics,
+    /// What is to be done on purpose.
+    faults: Faults,
 }
 
 impl Distributed {
@@ -46,14 +51,14 @@ impl Distributed {
     /// # Errors
     /// When a URL cannot be used.
     pub(crate) fn open(
-        (redis_url, mongo_url): (&str, &str),
+        (redis_url, mongo_url): (&Secret, &Secret),
         config: &Config,
         context: &ServiceContext,
         metrics: JobMetrics,
     ) -> Result<Arc<Self>, StartError> {
-        let redis =
-            Connections::open(redis_url).map_err(|error| StartError::Other(error.into()))?;
-        let entropy = Entropy::open(mongo_url, config);
+        let redis = Connections::open(redis_url.expose(), WRITE_CHECK)
+            .map_err(|error| StartError::Other(error.into()))?;
+        let entropy = Entropy::open(mongo_url.expose(), config);
         let order = Order::new(redis.clone(), entropy.clone());
         let of_adder = (context, metrics.accepted.clone());
         let store = Arc::new(Self {
@@ -64,18 +69,72 @@ impl Distributed {
             entropy,
             in_flight: Mutex::default(),
             metrics,
+            faults: context.faults.clone(),
         });
-        let (redis, order) = (store.redis.clone(), store.order.clone());
+        let follower = Arc::clone(&store);
+        let redis_secret = context.secrets.follow(redis_url, move |url| {
+            let store = Arc::clone(&follower);
+            async move {
+                store.redis.take_over(url.expose(), store.holds_jobs()).await?;
+                store.order.doubt();
+                Ok(())
+            }
+        });
+        let (redis, checked) = (store.redis.clone(), Arc::clone(&store));
         context.readiness.check(&context.tasks, "redis", move || {
-            let (redis, order) = (redis.clone(), order.clone());
-            async move { Ok(redis.check().await.inspect_err(|_| order.doubt())?) }
+            let (redis, store, secret) =
+                (redis.clone(), Arc::clone(&checked), redis_secret.clone());
+            async move {
+                store.reach_redis().await?;
+                let failed = |_: &redis::RedisError| {
+                    store.order.doubt();
+                    secret.now();
+                };
+                Ok(redis.check().await.inspect_err(failed)?)
+            }
         });
-        let entropy = store.entropy.clone();
+        let follower = Arc::clone(&store);
+        let mongo_secret = context.secrets.follow(mongo_url, move |url| {
+            let store = Arc::clone(&follower);
+            async move {
+                store.entropy.take_over(url.expose(), store.holds_data()).await?;
+                store.order.doubt();
+                Ok(())
+            }
+        });
+        let checked = Arc::clone(&store);
         context.readiness.check(&context.tasks, "mongodb", move || {
-            let entropy = entropy.clone();
-            async move { Ok(entropy.check().await?) }
+            let (store, secret) = (Arc::clone(&checked), mongo_secret.clone());
+            async move {
+                store.reach_mongodb().await?;
+                Ok(store.entropy.check().await.inspect_err(|_| secret.now())?)
+            }
         });
         Ok(store)
+    }
+
+    /// Waits, or fails, where a rule says so of Redis.
+    async fn reach_redis(&self) -> Result<(), Error> {
+        let reached = self.faults.reach(faults::Store::Redis).await;
+        reached.map_err(|outage| Error::NotQueued(io::Error::other(outage).into()))
+    }
+
+    /// The same for MongoDB.
+    async fn reach_mongodb(&self) -> Result<(), Error> {
+        let reached = self.faults.reach(faults::Store::Mongodb).await;
+        reached.map_err(|outage| Error::Store(mongodb::error::Error::custom(outage)))
+    }
+
+    /// Whether jobs wait, or are dead letters, in Redis.
+    async fn holds_jobs(&self) -> Result<bool, Error> {
+        let in_flight = !self.in_flight.lock().await.is_empty();
+        let QueueState { length, dead_letters, .. } = self.queue.state().await?;
+        Ok(in_flight || length + dead_letters > 0)
+    }
+
+    /// Whether there are jobs, or data in MongoDB.
+    async fn holds_data(&self) -> Result<bool, Error> {
+        Ok(self.holds_jobs().await? || self.entropy.count().await? > 0)
     }
 
     /// Stores what is in flight, or else the next jobs.
@@ -125,18 +184,23 @@ impl Distributed {
 #[async_trait]
 impl Store for Distributed {
     async fn add(&self, datum: &str, key: Option<&str>) -> Result<String, Error> {
+        self.reach_redis().await?;
         self.adder.add(datum, key).await
     }
 
     async fn oldest(&self) -> Result<Option<String>, Error> {
+        self.reach_mongodb().await?;
         self.entropy.oldest().await
     }
 
     async fn delete_oldest(&self) -> Result<bool, Error> {
+        self.reach_mongodb().await?;
         self.entropy.delete_oldest().await
     }
 
     async fn job(&self, id: &str) -> Result<Option<Job>, Error> {
+        self.reach_mongodb().await?;
+        self.reach_redis().await?;
         let stored = |status| Some(Job { status, attempts: 0 });
         if let Some(status) = self.entropy.status(id).await? {
             return Ok(stored(status));
@@ -149,14 +213,17 @@ impl Store for Distributed {
     }
 
     async fn queue(&self) -> Result<QueueState, Error> {
+        self.reach_redis().await?;
         self.queue.state().await
     }
 
     async fn queue_and_stored(&self) -> Result<(QueueState, u64), Error> {
+        tokio::try_join!(self.reach_redis(), self.reach_mongodb())?;
         tokio::try_join!(self.queue.state(), self.entropy.count())
     }
 
     async fn store_next(&self) -> Result<(), Error> {
+        tokio::try_join!(self.reach_redis(), self.reach_mongodb())?;
         let mut in_flight = self.in_flight.lock().await;
         let stored = self.store_batch(&mut in_flight).await;
         if stored.is_err() {

@@ -6,7 +6,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use test_support::{Binary, Durability, Mode, MongoDb, Proxy, Redis, Signal, wait_until};
 
-use crate::{INSUFFICIENT, Multivac, PROGRAM, Stores, TIMEOUT};
+use crate::{INSUFFICIENT, Multivac, PROGRAM, Stores, TIMEOUT, job_of};
 
 /// Servers that the test may do anything to, and the variables that lead to them.
 pub(crate) struct Servers {
@@ -405,4 +405,37 @@ async fn a_group_that_is_lost_is_made_anew_without_a_loss() {
 
     multivac.store(&["after"]).await;
     assert_eq!(multivac.queue().await["stored"], 2);
+}
+
+#[tokio::test]
+async fn outages_on_purpose_are_those_of_each_store() {
+    let Some(stores) = Stores::distributed().await else { return };
+    let variables = [("FAULT_INJECTION", "true"), ("ADMIN_PORT", "0")];
+    let multivac = stores.start(&variables).await;
+    multivac.store(&["here"]).await;
+    let outage = |store| serde_json::json!([{ "store": store, "outage": true, "duration": "1h" }]);
+    let readyz_names = async |store: &str| {
+        wait_until(&format!("{store} is missing"), TIMEOUT, async || {
+            let text = multivac.server.get("/readyz").await.text().await.unwrap();
+            text.contains(&format!("\"checks\":[\"{store}\"]"))
+        })
+        .await;
+    };
+
+    multivac.server.set_faults(&outage("redis")).await;
+    let refused = multivac.post("not taken").await;
+    assert_eq!(refused.status(), 503);
+    assert!(refused.text().await.unwrap().contains("nothing was queued"));
+    readyz_names("redis").await;
+    assert_eq!(multivac.answer().await, "here");
+
+    multivac.server.set_faults(&outage("mongodb")).await;
+    assert_eq!(multivac.server.get("/multivac").await.status(), 503);
+    readyz_names("mongodb").await;
+    let job = job_of(&multivac.post("taken").await);
+
+    multivac.server.set_faults(&serde_json::json!([])).await;
+    crate::ready(&multivac.server).await;
+    multivac.wait_for(&job, "stored").await;
+    assert_eq!(multivac.count().await, 2);
 }

@@ -15,6 +15,7 @@ mod jobs;
 mod mongod;
 mod order;
 mod process;
+mod rotation;
 mod spans;
 
 use std::time::Duration;

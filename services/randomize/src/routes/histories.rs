@@ -1,6 +1,7 @@
 //! The audit trail, for those who may see it.
 
 use actix_web::{HttpRequest, HttpResponse, get, web};
+use common::secrets::Live;
 use common::{Problem, problems};
 use server::extract::{Page, PageProblems, bearer_token};
 use storage::ReadProblems;
@@ -16,11 +17,11 @@ pub(super) struct Authorized;
 server::from_head!(Authorized, authorize);
 
 fn authorize(request: &HttpRequest) -> Result<Authorized, Error> {
-    let Some(tokens) = request.app_data::<web::Data<Tokens>>() else {
+    let Some(tokens) = request.app_data::<web::Data<Live<Tokens>>>() else {
         return Ok(Authorized);
     };
     let token = bearer_token(request).ok_or(Error::Unauthorized(None))?;
-    tokens.check(token).map_err(|cause| Error::Unauthorized(Some(cause)))?;
+    tokens.get().check(token).map_err(|cause| Error::Unauthorized(Some(cause)))?;
     Ok(Authorized)
 }
 

@@ -55,6 +55,12 @@ fn hs256(claims: &Value) -> String {
     token(ring::hmac::HMAC_SHA256, &json!({"alg": "HS256", "typ": "JWT"}), claims, SECRET)
 }
 
+/// A token that is valid for an hour.
+pub(crate) fn signed(secret: &str) -> String {
+    let claims = json!({ "exp": now() + 3600 });
+    token(ring::hmac::HMAC_SHA256, &json!({"alg": "HS256"}), &claims, secret)
+}
+
 async fn status_with(service: &Service, authorization: &str) -> u16 {
     let request = service.app.request(reqwest::Method::GET, "/api/histories");
     let answer = request.header("authorization", authorization).send().await.unwrap();

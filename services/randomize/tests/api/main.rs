@@ -11,6 +11,7 @@ mod histories;
 mod process;
 mod queries;
 mod randomizes;
+mod rotation;
 mod spans;
 
 use std::time::Duration;

@@ -132,3 +132,39 @@ async fn a_full_disk_is_a_507_and_heals_when_there_is_room() {
     .await;
     drop(volume);
 }
+
+#[tokio::test]
+async fn an_outage_on_purpose_is_one_for_clients_and_probes() {
+    let variables = [("FAULT_INJECTION", "true"), ("ADMIN_PORT", "0")];
+    let service = Service::start(&variables).await;
+    service.dns.set_addresses("example.com", &["192.0.2.1"]);
+    assert_eq!(service.look_up("example.com").await.status(), 200);
+
+    let outage = json!([{ "store": "database", "outage": true, "duration": "1h" }]);
+    assert_eq!(service.app.set_faults(&outage).await.status(), 200);
+
+    assert_eq!(service.look_up("example.com").await.status(), 503);
+    service.wait_for_missing("database").await;
+    assert_eq!(service.app.get("/history").await.status(), 503);
+    assert_eq!(service.app.get("/health").await.status(), 200);
+
+    service.app.set_faults(&json!([])).await;
+    service.wait_for_readyz(200).await;
+    assert_eq!(service.look_up("example.com").await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_slow_database_on_purpose_is_waited_for_and_no_longer_than_its_timeout() {
+    let variables =
+        [("FAULT_INJECTION", "true"), ("ADMIN_PORT", "0"), ("DATABASE_TIMEOUT", "300ms")];
+    let service = Service::start(&variables).await;
+    service.dns.set_addresses("example.com", &["192.0.2.1"]);
+
+    let slow = json!([{ "store": "database", "latency": "50ms", "duration": "1h" }]);
+    service.app.set_faults(&slow).await;
+    assert_eq!(service.app.get("/history").await.status(), 200);
+    assert_eq!(service.app.get("/readyz").await.status(), 200);
+    let silent = json!([{ "store": "database", "latency": "1s", "duration": "1h" }]);
+    service.app.set_faults(&silent).await;
+    assert_eq!(service.app.get("/history").await.status(), 503);
+}

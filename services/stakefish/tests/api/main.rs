@@ -13,6 +13,7 @@ mod lookup;
 mod names;
 mod process;
 mod replicas;
+mod rotation;
 mod spans;
 mod v1;
 mod validate;

@@ -3,11 +3,11 @@
 use std::ops::Range;
 
 use actix_web::{HttpRequest, web};
+use common::config::Secret;
+use common::secrets::Live;
 use serde::Deserialize;
 use server::extract::bearer_token;
-use subtle::ConstantTimeEq as _;
 
-use crate::config::Config;
 use crate::error::Error;
 use crate::log_files::Stamp;
 
@@ -18,10 +18,11 @@ pub(super) struct Authorized;
 server::from_head!(Authorized, authorize);
 
 fn authorize(request: &HttpRequest) -> Result<Authorized, Error> {
-    let config = request.app_data::<web::Data<Config>>();
-    let authorized = config.is_some_and(|config| match &config.log_files.logs_api_key {
-        Some(key) => bearer_token(request)
-            .is_some_and(|token| token.as_bytes().ct_eq(key.expose().as_bytes()).into()),
+    let keys = request.app_data::<web::Data<Option<Live<Secret>>>>();
+    let authorized = keys.is_some_and(|keys| match &***keys {
+        Some(keys) => {
+            bearer_token(request).is_some_and(|token| keys.get().accepts(token.as_bytes()))
+        }
         None => true,
     });
     authorized.then_some(Authorized).ok_or(Error::Unauthorized)

@@ -8,13 +8,13 @@ use common::memory::{MemoryBudget, MemoryPermit, MemoryUse};
 use common::telemetry::spans::fail;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use nosql::redis::Connections;
 use prometheus_client::metrics::counter::Counter;
 use redis::{RedisError, RedisResult, Script};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span};
 
-use super::connection::Connections;
 use super::keys::{IDEMPOTENCY_KEY, JOBS, OFFSET, SEQ};
 use super::order::Order;
 use super::queue::QUEUE;
@@ -170,6 +170,8 @@ impl Batches {
         let contexts: Vec<_> =
             batch.iter().map(|waiting| waiting.span.in_scope(TraceParent::current)).collect();
         let span = batch_span(&batch, &contexts);
+        let redis = self.redis.clone();
+        let _staying = redis.stay().await;
         let mut added = match self.order.prepare().await {
             Ok(()) => self.run(&batch, &contexts, false).instrument(span.clone()).await,
             Err(error) => Err(error),

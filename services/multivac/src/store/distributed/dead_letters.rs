@@ -2,10 +2,10 @@
 
 use std::sync::LazyLock;
 
+use nosql::redis::Connections;
 use redis::streams::{StreamId, StreamRangeReply};
 use redis::{AsyncCommands as _, Script};
 
-use super::connection::Connections;
 use super::keys::{ATTEMPTS, DEAD_LETTERS, DEAD_LETTERS_BY_JOB, JOBS, SEQ};
 use crate::error::Error;
 use crate::store::interface::DeadLetter;

@@ -4,13 +4,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::secrets::Refusal;
 use common::telemetry::spans::fail;
 use mongodb::bson::{DateTime, Document, doc};
 use mongodb::error::{Error as MongoError, ErrorKind, IndexedWriteError, InsertManyError};
-use mongodb::options::{Acknowledgment, ClientOptions, IndexOptions, WriteConcern};
-use mongodb::{Client, Collection, IndexModel};
-use tokio::runtime::Handle;
-use tokio::sync::OnceCell;
+use mongodb::options::IndexOptions;
+use mongodb::{Collection, Database, IndexModel};
+use nosql::mongodb::Connection;
 use tokio::time::timeout;
 use tracing::Instrument as _;
 
@@ -19,9 +19,6 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::spans::operation;
 use crate::store::interface::Status;
-
-/// How long to wait for a server that takes the request.
-const SELECTION_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long an operation may take. The driver itself waits for a silent server for ever.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -48,13 +45,8 @@ const SERVER_STATE_CODES: [i32; 26] = [
 pub(super) struct Entropy(Arc<Inner>);
 
 struct Inner {
-    url: String,
-    database: String,
+    connection: Connection,
     tombstone_ttl: Duration,
-    /// The runtime that lasts as long as the service, for the client's background tasks.
-    runtime: Handle,
-    collection: OnceCell<Collection<Document>>,
-    indexed: OnceCell<()>,
 }
 
 /// What became of the documents of an insert.
@@ -68,23 +60,26 @@ pub(super) struct Outcome {
 impl Entropy {
     /// Connects when it is first needed.
     pub(super) fn open(url: &str, config: &Config) -> Self {
+        let database = &config.stores.mongo_db_name;
         Self(Arc::new(Inner {
-            url: url.to_owned(),
-            database: config.stores.mongo_db_name.clone(),
+            connection: Connection::open(url, database, env!("CARGO_PKG_NAME")),
             tombstone_ttl: config.jobs.tombstone_ttl,
-            runtime: Handle::current(),
-            collection: OnceCell::new(),
-            indexed: OnceCell::new(),
         }))
     }
 
     /// Whether the server answers, and has the indexes.
     pub(super) async fn check(&self) -> Result<(), Error> {
-        self.0.indexed.get_or_try_init(|| self.create_indexes()).await?;
-        let database = self.0.database.clone();
-        let database = self.collection().await?.client().database(&database);
-        timeout(TIMEOUT, database.run_command(doc! { "ping": 1 })).await??;
-        Ok(())
+        self.0.connection.check(|database| self.create_indexes(database)).await
+    }
+
+    /// Uses what a new URL leads to, unless that is another server and this one `holds_data`.
+    pub(super) async fn take_over(
+        &self,
+        url: &str,
+        holds_data: impl Future<Output = Result<bool, Error>> + Send,
+    ) -> Result<(), Refusal> {
+        let prepare = |database| self.create_indexes(database);
+        self.0.connection.take_over(url, prepare, holds_data).await
     }
 
     /// Stores data, in the order of their numbers above `offset`. A document that has the same id already is left as it is.
@@ -146,7 +141,8 @@ impl Entropy {
 
     /// The oldest datum.
     pub(super) async fn oldest(&self) -> Result<Option<String>, Error> {
-        let find = self.collection().await?.find_one(stored()).sort(doc! { "seq": 1 });
+        let collection = self.collection().await?;
+        let find = collection.find_one(stored()).sort(doc! { "seq": 1 });
         let found = self.run("find", find).await?;
         Ok(found.and_then(|found| found.get_str("data").ok().map(str::to_owned)))
     }
@@ -209,20 +205,12 @@ impl Entropy {
         Ok(outcome??)
     }
 
-    async fn collection(&self) -> Result<&Collection<Document>, Error> {
-        let inner = &self.0;
-        Ok(inner
-            .collection
-            .get_or_try_init(async || {
-                let (url, database) = (inner.url.clone(), inner.database.clone());
-                let connected = inner.runtime.spawn(async move { connect(&url, &database).await });
-                connected.await.map_err(MongoError::custom)?
-            })
-            .await?)
+    async fn collection(&self) -> Result<Collection<Document>, Error> {
+        Ok(self.0.connection.database().await?.collection("entropy"))
     }
 
-    async fn create_indexes(&self) -> Result<(), Error> {
-        let collection = self.collection().await?;
+    async fn create_indexes(&self, database: Database) -> Result<(), Error> {
+        let collection: Collection<Document> = database.collection("entropy");
         // Sparse: tombstones, which have no `seq`, are not in it.
         let by_order = IndexOptions::builder().sparse(true).build();
         let by_order = IndexModel::builder().keys(doc! { "seq": 1 }).options(by_order).build();
@@ -233,7 +221,6 @@ impl Entropy {
             Err(error) if code_of(&error) == Some(INDEX_OPTIONS_CONFLICT) => {
                 let seconds = i64::try_from(self.0.tombstone_ttl.as_secs()).unwrap_or(i64::MAX);
                 let index = doc! { "keyPattern": { "deleted": 1 }, "expireAfterSeconds": seconds };
-                let database = collection.client().database(&self.0.database);
                 let change = database.run_command(doc! { "collMod": "entropy", "index": index });
                 timeout(TIMEOUT, change).await??;
             }
@@ -246,21 +233,6 @@ impl Entropy {
 /// Matches data. Tombstones have no `seq`.
 fn stored() -> Document {
     doc! { "seq": { "$gt": 0 } }
-}
-
-async fn connect(url: &str, database: &str) -> Result<Collection<Document>, MongoError> {
-    let mut options = ClientOptions::parse(url).await?;
-    options.app_name.get_or_insert_with(|| env!("CARGO_PKG_NAME").to_owned());
-    options.server_selection_timeout = Some(SELECTION_TIMEOUT);
-    options.connect_timeout = Some(SELECTION_TIMEOUT);
-    options.write_concern = Some(
-        WriteConcern::builder()
-            .w(Acknowledgment::Majority)
-            .journal(true)
-            .w_timeout(TIMEOUT)
-            .build(),
-    );
-    Ok(Client::with_options(options)?.database(database).collection("entropy"))
 }
 
 /// The errors that are about single documents, if it is certain that all others are stored.
@@ -281,20 +253,5 @@ fn code_of(error: &MongoError) -> Option<i32> {
     match &*error.kind {
         ErrorKind::Command(error) => Some(error.code),
         _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn writes_wait_for_the_journals_of_a_majority_whatever_the_url_says() {
-        // The client connects with the first operation.
-        let url = "mongodb://127.0.0.1:1/?w=0&journal=false&serverSelectionTimeoutMS=60000";
-        let entropy = connect(url, "multivac").await.unwrap();
-
-        let concern = entropy.write_concern().unwrap();
-        assert_eq!((&concern.w, concern.journal), (&Some(Acknowledgment::Majority), Some(true)));
     }
 }

@@ -7,9 +7,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 
+use nosql::redis::Connections;
 use redis::{AsyncCommands as _, RedisResult, Script};
 
-use super::connection::Connections;
 use super::entropy::Entropy;
 use super::keys::{GROUP, JOBS, OFFSET, SEQ};
 use crate::error::Error;

@@ -7,6 +7,7 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use nosql::redis::{BLOCK_TIMEOUT, Connections};
 use redis::streams::{
     StreamAutoClaimOptions, StreamAutoClaimReply, StreamId, StreamRangeReply, StreamReadOptions,
     StreamReadReply,
@@ -16,7 +17,6 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use super::connection::{BLOCK_TIMEOUT, Connections};
 use super::entry::{Entry, NoJob, created};
 use super::keys::{ATTEMPTS, DEAD_LETTERS, DEAD_LETTERS_BY_JOB, GROUP, JOBS};
 use crate::config::JobsConfig;

@@ -1,0 +1,7 @@
+#![doc = include_str!("../README.md")]
+
+mod secret;
+mod watch;
+
+pub use secret::{FileError, Secret, Source};
+pub use watch::{Live, Look, Refusal, Secrets};
