@@ -208,6 +208,15 @@ KILLS ?= 50
 chaos: test-servers ## Kill all of multivac KILLS times while JOBS data are fed; a short one is in make test
 	CHAOS_JOBS=$(JOBS) CHAOS_KILLS=$(KILLS) $(CARGO) test $(WORKSPACE) --test api -- --nocapture chaos::
 
+# What is published; `dev` is built in seconds, and slower.
+TORTURE_PROFILE ?= dist
+
+.PHONY: torture
+torture: ## Throw crowds of clients at the services, each in a cgroup of 128 MiB; a tenth of it is in make test
+	@$(CARGO) build --profile $(TORTURE_PROFILE) $(WORKSPACE) --bins
+	@target=$${CARGO_TARGET_DIR:-target}; \
+	binaries=$$target/$(patsubst dev,debug,$(TORTURE_PROFILE)); $$binaries/torture --binaries $$binaries $(ARGS)
+
 # By default on those ports and data of their own, so that a `make dev` runs on.
 browser = PORT_OFFSET=$(or $(PORT_OFFSET),$(1)) PLAYWRIGHT=$(PLAYWRIGHT) AXE=$(AXE) CHROMIUM=$(CHROMIUM) \
 	XTASK=$(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/debug/xtask LOOKUP_RATE_LIMIT=none node crates/xtask/browser
