@@ -208,6 +208,10 @@ KILLS ?= 50
 chaos: test-servers ## Kill all of multivac KILLS times while JOBS data are fed; a short one is in make test
 	CHAOS_JOBS=$(JOBS) CHAOS_KILLS=$(KILLS) $(CARGO) test $(WORKSPACE) --test api -- --nocapture chaos::
 
+.PHONY: rotation
+rotation: test-servers ## Change each secret a hundred times under load; twenty times is in make test
+	TEST_ROTATIONS=100 $(CARGO) test $(WORKSPACE) --test api --test storage --test server -- --nocapture rotation::
+
 # What is published; `dev` is built in seconds, and slower.
 TORTURE_PROFILE ?= dist
 

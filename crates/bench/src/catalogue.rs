@@ -78,7 +78,7 @@ pub(crate) const CATALOGUE: &[Scenario] = &[
                 target: "/api_1",
                 env: &[],
                 within: Duration::from_secs(1),
-                memory_mib: 200.0,
+                memory_mib: 128.0,
                 files: None,
             }),
             Workload::Streaming(Streaming {
@@ -105,7 +105,7 @@ pub(crate) const CATALOGUE: &[Scenario] = &[
                 target: "/",
                 env: &[],
                 within: Duration::from_secs(6),
-                memory_mib: 200.0,
+                memory_mib: 128.0,
                 files: Some("logs"),
             }),
             Workload::HeldFiles(HeldFiles {

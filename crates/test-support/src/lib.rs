@@ -33,7 +33,7 @@ pub use documents::check_document;
 pub use hammer::hammer;
 pub use proxy::{Mode, Proxy, Toward};
 pub use raw::{RawConnection, RawResponse};
-pub use rotation::{Load, RELOAD_INTERVAL, SecretFile, reloads, replace};
+pub use rotation::{Load, RELOAD_INTERVAL, SecretFile, reloads, replace, rotations};
 pub use rustix::process::Signal;
 pub use servers::{
     Database, Durability, MongoDb, PgBouncer, Postgres, Redis, Server, Sql, SqlDatabase,

@@ -11,10 +11,16 @@ use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::variables::variable;
 use crate::{App, wait_until};
 
 /// How often services of these tests read their secrets: `SECRETS_RELOAD_INTERVAL`.
 pub const RELOAD_INTERVAL: (&str, &str) = ("SECRETS_RELOAD_INTERVAL", "10ms");
+
+/// How often stores' credentials change in a test: `TEST_ROTATIONS`, 20.
+pub fn rotations() -> u32 {
+    variable("TEST_ROTATIONS").and_then(|number| number.parse().ok()).unwrap_or(20)
+}
 
 /// How long a change may take to be seen.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -163,12 +163,12 @@ impl Trial {
             return Ok(Some(report));
         }
 
+        for crowd in crowds {
+            report.outcome = report.outcome.with(gone(crowd).await?);
+        }
         let mut refused = 0.0;
         for counter in ["memory_budget_refused_total", "connections_refused_total"] {
             refused += process.metric(counter).await.unwrap_or(0.0);
-        }
-        for crowd in crowds {
-            report.outcome = report.outcome.with(gone(crowd).await?);
         }
         leave.cancel();
         let (clients, probes) = others.join_next().await.context("one task")??;

@@ -170,24 +170,11 @@ impl Drop for ClientPermit {
 
 #[cfg(test)]
 mod tests {
-    use common::memory::{LimitSource, MemoryLimit};
-    use common::{Metrics, Service};
-
     use super::*;
 
     /// A budget of 1 600 bytes: a share of 400, a reserve of 160 of which 20 are for whoever holds little.
     fn clients() -> Arc<Clients> {
-        let service = Service {
-            name: "t",
-            version: "0",
-            description: "",
-            readme: "",
-            log_name: "t",
-            default_port: 0,
-        };
-        let limit = MemoryLimit { bytes: 6_400, source: LimitSource::Variable };
-        let budget = MemoryBudget::new(limit, &Metrics::new(&service));
-        assert_eq!(budget.capacity(), 1_600);
+        let budget = MemoryBudget::unobserved(1_600);
         Arc::new(Clients::new(budget, 0.25))
     }
 

@@ -39,6 +39,9 @@ const BODY_BYTES: usize = 8 * 1024;
 /// of a reset.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// How much of it is thrown away before other connections are served.
+const DISCARDED_AT_ONCE: usize = 32 * 1024;
+
 /// What a client sends next.
 pub(crate) enum Next {
     Request(Request),
@@ -164,13 +167,17 @@ impl Connection {
             return true;
         }
         let discarded = poll_fn(|cx| {
-            loop {
+            let mut bytes = 0;
+            while bytes < DISCARDED_AT_ONCE {
                 match ready!(self.socket().poll_body(cx)) {
-                    Some(Ok(_)) => {}
+                    Some(Ok(chunk)) => bytes += chunk.len(),
                     Some(Err(_)) => return Poll::Ready(false),
                     None => return Poll::Ready(true),
                 }
             }
+            // Others first: a client may send as fast as this is thrown away.
+            cx.waker().wake_by_ref();
+            Poll::Pending
         });
         timeout(LINGER, discarded).await.unwrap_or(false)
     }
@@ -178,7 +185,7 @@ impl Connection {
     /// Reads what the client still sends, and throws it away, until it has seen the answer and leaves.
     pub(crate) async fn discard(&self) {
         let discarded = poll_fn(|cx| {
-            loop {
+            for _ in 0..DISCARDED_AT_ONCE / HEAD_BYTES {
                 let mut socket = self.socket();
                 socket.read.clear();
                 socket.read.reserve(HEAD_BYTES);
@@ -187,6 +194,8 @@ impl Connection {
                     return Poll::Ready(());
                 }
             }
+            cx.waker().wake_by_ref();
+            Poll::Pending
         });
         let _ = timeout(LINGER, discarded).await;
     }

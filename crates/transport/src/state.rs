@@ -231,23 +231,14 @@ impl ConnectionState {
 mod tests {
     use std::net::Ipv4Addr;
 
-    use common::memory::{MemoryBudget, MemoryLimit};
-    use common::{Metrics, Service};
+    use common::memory::MemoryBudget;
 
     use super::*;
     use crate::clients::Clients;
 
     #[test]
     fn a_connection_ends_when_it_was_idle_for_as_long_as_it_is_kept() {
-        let service = Service {
-            name: "t",
-            version: "0",
-            description: "",
-            readme: "",
-            log_name: "t",
-            default_port: 0,
-        };
-        let budget = MemoryBudget::new(MemoryLimit::NONE, &Metrics::new(&service));
+        let budget = MemoryBudget::unobserved(u64::MAX);
         let clients = Arc::new(Clients::new(budget, 1.0));
         let permit = clients.take(Ipv4Addr::LOCALHOST.into(), MemoryUse::Connections, 1).unwrap();
         let state = ConnectionState::new(false, permit);

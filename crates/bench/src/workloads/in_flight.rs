@@ -23,6 +23,9 @@ use crate::subject::Variable;
 /// How many there are.
 const REQUESTS: usize = 10_000;
 
+/// Most memory that a connection with half a head may take, in KiB.
+const HALF_OPEN_KIB: f64 = 6.0;
+
 /// Connections made before the server gets time to accept them: fewer than the 4096 that Linux lets wait.
 const BATCH: usize = 1000;
 
@@ -37,30 +40,47 @@ pub(crate) struct InFlight {
     pub(crate) env: &'static [Variable],
     /// Longest time from the last request sent to the last answer.
     pub(crate) within: Duration,
-    /// Most memory at the peak above the idle memory, in MiB.
+    /// Most memory at the peak, in MiB.
     pub(crate) memory_mib: f64,
     /// The folder where each answer `<anything>: <text>` has to have left a file of its own with that text
     /// and a newline.
     pub(crate) files: Option<&'static str>,
 }
 
+/// What came of all requests.
+struct Answered {
+    /// The bodies of the answers.
+    answers: Vec<String>,
+    /// From the last request sent to the last answer.
+    seconds: f64,
+    /// Resident memory when all connections had sent half a head.
+    half_open_mib: f64,
+}
+
 impl InFlight {
     /// # Errors
     /// When an answer is missing or is no 200.
+    #[expect(clippy::cast_precision_loss, reason = "some thousand requests")]
     pub(crate) async fn measure(&self, environment: &Environment<'_>) -> Result<Vec<Row>> {
         raise_open_files_limit()?;
         let server = environment.service(self.env).await?;
         sleep(Duration::from_secs(1)).await;
         let idle_mib = server.resident_mib()?;
         let answered = timeout(TIMEOUT, self.ask(&server)).await;
-        let (answers, seconds) = answered.context("not all were answered")??;
+        let Answered { answers, seconds, half_open_mib } =
+            answered.context("not all were answered")??;
         let peak_mib = server.peak_mib()?;
         server.stop().await?;
 
         let row = |figure: &str| Row::new(self.target, &format!("{REQUESTS} in flight: {figure}"));
         let mut rows = vec![
             row("last sent to last answered").at_most(seconds, self.within.as_secs_f64(), " s"),
-            row("memory above idle, peak").at_most(peak_mib - idle_mib, self.memory_mib, " MiB"),
+            row("memory in all, peak").at_most(peak_mib, self.memory_mib, " MiB"),
+            row("memory of each when half its head was sent").at_most(
+                (half_open_mib - idle_mib) * 1024.0 / REQUESTS as f64,
+                HALF_OPEN_KIB,
+                " KiB",
+            ),
         ];
         if let Some(folder) = self.files {
             let complete = complete_files(&environment.path(folder), answers)?;
@@ -74,9 +94,9 @@ impl InFlight {
         Ok(rows)
     }
 
-    /// The bodies of all answers, and the seconds from the last request sent to the last answer.
-    async fn ask(&self, server: &Server) -> Result<(Vec<String>, f64)> {
+    async fn ask(&self, server: &Server) -> Result<Answered> {
         let request = Request::get(self.target).to_http(server.addr, "keep-alive");
+        let (half, rest) = request.split_at(request.len() - 2);
         let mut streams = Vec::with_capacity(REQUESTS);
         for number in 0..REQUESTS {
             streams.push(TcpStream::connect(server.addr).await?);
@@ -86,14 +106,19 @@ impl InFlight {
             }
         }
         for stream in &mut streams {
-            stream.write_all(request.as_bytes()).await?;
+            stream.write_all(half.as_bytes()).await?;
+        }
+        server.fetch(&Request::get("/healthz")).await?;
+        let half_open_mib = server.resident_mib()?;
+        for stream in &mut streams {
+            stream.write_all(rest.as_bytes()).await?;
         }
         let sent = Instant::now();
         let mut answers = Vec::with_capacity(REQUESTS);
         for stream in &mut streams {
             answers.push(read_answer(stream).await?);
         }
-        Ok((answers, sent.elapsed().as_secs_f64()))
+        Ok(Answered { answers, seconds: sent.elapsed().as_secs_f64(), half_open_mib })
     }
 }
 
