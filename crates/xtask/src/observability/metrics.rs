@@ -5,8 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// Documented, but not exported by a stack as `make dev` starts it.
-const ELSEWHERE: [(&str, &str); 4] = [
-    ("secret_reloads_total", "only where a secret comes from a file"),
+const ELSEWHERE: [(&str, &str); 3] = [
     ("fault_injection_enabled", "only with FAULT_INJECTION"),
     ("fault_rules", "only with FAULT_INJECTION"),
     ("faults_injected_total", "only with FAULT_INJECTION"),

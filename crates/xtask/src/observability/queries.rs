@@ -29,9 +29,8 @@ const ROUND: Duration = Duration::from_secs(8);
 
 /// Parts of queries that may return nothing here, and why. One that returns something is to be
 /// removed from this list.
-const MAY_BE_EMPTY: [(&str, &str); 5] = [
+const MAY_BE_EMPTY: [(&str, &str); 4] = [
     ("kubelet_volume_stats_", "of the kubelet: only in Kubernetes"),
-    ("secret_reloads_total", "only where a secret comes from a file"),
     ("fault_injection_enabled", "only with FAULT_INJECTION"),
     ("check=\"draining\"", "only while an instance stops"),
     ("ALERTS{", "only while something is wrong"),
