@@ -112,7 +112,7 @@ impl Connection {
             }
             if !self.socket().make_room(&mut charged) {
                 self.refuse().await;
-                break Next::Nothing;
+                return Ok(Next::Nothing);
             }
             if poll_fn(|cx| self.socket().poll_head(cx)).await? == 0 {
                 return Ok(Next::Nothing);
@@ -131,11 +131,8 @@ impl Connection {
 
     async fn refuse(&self) {
         self.state().count_refusal(MemoryUse::Connections);
-        // The answer is a courtesy: whoever does not take it at once does not see it.
         poll_fn(|cx| {
-            let stream = &mut self.socket().stream;
-            let _ = Pin::new(&mut *stream).poll_write(cx, UNAVAILABLE);
-            let _ = Pin::new(stream).poll_flush(cx);
+            self.socket().offer(cx, UNAVAILABLE);
             Poll::Ready(())
         })
         .await;
@@ -315,11 +312,23 @@ impl Socket {
         if gone { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    pub(crate) fn poll_write(
+    /// Writes what is behind `written`, and counts it there.
+    pub(crate) fn poll_write_all(
         &mut self,
         cx: &mut Context<'_>,
         bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+        written: &mut usize,
+    ) -> Poll<io::Result<()>> {
+        while *written < bytes.len() {
+            match ready!(self.poll_write(cx, &bytes[*written..]))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                more => *written += more,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if self.state.is_blocked_for_long() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
@@ -341,11 +350,15 @@ impl Socket {
             return self.state.is_to_end();
         }
         if self.state.has_begun_head() {
-            // The answer is a courtesy: whoever reads this slowly may not see it.
-            let _ = Pin::new(&mut self.stream).poll_write(cx, REQUEST_TIMEOUT);
-            let _ = Pin::new(&mut self.stream).poll_flush(cx);
+            self.offer(cx, REQUEST_TIMEOUT);
         }
         true
+    }
+
+    /// Answers as a courtesy: whoever does not take it at once does not see it.
+    fn offer(&mut self, cx: &mut Context<'_>, answer: &[u8]) {
+        let _ = Pin::new(&mut self.stream).poll_write(cx, answer);
+        let _ = Pin::new(&mut self.stream).poll_flush(cx);
     }
 }
 

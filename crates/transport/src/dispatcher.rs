@@ -118,7 +118,13 @@ where
             shrink(request.headers_mut());
         }
         if request.head().expect() {
-            self.write(connection, CONTINUE).await?;
+            let mut written = 0;
+            poll_fn(|cx| {
+                let mut socket = connection.socket();
+                ready!(socket.poll_write_all(cx, CONTINUE, &mut written))?;
+                socket.poll_flush(cx)
+            })
+            .await?;
         }
         state.request_begins();
         let response = {
@@ -172,18 +178,12 @@ where
                         Poll::Pending => waits = true,
                     }
                 }
-                while written < out.len() {
-                    match connection.socket().poll_write(cx, &out[written..])? {
-                        Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                        Poll::Ready(more) => written += more,
-                        Poll::Pending => {
-                            // A slow client has a buffer of its own, no larger than it must be.
-                            let rest = BytesMut::from(&out[written..]);
-                            self.give_buffer(mem::replace(&mut out, rest));
-                            written = 0;
-                            return Poll::Pending;
-                        }
-                    }
+                if connection.socket().poll_write_all(cx, &out, &mut written)?.is_pending() {
+                    // A slow client has a buffer of its own, no larger than it must be.
+                    let rest = BytesMut::from(&out[written..]);
+                    self.give_buffer(mem::replace(&mut out, rest));
+                    written = 0;
+                    return Poll::Pending;
                 }
                 out.clear();
                 written = 0;
@@ -199,20 +199,6 @@ where
                         .map(|()| Err(io::ErrorKind::ConnectionAborted.into()));
                 }
             }
-        })
-        .await
-    }
-
-    async fn write(&self, connection: &Connection, bytes: &[u8]) -> io::Result<()> {
-        let mut written = 0;
-        poll_fn(|cx| {
-            while written < bytes.len() {
-                match ready!(connection.socket().poll_write(cx, &bytes[written..]))? {
-                    0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                    more => written += more,
-                }
-            }
-            connection.socket().poll_flush(cx)
         })
         .await
     }
