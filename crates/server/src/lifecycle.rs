@@ -541,7 +541,7 @@ impl MessageBody for LifecycleBody {
     }
 }
 
-/// A large body in parts: actix-http copies each part into the connection's buffer, which it keeps until the client
+/// A large body in parts: each part is copied into the buffer that is written from, and stays there until the client
 /// has taken it.
 struct SlicedBody(Bytes);
 

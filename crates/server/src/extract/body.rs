@@ -26,9 +26,6 @@ const MIN_PROGRESS: usize = 64 * 1024;
 /// U+FEFF in UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// How long the rest of a refused body stays wanted; the server then reads and discards it.
-const LINGER: Duration = Duration::from_secs(1);
-
 problems! {
     /// What an endpoint that takes a body may answer.
     pub BodyProblems {
@@ -69,11 +66,8 @@ impl FromRequest for Body {
         Box::pin(async move {
             let limits = limits.ok_or_else(|| Problem::internal("no body limits are set"))?;
             let coding = coding?;
-            let body = read(&mut payload, limits, announced, memory).await;
-            if body.is_err() {
-                linger(payload);
-            }
-            coding.decode(body?, limits.bytes).map(Self)
+            let body = read(&mut payload, limits, announced, memory).await?;
+            coding.decode(body, limits.bytes).map(Self)
         })
     }
 }
@@ -164,15 +158,6 @@ impl Chunks {
     fn join(self) -> Bytes {
         if self.rest.is_empty() { self.first } else { self.rest.freeze() }
     }
-}
-
-/// Keeps the payload for a while: actix-web reads a dropped chunked body to its end, however long, but
-/// closes the connection of one that is still wanted.
-fn linger(payload: Payload) {
-    actix_web::rt::spawn(async move {
-        tokio::time::sleep(LINGER).await;
-        drop(payload);
-    });
 }
 
 /// The media types that handlers know.
