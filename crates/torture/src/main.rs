@@ -6,15 +6,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use torture::cgroup::Cgroup;
 use torture::crowd::{self, Kind};
 use torture::process::{Certificate, Environment};
 use torture::services::SERVICES;
 use torture::trial::{Report, Scale, Trial};
 use torture::upstream;
-
-/// The chart's default limit.
-const LIMIT: u64 = 128 * 1024 * 1024;
 
 /// The first port of a crowd, with room for the largest below the ports that the system gives away.
 const FIRST_PORT: u16 = 2_000;
@@ -66,23 +62,15 @@ async fn main() -> anyhow::Result<ExitCode> {
         say(&serde_json::to_string(&outcome)?);
         return Ok(ExitCode::SUCCESS);
     }
-    let cgroups = Cgroup::new(&format!("torture-{}", std::process::id()), LIMIT).is_ok();
-    if !cgroups {
+    let upstream = upstream::start().await?;
+    let binaries = std::path::absolute(arguments.binaries)?;
+    let environment = Environment::new(binaries, std::env::current_exe()?, upstream.address);
+    if !environment.cgroups {
         say(
             "No cgroup can be made here (that takes root, or a delegated one): the limit is MEMORY_LIMIT alone.",
         );
     }
-    let upstream = upstream::start().await?;
-    let environment = Environment {
-        binaries: std::path::absolute(arguments.binaries)?,
-        crowd: std::env::current_exe()?,
-        limit: LIMIT,
-        cgroups,
-        upstream: upstream.address,
-    };
-    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
-    let certificate =
-        Certificate { certificate: pair.cert.pem(), key: pair.signing_key.serialize_pem() };
+    let certificate = Certificate::generate()?;
     let scale =
         Scale { divisor: arguments.divisor.max(1), stay: Duration::from_secs(arguments.stay) };
     let mut met = true;

@@ -19,6 +19,9 @@ use crate::services::Service;
 /// How long a service may take until it is ready.
 const READY_LIMIT: Duration = Duration::from_secs(30);
 
+/// The chart's default limit.
+const LIMIT: u64 = 128 * 1024 * 1024;
+
 /// Beyond `SHUTDOWN_GRACE_PERIOD`, for background work and the log.
 const STOP_MARGIN: Duration = Duration::from_secs(12);
 
@@ -47,6 +50,26 @@ pub struct Environment {
     pub cgroups: bool,
     /// Where backend-api downloads from.
     pub upstream: SocketAddr,
+}
+
+impl Environment {
+    /// Binaries of services in this folder, each with the chart's default limit of memory.
+    #[must_use]
+    pub fn new(binaries: PathBuf, crowd: PathBuf, upstream: SocketAddr) -> Self {
+        let name = format!("torture-{}-{}", std::process::id(), upstream.port());
+        Self { binaries, crowd, limit: LIMIT, cgroups: Cgroup::new(&name, LIMIT).is_ok(), upstream }
+    }
+}
+
+impl Certificate {
+    /// A new one that nobody has signed.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn generate() -> anyhow::Result<Self> {
+        let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+        Ok(Self { certificate: pair.cert.pem(), key: pair.signing_key.serialize_pem() })
+    }
 }
 
 /// A running service; killed when dropped, its files with it.

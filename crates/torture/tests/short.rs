@@ -4,14 +4,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use torture::cgroup::Cgroup;
 use torture::crowd::Kind;
 use torture::process::{Certificate, Environment};
 use torture::services::SERVICES;
 use torture::trial::{Scale, Trial};
 use torture::upstream;
-
-const LIMIT: u64 = 128 * 1024 * 1024;
 
 const SCALE: Scale = Scale { divisor: 10, stay: Duration::from_secs(5) };
 
@@ -19,18 +16,10 @@ async fn trial(service: &str, kinds: &[Kind], stop: bool, first_port: u16) -> an
     let service = SERVICES.iter().find(|found| found.name == service).context("no service")?;
     let upstream = upstream::start().await?;
     let crowd = Path::new(env!("CARGO_BIN_EXE_torture")).to_owned();
-    let probe = format!("torture-{}-{first_port}", std::process::id());
-    let environment = Environment {
-        // They are beside this one.
-        binaries: crowd.parent().context("a folder")?.to_owned(),
-        crowd,
-        limit: LIMIT,
-        cgroups: Cgroup::new(&probe, LIMIT).is_ok(),
-        upstream: upstream.address,
-    };
-    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
-    let certificate =
-        Certificate { certificate: pair.cert.pem(), key: pair.signing_key.serialize_pem() };
+    // The services' binaries are beside this one.
+    let binaries = crowd.parent().context("a folder")?.to_owned();
+    let environment = Environment::new(binaries, crowd, upstream.address);
+    let certificate = Certificate::generate()?;
     let trial = Trial { service, kinds: kinds.to_owned(), stop, first_port };
 
     let report = trial.run(&environment, SCALE, &certificate).await?.context("nothing to try")?;
