@@ -62,7 +62,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         say(&serde_json::to_string(&outcome)?);
         return Ok(ExitCode::SUCCESS);
     }
-    let upstream = upstream::start().await?;
+    let upstream = upstream::start()?;
     let binaries = std::path::absolute(arguments.binaries)?;
     let environment = Environment::new(binaries, std::env::current_exe()?, upstream.address);
     if !environment.cgroups {

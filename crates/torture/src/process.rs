@@ -1,9 +1,11 @@
 //! A service in a cgroup of its own, and how it fares.
 
+use std::fmt;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
@@ -11,10 +13,15 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::cgroup::Cgroup;
 use crate::ordinary::{get, get_text};
 use crate::services::Service;
+
+/// What the certificate is for.
+pub(crate) const SERVER_NAME: &str = "localhost";
 
 /// How long a service may take until it is ready.
 const READY_LIMIT: Duration = Duration::from_secs(30);
@@ -29,12 +36,13 @@ const STOP_MARGIN: Duration = Duration::from_secs(12);
 const GRACE: Duration = Duration::from_secs(20);
 
 /// Certificate and key of a service that speaks TLS, beside its files.
-#[derive(Debug)]
 pub struct Certificate {
     /// In PEM form.
     pub certificate: String,
     /// In PEM form.
     pub key: String,
+    /// What makes connections to who has it.
+    pub client: TlsConnector,
 }
 
 /// Where services are started, and how much memory they get.
@@ -61,14 +69,31 @@ impl Environment {
     }
 }
 
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificate").finish_non_exhaustive()
+    }
+}
+
 impl Certificate {
     /// A new one that nobody has signed.
     ///
     /// # Errors
     /// When it cannot be made.
     pub fn generate() -> anyhow::Result<Self> {
-        let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
-        Ok(Self { certificate: pair.cert.pem(), key: pair.signing_key.serialize_pem() })
+        let pair = rcgen::generate_simple_self_signed([SERVER_NAME.to_owned()])?;
+        let mut roots = RootCertStore::empty();
+        roots.add(pair.cert.der().clone())?;
+        let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+        let client = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Self {
+            certificate: pair.cert.pem(),
+            key: pair.signing_key.serialize_pem(),
+            client: TlsConnector::from(Arc::new(client)),
+        })
     }
 }
 
@@ -138,7 +163,7 @@ impl Process {
             fs::write(folder.path().join("tls.crt"), &tls.certificate)?;
             fs::write(folder.path().join("tls.key"), &tls.key)?;
             command.env("TLS_CERT_FILE", "tls.crt").env("TLS_KEY_FILE", "tls.key");
-            // Probes and ordinary clients speak plain HTTP.
+            // Probes speak plain HTTP.
             command.env("ADMIN_PORT", admin.port().to_string());
         }
         let child = command.spawn().context("cannot start it")?;
@@ -146,7 +171,7 @@ impl Process {
         let pid = pid.context("it has ended")?;
         let mut process = Self { child, pid, address, plain, group, folder };
         let begun = Instant::now();
-        while get(process.plain, "/readyz").await.ok() != Some(200) {
+        while get(&process.plain.into(), "/readyz").await.ok() != Some(200) {
             let ended = process.child.try_wait()?.is_some();
             ensure!(!ended && begun.elapsed() < READY_LIMIT, "it is not ready:\n{}", process.log());
             sleep(Duration::from_millis(20)).await;
@@ -196,7 +221,7 @@ impl Process {
     /// # Errors
     /// When `/metrics` is not answered.
     pub async fn metric(&self, name: &str) -> anyhow::Result<f64> {
-        let text = get_text(self.plain, "/metrics").await?;
+        let text = get_text(&self.plain.into(), "/metrics").await?;
         let samples = text.lines().filter_map(|line| line.strip_prefix(name));
         Ok(samples
             .filter(|rest| rest.starts_with(['{', ' ']))

@@ -8,12 +8,11 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
-use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::crowd::{Kind, Order, Outcome};
-use crate::ordinary::{self, Seen};
+use crate::ordinary::{self, Seen, Server};
 use crate::process::{Certificate, Environment, Process};
 use crate::services::Service;
 
@@ -28,6 +27,10 @@ const GIVE_BACK: Duration = Duration::from_secs(10);
 
 /// How long the clients of a crowd may take to tell how it went.
 const TELL_LIMIT: Duration = Duration::from_secs(90);
+
+/// How long clients of a crowd, which leave the processor to everybody else, may take to notice that the service has
+/// stopped.
+const NOTICE: Duration = Duration::from_secs(2);
 
 const MEBIBYTE: f64 = 1024.0 * 1024.0;
 
@@ -130,15 +133,12 @@ impl Trial {
         report.memory[0] = mebibytes(idle);
 
         let leave = CancellationToken::new();
-        let path = if tls { "/healthz" } else { self.service.ordinary };
-        let (server, left) = (process.plain, leave.clone());
-        let mut others = JoinSet::new();
-        others.spawn(async move {
-            tokio::join!(
-                ordinary::ask(server, vec![path], left.clone()),
-                ordinary::ask(server, vec!["/healthz", "/readyz"], left),
-            )
-        });
+        let _leave = leave.clone().drop_guard();
+        let server =
+            Server { address: process.address, tls: tls.then(|| certificate.client.clone()) };
+        let probes = (process.plain.into(), vec!["/healthz", "/readyz"]);
+        let others =
+            ordinary::ask_apart([(server, vec![self.service.ordinary]), probes], &leave)?;
         let mut crowds = Vec::new();
         let mut first_port = self.first_port;
         for order in &orders {
@@ -152,7 +152,8 @@ impl Trial {
                 Ok(time) => report.stopped_after = Some(time),
                 Err(error) => report.broken.push(format!("{error:#}")),
             }
-            others.join_all().await;
+            others.await?;
+            sleep(NOTICE).await;
             for crowd in crowds {
                 report.outcome = report.outcome.with(gone(crowd).await?);
             }
@@ -171,7 +172,7 @@ impl Trial {
             refused += process.metric(counter).await.unwrap_or(0.0);
         }
         leave.cancel();
-        let (clients, probes) = others.join_next().await.context("one task")??;
+        let [clients, probes] = others.await?;
         report.memory[1] = process.peak().map_or(0.0, mebibytes);
         report.p99 = clients.quantile(0.99);
         report.probe = probes.quantile(1.0);

@@ -14,7 +14,7 @@ const SCALE: Scale = Scale { divisor: 10, stay: Duration::from_secs(5) };
 
 async fn trial(service: &str, kinds: &[Kind], stop: bool, first_port: u16) -> anyhow::Result<()> {
     let service = SERVICES.iter().find(|found| found.name == service).context("no service")?;
-    let upstream = upstream::start().await?;
+    let upstream = upstream::start()?;
     let crowd = Path::new(env!("CARGO_BIN_EXE_torture")).to_owned();
     // The services' binaries are beside this one.
     let binaries = crowd.parent().context("a folder")?.to_owned();

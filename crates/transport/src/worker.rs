@@ -26,6 +26,9 @@ use crate::dispatcher::Dispatcher;
 /// Threads for blocking work, of all workers together: each has a stack and a heap of its own, some 150 KiB.
 const BLOCKING_THREADS: usize = 64;
 
+/// How long an idle one stays: the allocator gives back what it has freed for others when it ends.
+const BLOCKING_KEEP_ALIVE: Duration = Duration::from_secs(2);
+
 /// A connection that may be served.
 pub(crate) struct Accepted {
     pub(crate) stream: std::net::TcpStream,
@@ -86,6 +89,7 @@ impl Workers {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .max_blocking_threads((BLOCKING_THREADS / number).max(1))
+                .thread_keep_alive(BLOCKING_KEEP_ALIVE)
                 .build()?;
             thread::Builder::new().name(format!("worker-{number_of}")).spawn(move || {
                 let serve = async {
