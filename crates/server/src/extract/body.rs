@@ -61,13 +61,13 @@ impl FromRequest for Body {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let limits = request.app_data::<web::Data<BodyLimits>>().map(|limits| ***limits);
         let (coding, announced) = (Coding::of(request), announced_length(request));
-        let memory = BodyMemory::of(request);
+        let mut memory = BodyMemory::of(request);
         let mut payload = payload.take();
         Box::pin(async move {
             let limits = limits.ok_or_else(|| Problem::internal("no body limits are set"))?;
             let coding = coding?;
-            let body = read(&mut payload, limits, announced, memory).await?;
-            coding.decode(body, limits.bytes).map(Self)
+            let body = read(&mut payload, limits, announced, &mut memory).await?;
+            coding.decode(body, limits.bytes, &mut memory).map(Self)
         })
     }
 }
@@ -90,7 +90,7 @@ async fn read(
     payload: &mut Payload,
     limits: BodyLimits,
     announced: Option<u64>,
-    mut memory: BodyMemory,
+    memory: &mut BodyMemory,
 ) -> Result<Bytes, Problem> {
     let too_large = || too_large(limits.bytes).close();
     if announced.is_some_and(|length| length > limits.bytes as u64) {

@@ -9,6 +9,11 @@ use bytes::Bytes;
 use common::Problem;
 use flate2::bufread::MultiGzDecoder;
 
+use super::memory::BodyMemory;
+
+/// How much is decoded at once.
+const STEP: usize = 8 * 1024;
+
 /// A content coding of a request's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Coding {
@@ -42,23 +47,38 @@ impl Coding {
         Ok(coding)
     }
 
-    /// The decoded body, at most `limit` bytes.
+    /// The decoded body, at most `limit` bytes; `memory` is asked before each part of it is there, since a small body
+    /// may become a large one.
     ///
     /// # Errors
-    /// 400 where it is not coded so, 413 where it becomes larger than `limit`: no more than that is decoded.
-    pub(super) fn decode(self, body: Bytes, limit: usize) -> Result<Bytes, Problem> {
+    /// 400 where it is not coded so, 413 where it becomes larger than `limit`: no more than that is decoded. 503 where
+    /// there is no memory for it.
+    pub(super) fn decode(
+        self,
+        body: Bytes,
+        limit: usize,
+        memory: &mut BodyMemory,
+    ) -> Result<Bytes, Problem> {
         if self == Self::Identity || body.is_empty() {
             return Ok(body);
         }
-        let mut decoded = Vec::new();
-        let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-        let read = MultiGzDecoder::new(&*body).take(most).read_to_end(&mut decoded);
-        read.map_err(|error: io::Error| {
+        let malformed = |error: io::Error| {
             Problem::new(StatusCode::BAD_REQUEST)
                 .detail("the body is not what `Content-Encoding: gzip` says")
                 .caused_by(error)
-        })?;
-        if decoded.len() > limit { Err(too_large(limit)) } else { Ok(decoded.into()) }
+        };
+        let mut decoder = MultiGzDecoder::new(&*body);
+        let mut decoded = Vec::new();
+        loop {
+            memory.take(body.len() + decoded.len() + STEP)?;
+            let mut part = decoder.by_ref().take(STEP as u64);
+            if part.read_to_end(&mut decoded).map_err(malformed)? == 0 {
+                return Ok(decoded.into());
+            }
+            if decoded.len() > limit {
+                return Err(too_large(limit));
+            }
+        }
     }
 }
 

@@ -153,7 +153,7 @@ async fn a_byte_order_mark_before_json_is_skipped() {
 }
 
 /// As `gzip` writes it.
-fn gzip(text: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(text: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     std::io::Write::write_all(&mut encoder, text).unwrap();
     encoder.finish().unwrap()

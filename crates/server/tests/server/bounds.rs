@@ -4,10 +4,12 @@ use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use reqwest::Method;
 use server::Stop;
 use test_support::{App, RawConnection, wait_until};
 use tokio::task::JoinSet;
 
+use crate::bodies::gzip;
 use crate::demo;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -102,6 +104,23 @@ async fn half_bodies_that_do_not_fit_are_refused_at_once() {
     // Others have room.
     assert_eq!(app.post("/echo", "text/plain", "y".repeat(20_000)).await.status(), 200);
     drop(crowd);
+    wait_until("the memory is given back", TIMEOUT, async || used(&app).await < 100_000.0).await;
+}
+
+#[tokio::test]
+async fn a_small_body_is_charged_for_what_it_becomes() {
+    let app = demo::start(&[SMALL, ("BODY_LIMIT", "8MiB")]);
+    let post = async |length: usize| {
+        let body = gzip(&vec![b'x'; length]);
+        assert!(body.len() < 10_000, "{}", body.len());
+        let request = app.request(Method::POST, "/echo").header("content-encoding", "gzip");
+        request.body(body).send().await.unwrap().status()
+    };
+
+    assert_eq!(post(100_000).await, 200);
+    assert_eq!(post(4 << 20).await, 503);
+
+    assert!(refused(&app, "bodies").await > 0.0);
     wait_until("the memory is given back", TIMEOUT, async || used(&app).await < 100_000.0).await;
 }
 
