@@ -138,11 +138,12 @@ impl Metrics {
 /// units nor exemplars nor an end mark exist.
 fn prometheus_text(openmetrics: &str) -> String {
     let mut text = String::with_capacity(openmetrics.len());
+    let has_exemplars = openmetrics.contains(EXEMPLAR);
     // The help comes before the type that decides the family's name.
     let mut help: Option<&str> = None;
     for line in openmetrics.lines() {
         let Some(comment) = line.strip_prefix("# ") else {
-            push_lines(&mut text, &[without_exemplar(line)]);
+            push_lines(&mut text, &[if has_exemplars { without_exemplar(line) } else { line }]);
             continue;
         };
         if let Some(rest) = comment.strip_prefix("HELP ") {
@@ -165,11 +166,14 @@ fn prometheus_text(openmetrics: &str) -> String {
     text
 }
 
+/// What begins an exemplar, behind the value of a sample.
+const EXEMPLAR: &str = " # {";
+
 /// A sample without what follows its value. Histograms alone have exemplars, and labels from fixed sets, so that
 /// there is no other mark of this form.
 fn without_exemplar(sample: &str) -> &str {
     let is_bucket = sample.split_once('{').is_some_and(|(name, _)| name.ends_with("_bucket"));
-    match sample.split_once(" # {") {
+    match sample.split_once(EXEMPLAR) {
         Some((sample, _)) if is_bucket => sample,
         _ => sample,
     }

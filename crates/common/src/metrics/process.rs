@@ -1,6 +1,7 @@
 //! What the process itself uses, by the names that Prometheus's client libraries share.
 
 use std::fs;
+use std::sync::OnceLock;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
@@ -75,10 +76,14 @@ impl Stat {
             cpu: seconds(field(14)? + field(15)?),
             virtual_: count(field(23)?),
             resident: count(field(24)?) * count(page_size() as u64),
-            start: boot_time().and_then(|boot| Some(boot + seconds(field(22)?))),
+            // `/proc/stat` is made anew for each reader, over all CPUs and interrupts: it takes longer than all the rest.
+            start: *START.get_or_init(|| Some(boot_time()? + seconds(field(22)?))),
         })
     }
 }
+
+/// When the process started, as UNIX time.
+static START: OnceLock<Option<f64>> = OnceLock::new();
 
 fn boot_time() -> Option<f64> {
     let stat = fs::read_to_string("/proc/stat").ok()?;
