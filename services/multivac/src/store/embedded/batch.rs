@@ -3,7 +3,7 @@
 use sqlx::SqliteConnection;
 use storage::Item;
 
-use super::add::{Added, add};
+use super::add::{Added, Datum, add, add_once};
 use super::limits::Limits;
 use super::queue::{self, Moved};
 use super::{dead_letters, entropy};
@@ -37,7 +37,17 @@ pub(super) enum Outcome {
     Retried(u64),
 }
 
-/// Applies changes in their order.
+impl Change {
+    /// A datum whose outcome depends on no other's.
+    fn plain(&self) -> Option<Datum<'_>> {
+        match self {
+            Self::Add { datum, key: None, traceparent } => Some((datum, traceparent.as_deref())),
+            _ => None,
+        }
+    }
+}
+
+/// Applies changes in their order; data that follow each other are queued together.
 pub(super) async fn apply(
     connection: &mut SqliteConnection,
     changes: &[(Change, Limits)],
@@ -45,31 +55,46 @@ pub(super) async fn apply(
     let mut outcomes = Vec::with_capacity(changes.len());
     // Counted once: nobody else adds within the transaction.
     let mut length = None;
-    for (change, limits) in changes {
-        outcomes.push(match change {
+    let both_plain = |(first, _): &(Change, _), (second, _): &(Change, _)| {
+        first.plain().is_some() && second.plain().is_some()
+    };
+    for together in changes.chunk_by(both_plain) {
+        let Some((change, limits)) = together.first() else { continue };
+        match change {
             Change::Add { datum, key, traceparent } => {
                 let waiting = match length {
                     Some(length) => length,
                     None => queue::length(connection).await?,
                 };
-                let is_full = waiting >= limits.max_length;
-                let options = (key.as_deref(), traceparent.as_deref());
-                let added = add(connection, datum, options, is_full).await?;
-                length = Some(waiting + u64::from(matches!(added, Added::New(_))));
-                Outcome::Added(added)
+                let room = limits.max_length.saturating_sub(waiting);
+                let room = usize::try_from(room).unwrap_or(usize::MAX);
+                let added = match key {
+                    Some(key) => {
+                        let datum = (datum.as_str(), traceparent.as_deref());
+                        vec![add_once(connection, datum, key, room).await?]
+                    }
+                    None => {
+                        let data = together.iter().filter_map(|(change, _)| change.plain());
+                        add(connection, &data.collect::<Vec<_>>(), room).await?
+                    }
+                };
+                let new = added.iter().filter(|added| matches!(added, Added::New(_))).count();
+                length = Some(waiting + new as u64);
+                outcomes.extend(added.into_iter().map(Outcome::Added));
             }
             Change::DeleteOldest => {
-                Outcome::Deleted(entropy::delete_oldest(connection, limits.tombstone_ttl).await?)
+                let deleted = entropy::delete_oldest(connection, limits.tombstone_ttl).await?;
+                outcomes.push(Outcome::Deleted(deleted));
             }
             Change::MoveDue => {
                 length = None;
-                Outcome::Moved(queue::move_due(connection, limits).await?)
+                outcomes.push(Outcome::Moved(queue::move_due(connection, limits).await?));
             }
             Change::Retry { seq } => {
                 length = None;
-                Outcome::Retried(dead_letters::retry(connection, *seq).await?)
+                outcomes.push(Outcome::Retried(dead_letters::retry(connection, *seq).await?));
             }
-        });
+        }
     }
     Ok(outcomes)
 }
