@@ -2,16 +2,17 @@
 
 mod counts;
 
+use std::cmp::Reverse;
 use std::net::{IpAddr, Ipv4Addr};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use common::ServiceContext;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use serde_json::json;
+use serde::Serialize;
 use server::StartError;
 use sqlx::types::Json;
-use storage::{Batch, Connection, Database, Item, Operation, Schema, Statements, Writer, either};
+use storage::{Batch, Connection, Database, Item, Operation, Schema, Statements, Writer};
 
 use crate::config::Config;
 use crate::domain::Domain;
@@ -64,7 +65,8 @@ impl Store {
     /// When the database's URL is of no use.
     pub(crate) fn start(config: &Config, context: &ServiceContext) -> Result<Self, StartError> {
         let database = Database::start(&config.database, &SCHEMA, context)?;
-        let batch = Batch { operation: "save_queries", statements: Statements::Few, write: save };
+        let batch =
+            Batch { operation: "save_queries", statements: Statements::OneText, write: save };
         counts::keep(&database, config.lookups.metrics_top_domains, context);
         Ok(Self {
             writer: Writer::start(&database, context, batch),
@@ -88,21 +90,37 @@ impl Store {
     /// When the database is away or refuses.
     pub(crate) async fn history(&self, below: i64, limit: i64) -> Result<Vec<Query>, Error> {
         let read = async |connection: Connection<'_>| {
-            let sql = match connection {
-                Connection::Sqlite(_) => include_str!("store/sqlite/history.sql"),
-                Connection::Postgres(_) => include_str!("store/postgres/history.sql"),
+            let rows = match connection {
+                Connection::Sqlite(connection) => {
+                    let sql = include_str!("store/sqlite/history.sql");
+                    let rows = sqlx::query_scalar(sql).bind(below).bind(limit);
+                    let Json(mut rows): Json<Vec<JsonRow>> = rows.fetch_one(connection).await?;
+                    // An aggregate promises no order.
+                    rows.sort_unstable_by_key(|(id, ..)| Reverse(*id));
+                    rows.into_iter().map(row).collect::<sqlx::Result<Vec<_>>>()?
+                }
+                Connection::Postgres(connection) => {
+                    let sql = include_str!("store/postgres/history.sql");
+                    let rows = sqlx::query_as(sql).bind(below).bind(limit);
+                    rows.fetch_all(connection).await?
+                }
             };
-            let rows: Vec<Row> = either!(connection, |connection| {
-                sqlx::query_as(sql).bind(below).bind(limit).fetch_all(connection).await
-            })?;
             rows.into_iter().map(query).collect()
         };
         Ok(self.database.read(&self.reading, read).await?)
     }
 }
 
-/// A query as it is read.
+/// A query as PostgreSQL returns it.
 type Row = (i64, String, String, DateTime<Utc>, Json<Vec<Ipv4Addr>>);
+
+/// A query as SQLite returns it, in JSON.
+type JsonRow = (i64, String, String, String, Vec<Ipv4Addr>);
+
+fn row((id, domain, client_ip, created_at, addresses): JsonRow) -> sqlx::Result<Row> {
+    let created_at = created_at.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+    Ok((id, domain, client_ip, created_at, Json(addresses)))
+}
 
 fn query((id, domain, client_ip, created_at, Json(mut addresses)): Row) -> sqlx::Result<Query> {
     let client_ip = client_ip.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
@@ -111,19 +129,26 @@ fn query((id, domain, client_ip, created_at, Json(mut addresses)): Row) -> sqlx:
     Ok(Query { id, lookup: Lookup { domain, client_ip, created_at, addresses } })
 }
 
+/// A lookup as a parameter of the statements.
+#[derive(Serialize)]
+struct Parameter<'a> {
+    domain: &'a Domain,
+    client_ip: IpAddr,
+    created_at: String,
+    addresses: &'a [Ipv4Addr],
+}
+
 /// Saves lookups within a transaction, and returns their ids.
 fn save<'a>(
     connection: Connection<'a>,
     lookups: &'a [Lookup],
 ) -> BoxFuture<'a, sqlx::Result<Vec<i64>>> {
     async move {
-        let item = |lookup: &Lookup| {
-            json!({
-                "domain": lookup.domain,
-                "client_ip": lookup.client_ip,
-                "created_at": lookup.created_at.to_rfc3339_opts(SecondsFormat::Millis, true),
-                "addresses": *lookup.addresses,
-            })
+        let item = |lookup: &'a Lookup| Parameter {
+            domain: &lookup.domain,
+            client_ip: lookup.client_ip,
+            created_at: lookup.created_at.to_rfc3339_opts(SecondsFormat::Millis, true),
+            addresses: &lookup.addresses,
         };
         let items = Json(lookups.iter().map(item).collect::<Vec<_>>());
         match connection {
@@ -132,11 +157,12 @@ fn save<'a>(
                 save.bind(&items).fetch_all(connection).await
             }
             Connection::Sqlite(connection) => {
-                let last = sqlx::query_scalar("SELECT coalesce(max(id), 0) FROM queries");
-                let last: i64 = last.fetch_one(&mut *connection).await?;
-                let save = sqlx::query(include_str!("store/sqlite/save.sql"));
-                save.bind(&items).bind(last).execute(connection).await?;
-                Ok((last + 1..).take(lookups.len()).collect())
+                let save = sqlx::query_scalar(include_str!("store/sqlite/save.sql"));
+                // All statements run to their end; one of them returns a row.
+                let last: Vec<i64> = save.bind(&items).fetch_all(connection).await?;
+                let last = last.first().copied().unwrap_or_default();
+                let count = i64::try_from(lookups.len()).unwrap_or_default();
+                Ok((last + 1 - count..=last).collect())
             }
         }
     }

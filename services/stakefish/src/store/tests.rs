@@ -120,12 +120,14 @@ async fn sqlite_reads_by_keys() {
 
 #[tokio::test]
 async fn sqlite_saves_without_reading_a_table() {
-    let plans = sqlite_plans(include_str!("sqlite/save.sql"), [ITEMS, "7"]).await;
+    let plans = sqlite_plans(include_str!("sqlite/save.sql"), [ITEMS, ""]).await;
 
-    assert_eq!(plans.len(), 4, "{plans:?}");
+    assert_eq!(plans.len(), 7, "{plans:?}");
     for step in plans.iter().flatten() {
         let of_the_items = step.contains("VIRTUAL TABLE") || step == "USE TEMP B-TREE FOR GROUP BY";
-        assert!(of_the_items, "{plans:?}");
+        // The greatest id, at the end of the tree.
+        let of_the_last = step == "SEARCH queries" || step.starts_with("SCALAR SUBQUERY");
+        assert!(of_the_items || of_the_last, "{plans:?}");
     }
 }
 
