@@ -1,7 +1,11 @@
 //! The server that a service is measured against: actix-web with one worker and nothing around the
 //! handler, sending bytes it was given.
 
-use std::{future::ready, net::Ipv4Addr, path::PathBuf};
+use std::{
+    future::ready,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+};
 
 use actix_web::{
     App, HttpResponse, HttpServer,
@@ -12,6 +16,10 @@ use actix_web::{
     web,
 };
 use anyhow::{Context, Result};
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+};
 use serde::{Deserialize, Serialize};
 
 /// What the bare server is told to send, as a service sent it.
@@ -38,6 +46,15 @@ pub(crate) struct Args {
     /// JSON file with the answers, as `bench` writes it.
     #[arg(long)]
     answers: PathBuf,
+    /// A certificate in PEM form, for HTTPS instead of HTTP.
+    #[arg(long, requires = "key")]
+    certificate: Option<PathBuf>,
+    /// Its key.
+    #[arg(long, requires = "certificate")]
+    key: Option<PathBuf>,
+    /// A port for HTTP beside HTTPS, where it is ready.
+    #[arg(long, default_value_t = 0)]
+    probe_port: u16,
 }
 
 /// Serves until the process is stopped.
@@ -68,10 +85,20 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         }
         app
     })
-    .workers(1)
-    .bind((Ipv4Addr::LOCALHOST, args.port))?
-    .run();
-    Ok(server.await?)
+    .workers(1);
+    let server = match (args.certificate, args.key) {
+        (Some(certificate), Some(key)) => server
+            .bind_rustls_0_23((Ipv4Addr::LOCALHOST, args.port), tls(&certificate, &key)?)?
+            .bind((Ipv4Addr::LOCALHOST, args.probe_port))?,
+        _ => server.bind((Ipv4Addr::LOCALHOST, args.port))?,
+    };
+    Ok(server.run().await?)
+}
+
+fn tls(certificate: &Path, key: &Path) -> Result<ServerConfig> {
+    let chain = CertificateDer::pem_file_iter(certificate)?.collect::<Result<_, _>>()?;
+    let key = PrivateKeyDer::from_pem_file(key)?;
+    Ok(ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?)
 }
 
 /// An [`Answer`] whose parts are parsed once, so that a request costs no parsing.

@@ -11,10 +11,12 @@
 
 use std::time::Duration;
 
+use crate::plot::Plot;
 use crate::request::Request;
 use crate::subject::{Limits, NAME_SERVER, Subject};
 use crate::workloads::{
-    HeldFiles, InFlight, Jobs, Names, Queue, Rows, Streaming, Tracing, Within, Workload, Writes,
+    Chain, Growth, Grows, HeldFiles, InFlight, Jobs, Names, Queue, Rows, Streaming, Tls, Tracing,
+    Within, Workers, Workload, Writes,
 };
 
 /// What is measured of a service in one configuration.
@@ -38,7 +40,10 @@ const LIMITS_WITH_DATABASE: Limits =
 const MULTIVAC_LIMITS: Limits = Limits { binary_mib: 30.0, ..LIMITS_WITH_DATABASE };
 
 /// A plain endpoint: what the kit costs is nearly all of what it costs.
-const PLAIN: Request = Request { logged: true, cpu_ratio: Some(1.5), ..Request::get("/") };
+const PLAIN: Request = Request { logged: true, cpu_ratio: Some(1.2), ..Request::get("/") };
+
+/// sre-kata's own work: it counts the characters of a text that repeat.
+const COUNT: Request = Request { target: "/query?param=acx333x", ..PLAIN };
 
 const CREATE_WORD: Request = Request {
     method: "POST",
@@ -55,7 +60,7 @@ const FEED: Request = Request {
 };
 
 /// How soon, and which share of the jobs, is stored.
-const WITHIN: Within = Within { seconds: "0.05", share: 0.99 };
+const WITHIN: Within = Within { seconds: "0.05", share: 1.0 };
 
 /// The order is that of the sections in `docs/performance.md`.
 pub(crate) const CATALOGUE: &[Scenario] = &[
@@ -85,7 +90,13 @@ pub(crate) const CATALOGUE: &[Scenario] = &[
                 target: "/download_external_logs",
                 upstream: "EXTERNAL_API_URL",
                 memory_mib: 64.0,
-                rate_ratio: 0.8,
+                rate_ratio: 1.0,
+            }),
+            Workload::Chain(Chain {
+                target: "/download_external_logs",
+                upstream: "EXTERNAL_API_URL",
+                from: ("data-api", "LOG_FILES_DIR", "/logs/download"),
+                rate: 200.0,
             }),
         ],
     },
@@ -135,13 +146,14 @@ pub(crate) const CATALOGUE: &[Scenario] = &[
                 variable: "MULTIVAC_DB",
                 statements: &[],
                 requests_a_commit: 16.0,
-                cpu_ratio: None,
+                // A job, from the request to its storage.
+                cpu_ratio: Some(5.0),
                 commit_ratio: None,
                 pgbench_ratio: None,
             }),
             Workload::Jobs(Jobs {
                 request: FEED,
-                rate: Some(5000.0),
+                rate: Some(10_000.0),
                 bare_ratio: None,
                 within: WITHIN,
             }),
@@ -151,6 +163,7 @@ pub(crate) const CATALOGUE: &[Scenario] = &[
                 baseline: 10,
                 fill: FILL_ENTROPY,
                 cpu_ratio: 1.2,
+                cpu_us: None,
             }),
             Workload::Rows(Rows {
                 request: Request { target: "/multivac/zzz", method: "DELETE", ..PLAIN },
@@ -158,6 +171,7 @@ pub(crate) const CATALOGUE: &[Scenario] = &[
                 baseline: 10,
                 fill: FILL_ENTROPY,
                 cpu_ratio: 1.2,
+                cpu_us: None,
             }),
         ],
     },
@@ -173,11 +187,11 @@ pub(crate) const CATALOGUE: &[Scenario] = &[
         first: &[],
         requests: &[Request { target: "/", cpu_ratio: None, ..PLAIN }],
         workloads: &[
-            Workload::Queue(Queue { request: FEED, rate_ratio: 0.7 }),
+            Workload::Queue(Queue { request: FEED, rate_ratio: 0.85 }),
             Workload::Jobs(Jobs {
                 request: FEED,
                 rate: None,
-                bare_ratio: Some(0.5),
+                bare_ratio: Some(0.95),
                 within: WITHIN,
             }),
         ],
@@ -196,7 +210,7 @@ pub(crate) const CATALOGUE: &[Scenario] = &[
             // Its log lines have the word's number where the route has a parameter.
             logged: false,
             target: "/api/randomizes/1",
-            cpu_ratio: Some(8.0),
+            cpu_ratio: None,
             ..PLAIN
         }],
         workloads: &[
@@ -211,8 +225,7 @@ pub(crate) const CATALOGUE: &[Scenario] = &[
                      '{\"word\":\"string\"}', '201 CREATED')",
                 ],
                 requests_a_commit: 16.0,
-                // 30 µs where a GET takes the bare server 7.5.
-                cpu_ratio: Some(4.0),
+                cpu_ratio: Some(3.0),
                 commit_ratio: Some(1.2),
                 pgbench_ratio: Some(0.6),
             }),
@@ -220,12 +233,9 @@ pub(crate) const CATALOGUE: &[Scenario] = &[
                 request: Request { target: "/api/histories", ..PLAIN },
                 variable: "DATABASE_URL",
                 baseline: 100,
-                fill: "WITH RECURSIVE counted(n) AS \
-                       (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < $1) \
-                       INSERT INTO histories (created, method, route, data, status) \
-                       SELECT '2026-01-01T00:00:00.000Z', 'POST', '/api/randomizes', \
-                       '{\"word\":\"string\"}', '201 CREATED' FROM counted",
+                fill: FILL_HISTORIES,
                 cpu_ratio: 1.2,
+                cpu_us: None,
             }),
         ],
     },
@@ -240,15 +250,19 @@ pub(crate) const CATALOGUE: &[Scenario] = &[
         },
         first: &[],
         requests: &[
-            Request { target: "/query?param=acx333x", ..PLAIN },
+            COUNT,
             Request { target: "/healthz", logged: false, cpu_ratio: None, ..PLAIN },
         ],
-        workloads: &[Workload::Tracing(Tracing {
-            request: Request { target: "/query?param=acx333x", ..PLAIN },
-            one_percent_ratio: 1.1,
-            all_ratio: 1.8,
-            away_ratio: 1.05,
-        })],
+        workloads: &[
+            Workload::Tracing(Tracing {
+                request: COUNT,
+                one_percent_ratio: 1.1,
+                all_ratio: 1.8,
+                away_ratio: 1.05,
+            }),
+            Workload::Workers(Workers { request: COUNT, cpu_ratio: 1.05, rate_ratio: 1.9 }),
+            Workload::Tls(Tls { request: COUNT, cpu_ratio: 1.3, handshake_ratio: 0.9 }),
+        ],
     },
     Scenario {
         subject: Subject {
@@ -266,9 +280,9 @@ pub(crate) const CATALOGUE: &[Scenario] = &[
         },
         first: &[],
         requests: &[Request {
-            target: "/query?param=acx333x",
             headers: &["X-Forwarded-For: 203.0.113.7", "X-Forwarded-Proto: https"],
-            ..PLAIN
+            cpu_ratio: Some(1.3),
+            ..COUNT
         }],
         workloads: &[],
     },
@@ -289,7 +303,7 @@ pub(crate) const CATALOGUE: &[Scenario] = &[
                 method: "POST",
                 headers: &["Content-Type: application/json"],
                 body: Some(r#"{"ip":"192.168.5.4"}"#),
-                cpu_ratio: Some(1.8),
+                cpu_ratio: Some(1.4),
                 ..PLAIN
             },
         ],
@@ -311,7 +325,7 @@ pub(crate) const CATALOGUE: &[Scenario] = &[
                      VALUES ('example.com', 1, 1)",
                 ],
                 requests_a_commit: 16.0,
-                cpu_ratio: None,
+                cpu_ratio: Some(3.5),
                 commit_ratio: None,
                 pgbench_ratio: Some(0.6),
             }),
@@ -326,6 +340,7 @@ pub(crate) const CATALOGUE: &[Scenario] = &[
                 baseline: 100,
                 fill: FILL_QUERIES,
                 cpu_ratio: 1.2,
+                cpu_us: Some(100.0),
             }),
             Workload::Rows(Rows {
                 request: Request { target: "/metrics", ..Request::get("/metrics") },
@@ -333,6 +348,7 @@ pub(crate) const CATALOGUE: &[Scenario] = &[
                 baseline: 100,
                 fill: FILL_QUERIES,
                 cpu_ratio: 1.2,
+                cpu_us: Some(100.0),
             }),
         ],
     },
@@ -356,3 +372,74 @@ const FILL_QUERIES: &str = "WITH RECURSIVE counted(n) AS \
      INSERT INTO query_addresses SELECT id, '192.0.2.1' FROM queries; \
      INSERT INTO domain_deltas (domain, queries, addresses) \
      SELECT domain, count(*), count(*) FROM queries GROUP BY domain";
+
+/// How cost grows, for the pictures in `docs/performance.md`.
+pub(crate) const PLOTS: &[Plot] = &[
+    Plot {
+        file: "growth-connections.svg",
+        grows: "connections that ask at once",
+        growths: &[
+            Growth {
+                name: "sre-kata, count",
+                subject: "sre-kata",
+                request: COUNT,
+                of: Grows::Connections,
+            },
+            Growth {
+                name: "data-api, health check",
+                subject: "data-api",
+                request: Request { target: "/health_check", ..PLAIN },
+                of: Grows::Connections,
+            },
+            Growth {
+                name: "randomize, create a word",
+                subject: "randomize",
+                request: CREATE_WORD,
+                of: Grows::Connections,
+            },
+            Growth {
+                name: "multivac embedded, add a job",
+                subject: "multivac, embedded",
+                request: FEED,
+                of: Grows::Connections,
+            },
+        ],
+    },
+    Plot {
+        file: "growth-rows.svg",
+        grows: "rows in the table",
+        growths: &[
+            Growth {
+                name: "randomize, a page of the audit trail",
+                subject: "randomize",
+                request: Request { target: "/api/histories", ..PLAIN },
+                of: Grows::Rows { variable: "DATABASE_URL", fill: FILL_HISTORIES },
+            },
+            Growth {
+                name: "stakefish, history",
+                subject: "stakefish",
+                request: Request { target: "/history", ..PLAIN },
+                of: Grows::Rows { variable: "DATABASE_URL", fill: FILL_QUERIES },
+            },
+            Growth {
+                name: "stakefish, metrics",
+                subject: "stakefish",
+                request: Request::get("/metrics"),
+                of: Grows::Rows { variable: "DATABASE_URL", fill: FILL_QUERIES },
+            },
+            Growth {
+                name: "multivac embedded, a page of the data",
+                subject: "multivac, embedded",
+                request: Request { target: "/multivac", ..PLAIN },
+                of: Grows::Rows { variable: "MULTIVAC_DB", fill: FILL_ENTROPY },
+            },
+        ],
+    },
+];
+
+/// Rows of randomize's audit trail.
+const FILL_HISTORIES: &str = "WITH RECURSIVE counted(n) AS \
+     (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < $1) \
+     INSERT INTO histories (created, method, route, data, status) \
+     SELECT '2026-01-01T00:00:00.000Z', 'POST', '/api/randomizes', \
+     '{\"word\":\"string\"}', '201 CREATED' FROM counted";

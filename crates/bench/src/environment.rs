@@ -87,7 +87,30 @@ impl<'a> Environment<'a> {
     /// # Errors
     /// As for [`Server::start`].
     pub(crate) async fn service(&self, env: &[(&str, &str)]) -> Result<Server> {
-        self.start(&[], env, &self.log()).await
+        let Subject { service, admin_port, .. } = self.subject;
+        self.start(service, *admin_port, &[], env, &self.log()).await
+    }
+
+    /// Starts the service with HTTPS, its probes on a port of their own.
+    ///
+    /// # Errors
+    /// As for [`Server::start`].
+    pub(crate) async fn https_service(&self, certificate: &str, key: &str) -> Result<Server> {
+        let env = [("TLS_CERT_FILE", certificate), ("TLS_KEY_FILE", key)];
+        let server = self.start(self.subject.service, true, &[], &env, &self.log()).await?;
+        Ok(server.with_https())
+    }
+
+    /// Starts another service beside it.
+    ///
+    /// # Errors
+    /// As for [`Server::start`].
+    pub(crate) async fn other_service(
+        &self,
+        service: &str,
+        env: &[(&str, &str)],
+    ) -> Result<Server> {
+        self.start(service, false, &[], env, &self.path(&format!("{service}.log"))).await
     }
 
     /// Starts another command of the service's binary that serves its probes.
@@ -95,18 +118,27 @@ impl<'a> Environment<'a> {
     /// # Errors
     /// As for [`Server::start`].
     pub(crate) async fn service_as(&self, command: &str) -> Result<Server> {
-        self.start(&[command], &[], &self.path(&format!("{command}.log"))).await
+        let Subject { service, admin_port, .. } = self.subject;
+        let log = self.path(&format!("{command}.log"));
+        self.start(service, *admin_port, &[command], &[], &log).await
     }
 
-    async fn start(&self, args: &[&str], env: &[(&str, &str)], log: &Path) -> Result<Server> {
-        let Subject { env: own, admin_port, .. } = self.subject;
+    async fn start(
+        &self,
+        service: &str,
+        admin_port: bool,
+        args: &[&str],
+        env: &[(&str, &str)],
+        log: &Path,
+    ) -> Result<Server> {
         let value = |value| if value == NAME_SERVER { self.name_server.address() } else { value };
-        let own = own.iter().map(|&(name, own)| (name, value(own)));
+        let own = self.subject.env.iter().filter(|_| service == self.subject.service);
+        let own = own.map(|&(name, own)| (name, value(own)));
         let stores = self.stores.iter().flat_map(|Stores { redis, mongo }| {
             [("REDIS_URL", redis.url()), ("MONGO_URL", mongo.url())]
         });
-        Server::start(*admin_port, |port, admin_port_number| {
-            let mut command = Command::new(self.binary());
+        Server::start(admin_port, |port, admin_port_number| {
+            let mut command = Command::new(self.binaries.join(service));
             command
                 .args(args)
                 .current_dir(&self.folder)
@@ -116,7 +148,7 @@ impl<'a> Environment<'a> {
                 .envs(stores)
                 .envs(own.chain(env.iter().copied()))
                 .stdout(File::create(log)?);
-            if *admin_port {
+            if admin_port {
                 command.env("ADMIN_PORT", admin_port_number.to_string());
             }
             Ok(command)
@@ -129,9 +161,35 @@ impl<'a> Environment<'a> {
     /// # Errors
     /// As for [`Server::start`].
     pub(crate) async fn bare(&self, answers: &[Answer]) -> Result<Server> {
+        self.own_command(&["bare", "--answers", &self.answers(answers)?]).await
+    }
+
+    /// Starts the bare server with these answers and HTTPS, ready by HTTP on a port of its own.
+    ///
+    /// # Errors
+    /// As for [`Server::start`].
+    pub(crate) async fn https_bare(
+        &self,
+        answers: &[Answer],
+        certificate: &str,
+        key: &str,
+    ) -> Result<Server> {
+        let answers = self.answers(answers)?;
+        let server = Server::start(true, |port, probe_port| {
+            let mut command = Command::new(self.binaries.join(env!("CARGO_BIN_NAME")));
+            command
+                .args(["bare", "--answers", &answers, "--certificate", certificate, "--key", key])
+                .args(["--port", &port.to_string(), "--probe-port", &probe_port.to_string()]);
+            Ok(command)
+        });
+        Ok(server.await?.with_https())
+    }
+
+    /// Writes a file for the bare server.
+    fn answers(&self, answers: &[Answer]) -> Result<String> {
         let file = self.path("answers.json");
         std::fs::write(&file, serde_json::to_vec(answers)?)?;
-        self.own_command(&["bare", "--answers", &file.to_string_lossy()]).await
+        Ok(file.display().to_string())
     }
 
     /// Starts a server that is a command of this program.

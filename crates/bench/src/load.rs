@@ -9,7 +9,7 @@ use tokio::process::Command;
 
 use crate::command::output;
 use crate::request::Request;
-use crate::server::Server;
+use crate::server::Endpoint;
 
 /// Keep-alive connections, unless a load says otherwise.
 pub(crate) const CONNECTIONS: u16 = 32;
@@ -18,6 +18,7 @@ pub(crate) const CONNECTIONS: u16 = 32;
 pub(crate) const MANY_CONNECTIONS: u16 = 64;
 
 /// What a load as fast as the server answers has come to.
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Closed {
     /// Requests answered; up to one more for each connection was under way at the end.
     pub(crate) requests: u32,
@@ -33,7 +34,7 @@ pub(crate) struct Closed {
 /// # Errors
 /// When an answer is missing or its status is 400 or above.
 pub(crate) async fn closed(
-    server: &Server,
+    server: &Endpoint,
     request: &Request,
     script: &Path,
     connections: u16,
@@ -51,7 +52,7 @@ pub(crate) async fn closed(
 /// # Errors
 /// As for [`closed`].
 pub(crate) async fn scripted(
-    server: &Server,
+    server: &Endpoint,
     request: &Request,
     lua: Option<String>,
     script: &Path,
@@ -70,7 +71,7 @@ pub(crate) async fn scripted(
         std::fs::write(script, lua)?;
         command.arg("--script").arg(script);
     }
-    command.arg(format!("http://{}{}", server.addr, request.target));
+    command.arg(format!("{}{}", server.url, request.target));
     let before = server.cpu_time()?;
     let text = output(command).await.context("wrk comes with `apt install wrk`")?;
     let spent = server.cpu_time()?.saturating_sub(before).as_secs_f64();
@@ -105,24 +106,17 @@ impl fmt::Display for Percentiles {
     }
 }
 
-/// What a load at a fixed rate has come to.
-pub(crate) struct Open {
-    /// Requests answered: all that were made.
-    pub(crate) requests: u32,
-    pub(crate) latency: Percentiles,
-}
-
 /// Loads with oha at `rate` requests a second. A latency counts from the moment at which the
 /// request was due, also if it had to wait for a connection.
 ///
 /// # Errors
 /// When an answer is missing or its status is not 200.
 pub(crate) async fn at_rate(
-    server: &Server,
+    server: &Endpoint,
     request: &Request,
     rate: f64,
     time: Duration,
-) -> Result<Open> {
+) -> Result<Percentiles> {
     /// oha's report, as far as it is used.
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -139,11 +133,11 @@ pub(crate) async fn at_rate(
         .args(["-m", request.method])
         .args(request.body.iter().flat_map(|body| ["-d", body]))
         .args([format!("-q{rate}"), format!("-c{CONNECTIONS}"), format!("-z{}s", time.as_secs())])
-        .arg(format!("http://{}{}", server.addr, request.target));
+        .arg(format!("{}{}", server.url, request.target));
     let text = output(command).await.context("oha comes with `cargo install --locked oha`")?;
     let report: Report = serde_json::from_str(&text)?;
     let (statuses, errors) = (report.status_code_distribution, report.error_distribution);
     let all_ok = errors.is_empty() && statuses.keys().eq(["200"]);
     ensure!(all_ok, "{}: {statuses:?} {errors:?}", request.target);
-    Ok(Open { requests: statuses.into_values().sum(), latency: report.latency_percentiles })
+    Ok(report.latency_percentiles)
 }

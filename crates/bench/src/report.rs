@@ -1,9 +1,9 @@
-//! The table of figures, and where it goes.
+//! Figures, and the tables of them.
 
 use std::{iter::once, path::Path, thread::available_parallelism};
 
 use anyhow::{Context, Result};
-
+use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 
 use crate::command::output;
@@ -19,30 +19,89 @@ impl Samples {
         self.0.sort_by(f64::total_cmp);
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The middle one, of an even number the upper of the two; 0 without any.
     pub(crate) fn median(&self) -> f64 {
         self.0.get(self.0.len() / 2).copied().unwrap_or_default()
     }
 
-    /// The median with the least and the greatest.
-    pub(crate) fn with_range(&self, unit: &str) -> String {
-        let (least, greatest) = (self.0.first(), self.0.last());
-        let [least, greatest] = [least, greatest].map(|end| end.copied().unwrap_or_default());
-        format!("{:.2}{unit} ({least:.2} to {greatest:.2})", self.median())
+    /// The confidence interval of the median, at least 95 %: the samples between which the median of all
+    /// that could be measured lies, whatever their distribution. Of fewer than six samples it is their whole
+    /// range, which is less certain.
+    ///
+    /// How many of `n` samples are below the true median follows a binomial distribution with p = 1/2. See
+    /// NIST/SEMATECH, *e-Handbook of Statistical Methods*, on confidence limits for quantiles.
+    pub(crate) fn interval(&self) -> (f64, f64) {
+        let last = self.0.len().saturating_sub(1);
+        // Each side may leave out as many as are that few in at most 2.5 % of all cases.
+        let mut probability = 0.5_f64.powi(i32::try_from(self.0.len()).unwrap_or(i32::MAX));
+        let (mut cumulated, mut left_out) = (probability, 0);
+        while cumulated <= 0.025 && left_out < last / 2 {
+            left_out += 1;
+            #[expect(clippy::cast_precision_loss, reason = "some dozen samples")]
+            let ratio = (self.0.len() + 1 - left_out) as f64 / left_out as f64;
+            probability *= ratio;
+            cumulated += probability;
+        }
+        let left_out = left_out.saturating_sub(1);
+        let end = |index: usize| self.0.get(index).copied().unwrap_or_default();
+        (end(left_out), end(last - left_out))
+    }
+
+    /// Width of the interval, relative to the median.
+    pub(crate) fn interval_width(&self) -> f64 {
+        let (low, high) = self.interval();
+        (high - low) / self.median()
+    }
+
+    /// The median and its confidence interval.
+    pub(crate) fn with_interval(&self, unit: &str) -> String {
+        let (low, high) = self.interval();
+        format!("{:.2}{unit} ({low:.2} to {high:.2})", self.median())
     }
 }
 
+/// Whether a target is met.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Verdict {
+    Met,
+    Missed,
+    /// The target is within the confidence interval: the noise was too great to tell.
+    Undecided,
+}
+
+/// What a request costs, for the table of a million of them.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Cost {
+    /// CPU time a request in microseconds.
+    CpuUs(f64),
+    /// The most resident memory under load, in MiB.
+    PeakMib(f64),
+}
+
 /// A figure of a service, beside the bare server's and the target where there are such.
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Row {
     cells: [String; 5],
-    is_met: Option<bool>,
+    verdict: Option<Verdict>,
+    cost: Option<Cost>,
 }
 
 impl Row {
     /// `request` is empty for a figure of the whole service.
     pub(crate) fn new(request: &str, figure: &str) -> Self {
         let cells = [request, figure, "", "", ""].map(str::to_owned);
-        Self { cells, is_met: None }
+        Self { cells, verdict: None, cost: None }
+    }
+
+    /// A step that came to no figures.
+    pub(crate) fn failed(step: &str, error: &anyhow::Error) -> Self {
+        let mut row = Self::new("", step).service(format!("failed: {error:#}").replace('\n', " "));
+        row.verdict = Some(Verdict::Missed);
+        row
     }
 
     pub(crate) fn service(mut self, figure: String) -> Self {
@@ -55,9 +114,14 @@ impl Row {
         self
     }
 
+    pub(crate) fn costs(mut self, cost: Cost) -> Self {
+        self.cost = Some(cost);
+        self
+    }
+
     pub(crate) fn target(mut self, target: String, is_met: bool) -> Self {
         self.cells[4] = target;
-        self.is_met = Some(is_met);
+        self.verdict = Some(if is_met { Verdict::Met } else { Verdict::Missed });
         self
     }
 
@@ -66,17 +130,54 @@ impl Row {
             .target(format!("≤ {limit:.2}{unit}"), figure <= limit)
     }
 
-    /// A ratio of rounds, and the most that its median may be, if that is asked.
-    pub(crate) fn ratio_at_most(self, ratio: &Samples, limit: Option<f64>) -> Self {
-        let row = self.service(ratio.with_range(""));
-        match limit {
-            Some(limit) => row.target(format!("≤ {limit:.2}"), ratio.median() <= limit),
-            None => row,
-        }
+    /// Repeated measurements with their interval, and the most that they may be, if that is asked.
+    pub(crate) fn samples_at_most(self, samples: &Samples, limit: Option<f64>, unit: &str) -> Self {
+        let row = self.service(samples.with_interval(unit));
+        let Some(limit) = limit else { return row };
+        let (low, high) = samples.interval();
+        row.judge(format!("≤ {limit:.2}{unit}"), high <= limit, low > limit)
+    }
+
+    /// Repeated measurements with their interval, and the least that they may be, if that is asked.
+    pub(crate) fn samples_at_least(self, samples: &Samples, limit: Option<f64>, unit: &str) -> Self {
+        let row = self.service(samples.with_interval(unit));
+        let Some(limit) = limit else { return row };
+        let (low, high) = samples.interval();
+        row.judge(format!("≥ {limit:.2}{unit}"), low >= limit, high < limit)
+    }
+
+    fn judge(mut self, target: String, surely_met: bool, surely_missed: bool) -> Self {
+        self.cells[4] = target;
+        self.verdict = Some(match (surely_met, surely_missed) {
+            (true, _) => Verdict::Met,
+            (_, true) => Verdict::Missed,
+            _ => Verdict::Undecided,
+        });
+        self
     }
 
     pub(crate) fn missed(&self) -> bool {
-        self.is_met == Some(false)
+        self.verdict == Some(Verdict::Missed)
+    }
+}
+
+/// The rows of one heading, as they are kept until all are there.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Section {
+    pub(crate) name: String,
+    pub(crate) rows: Vec<Row>,
+    /// What they were measured on, as a sentence.
+    pub(crate) conditions: String,
+}
+
+impl Section {
+    /// A heading and what follows it, as in `docs/performance.md`.
+    pub(crate) fn to_markdown(&self) -> String {
+        format!("### {}\n\n{}\n{}\n\n", self.name, table(&self.rows), self.conditions)
+    }
+
+    pub(crate) fn missed(&self) -> usize {
+        self.rows.iter().filter(|row| row.missed()).count()
     }
 }
 
@@ -85,15 +186,47 @@ pub(crate) fn table(rows: &[Row]) -> String {
     let titles =
         ["request", "figure", "service", "bare server", "target", "met"].map(str::to_owned);
     let rows = rows.iter().map(|row| {
-        let met = row.is_met.map_or("", |met| if met { "yes" } else { "NO" });
+        let met = match row.verdict {
+            None => "",
+            Some(Verdict::Met) => "yes",
+            Some(Verdict::Missed) => "NO",
+            Some(Verdict::Undecided) => "noise",
+        };
         let [subject, figure, service, bare, target] = row.cells.clone();
         [subject, figure, service, bare, target, met.to_owned()]
     });
-    let rows: Vec<_> = once(titles).chain(rows).collect();
-    let widths: [usize; 6] = std::array::from_fn(|column| {
+    aligned(once(titles).chain(rows).collect())
+}
+
+/// What a million requests a day cost each service. One microsecond a request is one second a million.
+pub(crate) fn costs(sections: &[Section]) -> String {
+    let titles = ["service", "request", "CPU a day", "share of a core", "memory"];
+    let mut rows = vec![titles.map(str::to_owned)];
+    for section in sections {
+        let memory = section.rows.iter().find_map(|row| match row.cost {
+            Some(Cost::PeakMib(mib)) => Some(format!("{mib:.0} MiB")),
+            _ => None,
+        });
+        for row in &section.rows {
+            let Some(Cost::CpuUs(us)) = row.cost else { continue };
+            rows.push([
+                section.name.clone(),
+                row.cells[0].clone(),
+                format!("{us:.0} s"),
+                format!("{:.3} %", us / 864.0),
+                memory.clone().unwrap_or_default(),
+            ]);
+        }
+    }
+    aligned(rows)
+}
+
+/// The first row is the heading.
+fn aligned<const COLUMNS: usize>(rows: Vec<[String; COLUMNS]>) -> String {
+    let widths: [usize; COLUMNS] = std::array::from_fn(|column| {
         rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
     });
-    let line = |row: &[String; 6]| {
+    let line = |row: &[String; COLUMNS]| {
         let cells = row.iter().zip(widths).map(|(cell, width)| format!("| {cell:width$} "));
         cells.chain(once("|\n".to_owned())).collect::<String>()
     };
@@ -107,7 +240,7 @@ pub(crate) fn table(rows: &[Row]) -> String {
 ///
 /// # Errors
 /// Where there is no Linux.
-pub(crate) async fn conditions(plan: &Plan) -> Result<String> {
+pub(crate) async fn conditions(plan: &Plan, commit: &str) -> Result<String> {
     let proc = |file| {
         std::fs::read_to_string(Path::new("/proc").join(file))
             .context("only Linux tells what another process has used")
@@ -124,64 +257,46 @@ pub(crate) async fn conditions(plan: &Plan) -> Result<String> {
     let compiler = command("rustc", &["--version"]).await?;
     let (cpu, cores) = (cpu.unwrap_or("unknown processor"), available_parallelism()?);
     let load = proc("loadavg")?.split(' ').take(1).collect::<String>();
-    let Plan { rounds, round, latency, .. } = plan;
+    let Plan { min_rounds, max_rounds, round, latency, .. } = plan;
     Ok(format!(
-        "Measured on {date} on {cpu}, {cores} cores, {kernel},\nwith {compiler}; load average before: \
-         {load}.\nwrk: {rounds} rounds of {round:?} on each side; oha: {latency:?}."
+        "Commit {commit}, measured on {date} on {cpu}, {cores} cores, {kernel},\nwith {compiler}; load average \
+         before: {load}.\nwrk: {min_rounds} to {max_rounds} rounds of {round:?} on each side; oha: {latency:?}."
     ))
-}
-
-/// A heading and what follows it, as in `docs/performance.md`.
-pub(crate) fn section(name: &str, rows: &[Row], conditions: &str) -> String {
-    format!("### {name}\n\n{}\n{conditions}\n\n", table(rows))
-}
-
-/// Puts sections between the markers in `docs/performance.md`, in place of those with the same headings and in
-/// the order of `names`.
-///
-/// # Errors
-/// When the file or a marker is missing.
-pub(crate) fn write<'a>(
-    root: &Path,
-    measured: &[String],
-    names: impl Iterator<Item = &'a str>,
-) -> Result<()> {
-    const BEGIN: &str = "<!-- bench:begin -->\n\n";
-    const END: &str = "<!-- bench:end -->";
-    let path = root.join("docs/performance.md");
-    let page = std::fs::read_to_string(&path)
-        .with_context(|| format!("cannot read {}", path.display()))?;
-    let parts = page.split_once(BEGIN).and_then(|(before, rest)| {
-        let (sections, after) = rest.split_once(END)?;
-        Some((before, sections, after))
-    });
-    let (before, sections, after) = parts.context("docs/performance.md has lost a marker")?;
-    let sections = merge(sections, measured, names);
-    Ok(std::fs::write(path, format!("{before}{BEGIN}{sections}{END}{after}"))?)
-}
-
-/// The sections in the order of `names`: the new one where there is one, else the old one.
-fn merge<'a>(old: &str, new: &[String], names: impl Iterator<Item = &'a str>) -> String {
-    let old = old.split("### ").skip(1).map(|section| format!("### {section}"));
-    let sections: Vec<String> = new.iter().cloned().chain(old).collect();
-    let find = |name| {
-        let heading = format!("### {name}\n");
-        sections.iter().find(|section| section.starts_with(&heading)).map(String::as_str)
-    };
-    names.filter_map(find).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Row, Samples, merge, section, table};
+    use super::{Cost, Row, Samples, Section, Verdict, costs, table};
+
+    fn samples(values: impl IntoIterator<Item = u8>) -> Samples {
+        let mut samples = Samples::default();
+        for value in values {
+            samples.push(f64::from(value));
+        }
+        samples
+    }
 
     #[test]
-    fn the_median_is_the_middle_of_the_samples_whatever_their_order() {
-        let mut samples = Samples::default();
-        for sample in [3.0, 1.0, 20.0] {
-            samples.push(sample);
+    fn the_interval_of_a_median_is_that_of_the_tables() {
+        // 95 % confidence limits for a median, as tables of nonparametric statistics have them: of 9 samples
+        // the 2nd and 8th, of 20 the 6th and 15th, of 30 the 10th and 21st.
+        for (count, low, high) in [(9, 2.0, 8.0), (20, 6.0, 15.0), (30, 10.0, 21.0)] {
+            assert_eq!(samples((1..=count).rev()).interval(), (low, high), "of {count}");
         }
-        assert_eq!(samples.with_range(" ms"), "3.00 ms (1.00 to 20.00)");
+        assert_eq!(samples([3, 1, 20]).with_interval(" ms"), "3.00 ms (1.00 to 20.00)");
+        assert_eq!(samples([]).interval(), (0.0, 0.0));
+    }
+
+    #[test]
+    fn a_target_within_the_interval_is_neither_met_nor_missed() {
+        let verdict = |limit| {
+            let row = Row::new("", "").samples_at_most(&samples([4, 5, 6]), Some(limit), "");
+            row.verdict.unwrap()
+        };
+        let verdicts = [6.0, 5.0, 3.0].map(verdict);
+        assert_eq!(verdicts, [Verdict::Met, Verdict::Undecided, Verdict::Missed]);
+        let row = Row::new("", "").samples_at_least(&samples([4, 5, 6]), Some(4.0), "");
+        assert_eq!(row.verdict, Some(Verdict::Met));
     }
 
     #[test]
@@ -200,13 +315,21 @@ mod tests {
     }
 
     #[test]
-    fn a_section_takes_its_place_and_leaves_the_others() {
-        let [old, new] =
-            ["old", "new"].map(|word| [section("a", &[], word), section("b c", &[], word)]);
+    fn a_step_that_failed_is_a_row_and_a_miss() {
+        let error = anyhow::anyhow!("deadline\nelapsed").context("in flight");
+        let row = Row::failed("ten thousand", &error);
+        assert!(row.missed());
+        assert!(table(&[row]).contains("| failed: in flight: deadline elapsed |"));
+    }
 
-        let merged = merge(&old.concat(), &new[1..], ["a", "b", "b c"].into_iter());
-
-        assert_eq!(merged, [&*old[0], &*new[1]].concat());
-        assert_eq!(merge("", &new[..1], ["a", "b c"].into_iter()), new[0]);
+    #[test]
+    fn a_million_requests_cost_as_many_seconds_as_one_microseconds() {
+        let rows = vec![
+            Row::new("/", "CPU a request").costs(Cost::CpuUs(20.4)),
+            Row::new("", "memory").costs(Cost::PeakMib(9.6)),
+        ];
+        let section = Section { name: "a".to_owned(), rows, conditions: String::new() };
+        let table = costs(&[section]);
+        assert!(table.ends_with("| a       | /       | 20 s      | 0.024 %         | 10 MiB |\n"), "{table}");
     }
 }

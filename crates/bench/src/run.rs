@@ -2,6 +2,7 @@
 //! it. What that is stands in the [`catalogue`](crate::catalogue).
 
 use std::{
+    collections::BTreeSet,
     fs::File,
     io::{BufRead, BufReader},
     path::Path,
@@ -10,19 +11,23 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::builder::PossibleValuesParser;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tooling::NameServer;
 use tooling::workspace::{self, Workspace};
 
-use crate::catalogue::{CATALOGUE, Scenario};
+use crate::catalogue::{CATALOGUE, PLOTS, Scenario};
 use crate::environment::Environment;
 use crate::load;
 use crate::metrics::sum_of_series;
+use crate::peer::Peer;
 use crate::plan::{FULL, PROFILE, Plan, QUICK};
-use crate::report::{self, Row, Samples};
+use crate::plot::Curve;
+use crate::report::{self, Cost, Row, Samples, Section};
 use crate::request::Request;
-use crate::server::Server;
-use crate::workloads::NAMES;
+use crate::results::Results;
+use crate::rounds::{Ratio, Rounds};
+use crate::server::{Endpoint, Server};
+use crate::workloads::{Growth, NAMES};
 
 /// Requests a second up to which a latency is the server's: a small machine that runs the load
 /// generator too then has time to spare.
@@ -37,9 +42,18 @@ pub(crate) struct Args {
     /// Measure this service alone, or what stands under this heading.
     #[arg(long, value_name = "SERVICE", value_parser = names())]
     only: Option<String>,
+    /// Go on after an interruption: what is measured at this commit is not measured again.
+    #[arg(long)]
+    resume: bool,
     /// Leave docs/performance.md as it is.
     #[arg(long)]
     no_write: bool,
+    /// Compare the services with this URL instead, of any server that runs on this machine.
+    #[arg(long, value_name = "URL", requires = "pid")]
+    peer: Option<String>,
+    /// The process that serves it.
+    #[arg(long, requires = "peer")]
+    pid: Option<u32>,
 }
 
 fn names() -> PossibleValuesParser {
@@ -52,11 +66,28 @@ fn names() -> PossibleValuesParser {
     PossibleValuesParser::new(names)
 }
 
+/// What all measurements share.
+pub(crate) struct Bench<'a> {
+    pub(crate) plan: &'a Plan,
+    cargo_target: &'a Path,
+    name_server: &'a NameServer,
+}
+
+impl Bench<'_> {
+    /// A new environment for a scenario's subject.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub(crate) async fn environment(&self, scenario: &'static Scenario) -> Result<Environment<'_>> {
+        Environment::new(&scenario.subject, self.plan, self.cargo_target, self.name_server).await
+    }
+}
+
 /// Measures all services, or one.
 ///
 /// # Errors
-/// When a tool is missing, the build fails, a service does not do what the measurement rests on,
-/// or, after the tables have been printed and written, when a target is missed.
+/// When a tool is missing, the build fails, or, after the tables have been printed and written, when a target
+/// is missed or a step has failed.
 pub(crate) async fn run(args: Args) -> Result<()> {
     let plan = if args.quick { QUICK } else { FULL };
     let workspace = Workspace::load()?;
@@ -66,30 +97,60 @@ pub(crate) async fn run(args: Args) -> Result<()> {
             .is_none_or(|only| only == scenario.subject.service || only == scenario.subject.name)
     };
     let mut build = workspace::cargo();
-    build.args(["build", "--profile", PROFILE, "--workspace"]);
-    if args.only.is_some()
-        && let Some(scenario) = CATALOGUE.iter().find(wanted)
-    {
-        build.args(["--bin", scenario.subject.service, "--bin", env!("CARGO_BIN_NAME")]);
-    }
+    build.args(["build", "--profile", PROFILE, "--workspace", "--bin", env!("CARGO_BIN_NAME")]);
+    let services: BTreeSet<_> = CATALOGUE.iter().map(|scenario| scenario.subject.service).collect();
+    build.args(services.iter().flat_map(|service| ["--bin", service]));
     ensure!(build.status()?.success(), "the build failed");
     let name_server = NameServer::start(NAMES).await?;
-    let (mut sections, mut missed) = (Vec::new(), 0);
-    for scenario in CATALOGUE.iter().filter(wanted) {
-        let conditions = report::conditions(&plan).await?;
-        let measured = measure(scenario, &plan, &workspace.target, &name_server).await;
-        let rows = measured.with_context(|| format!("cannot measure {}", scenario.subject.name))?;
-        let section = report::section(scenario.subject.name, &rows, &conditions);
-        print!("{section}");
-        sections.push(section);
-        missed += rows.iter().filter(|row| row.missed()).count();
+    let bench =
+        Bench { plan: &plan, cargo_target: &workspace.target, name_server: &name_server };
+    let results = Results::of_checkout(&workspace.root, &workspace.target, plan.name).await?;
+
+    if let (Some(url), Some(pid)) = (args.peer, args.pid) {
+        let peer = Peer::new(url, pid)?;
+        for scenario in CATALOGUE.iter().filter(wanted) {
+            let rows = peer.compare(&bench, scenario).await?;
+            let conditions = report::conditions(&plan, &results.commit).await?;
+            println!("### {}\n\n{}\n{conditions}\n", scenario.subject.name, report::table(&rows));
+        }
+        return Ok(());
     }
-    if !args.no_write {
-        report::write(
-            &workspace.root,
-            &sections,
-            CATALOGUE.iter().map(|scenario| scenario.subject.name),
-        )?;
+
+    let mut missed = 0;
+    for scenario in CATALOGUE.iter().filter(wanted) {
+        let name = scenario.subject.name;
+        let section = match results.load::<Section>(name) {
+            Some(section) if args.resume => section,
+            _ => {
+                let conditions = report::conditions(&plan, &results.commit).await?;
+                let rows = measure(scenario, &bench).await;
+                let section = Section { name: name.to_owned(), rows, conditions };
+                results.save(name, &section)?;
+                section
+            }
+        };
+        print!("{}", section.to_markdown());
+        missed += section.missed();
+    }
+    if args.only.is_none() {
+        for growth in PLOTS.iter().flat_map(|plot| plot.growths) {
+            if !args.resume || results.load::<Curve>(growth.name).is_none() {
+                match grow(growth, &bench).await {
+                    Ok(curve) => results.save(growth.name, &curve)?,
+                    Err(error) => {
+                        eprintln!("{}: {error:#}", growth.name);
+                        missed += 1;
+                    }
+                }
+            }
+        }
+    }
+    if !args.no_write && plan.name == FULL.name {
+        let names = CATALOGUE.iter().map(|scenario| scenario.subject.name);
+        match results.write(names, PLOTS)? {
+            None => eprintln!("docs/performance.md has the figures of commit {}", results.commit),
+            Some(reason) => eprintln!("docs/performance.md stays as it is: {reason}"),
+        }
     }
     match missed {
         0 => Ok(()),
@@ -97,19 +158,31 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     }
 }
 
-async fn measure(
-    scenario: &Scenario,
-    plan: &Plan,
-    cargo_target: &Path,
-    name_server: &NameServer,
-) -> Result<Vec<Row>> {
-    let environment =
-        async || Environment::new(&scenario.subject, plan, cargo_target, name_server).await;
-    let mut rows = measure_requests(scenario, &environment().await?).await?;
+/// A step, for no longer than the plan allows: one that hangs is one that failed.
+async fn step<T>(plan: &Plan, step: impl Future<Output = Result<T>>) -> Result<T> {
+    timeout(plan.step, step).await.with_context(|| format!("not done after {:?}", plan.step))?
+}
+
+async fn grow(growth: &'static Growth, bench: &Bench<'_>) -> Result<Curve> {
+    eprintln!("how cost grows: {}", growth.name);
+    let find = |scenario: &&Scenario| scenario.subject.name == growth.subject;
+    let scenario = CATALOGUE.iter().find(find).context("no such scenario")?;
+    let points = step(bench.plan, async { growth.measure(&bench.environment(scenario).await?).await });
+    Ok(Curve { name: growth.name.to_owned(), points: points.await? })
+}
+
+/// All figures of a scenario. A step that fails is a row that says so, and the next one goes on.
+async fn measure(scenario: &'static Scenario, bench: &Bench<'_>) -> Vec<Row> {
+    let requests = async { measure_requests(scenario, &bench.environment(scenario).await?).await };
+    let name = "requests";
+    let requests = step(bench.plan, requests).await;
+    let mut rows = requests.unwrap_or_else(|error| vec![Row::failed(name, &error)]);
     for workload in scenario.workloads {
-        rows.extend(workload.measure(&environment().await?).await?);
+        let figures = async { workload.measure(&bench.environment(scenario).await?).await };
+        let figures = step(bench.plan, figures).await;
+        rows.extend(figures.unwrap_or_else(|error| vec![Row::failed(workload.name(), &error)]));
     }
-    Ok(rows)
+    rows
 }
 
 async fn measure_requests(scenario: &Scenario, environment: &Environment<'_>) -> Result<Vec<Row>> {
@@ -125,28 +198,26 @@ async fn measure_requests(scenario: &Scenario, environment: &Environment<'_>) ->
 
     let service = environment.service(&[]).await?;
     sleep(Duration::from_secs(1)).await;
-    let idle_mib = service.resident_mib()?;
+    let idle_mib = service.endpoint.resident_mib()?;
     for request in *first {
         let answer = service.fetch(request).await?;
         ensure!(answer.status().is_some_and(|status| status < 300), "{} fails", request.target);
     }
     let bare = start_bare(environment, requests, &service).await?;
-    let (mut rows, mut made) = (Vec::new(), Vec::new());
+    let mut rows = Vec::new();
     for request in *requests {
-        let (requests, figures) = compare(environment, request, &service, &bare).await?;
-        made.push(requests);
-        rows.extend(figures);
+        rows.extend(compare(environment, request, &service, &bare.endpoint).await?);
     }
-    let peak_mib = service.peak_mib()?;
+    let peak_mib = service.endpoint.peak_mib()?;
     sleep(Duration::from_secs(10)).await;
-    let settled_mib = service.resident_mib()?;
+    let settled_mib = service.endpoint.resident_mib()?;
     let metrics = service.metrics().await?;
     // All lines are in the file once the service has stopped.
     service.stop().await?;
 
-    for (request, made) in requests.iter().zip(made) {
+    for request in *requests {
         if request.logged {
-            rows.push(log_lines(environment, request, made, &metrics)?);
+            rows.push(log_lines(environment, request, &metrics)?);
         }
     }
     let dropped = sum_of_series(&metrics, |series| series.contains("dropped"))?;
@@ -154,27 +225,23 @@ async fn measure_requests(scenario: &Scenario, environment: &Environment<'_>) ->
     rows.extend([
         row("log lines dropped").service(dropped.to_string()).target("0".to_owned(), dropped == 0),
         row("memory, idle").at_most(idle_mib, limits.idle_mib, " MiB"),
-        row("memory, peak under load").service(format!("{peak_mib:.1} MiB")),
+        row("memory, peak under load")
+            .service(format!("{peak_mib:.1} MiB"))
+            .costs(Cost::PeakMib(peak_mib)),
         row("memory, 10 s after").at_most(settled_mib, idle_mib * limits.settled_ratio, " MiB"),
-        row("exec to ready").at_most(ready_ms.median(), limits.ready_ms, " ms"),
+        row("exec to ready").samples_at_most(&ready_ms, Some(limits.ready_ms), " ms"),
         row("stripped binary").at_most(f64::from(binary_kib) / 1024.0, limits.binary_mib, " MiB"),
     ]);
     Ok(rows)
 }
 
-/// Compares the lines in the access log with the requests that the service has counted, and those with
-/// the answers that were seen.
-fn log_lines(
-    environment: &Environment<'_>,
-    request: &Request,
-    made: u64,
-    metrics: &str,
-) -> Result<Row> {
+/// Compares the lines in the access log with the requests that the service has counted.
+fn log_lines(environment: &Environment<'_>, request: &Request, metrics: &str) -> Result<Row> {
     let route = format!("\"{}\"", request.path());
     let counted = sum_of_series(metrics, |series| {
         series.starts_with("http_server_request_duration_seconds_count") && series.contains(&route)
     })?;
-    ensure!(counted >= made, "{made} requests were answered, {counted} counted");
+    ensure!(counted > 0, "no request to {} was counted", request.target);
     let lines = count_lines(&environment.log(), &format!("{}\"", request.target))?;
     Ok(Row::new(request.target, "lines in the access log")
         .service(lines.to_string())
@@ -201,56 +268,42 @@ async fn start_bare(
     Ok(bare)
 }
 
-/// Loads both servers with one request. Returns how often the service has certainly answered it,
-/// and the figures.
-async fn compare(
+/// Loads the service and another server with one request in turns.
+///
+/// # Errors
+/// When an answer is missing or is no success.
+pub(crate) async fn compare(
     environment: &Environment<'_>,
     request: &Request,
     service: &Server,
-    bare: &Server,
-) -> Result<(u64, Vec<Row>)> {
+    other: &Endpoint,
+) -> Result<Vec<Row>> {
     let (plan, script) = (environment.plan, environment.path("request.lua"));
-    let mut made = 0;
-    let [mut rate, mut cpu_us] = [(); 2].map(|()| [Samples::default(), Samples::default()]);
-    let mut ratio = Samples::default();
-    for round in 0..=plan.rounds {
-        let warm_up = round == 0;
-        let time = if warm_up { plan.warm_up } else { plan.round };
-        let mut spent_us = [0.0; 2];
-        for (side, server) in [service, bare].into_iter().enumerate() {
-            let load = load::closed(server, request, &script, load::CONNECTIONS, time).await?;
-            spent_us[side] = load.cpu_us;
-            if side == 0 {
-                made += u64::from(load.requests);
-            }
-            if !warm_up {
-                rate[side].push(load.rate);
-                cpu_us[side].push(spent_us[side]);
-            }
-        }
-        if !warm_up {
-            ratio.push(spent_us[0] / spent_us[1]);
-        }
-    }
+    let ratio: Ratio<2> = |[service, other]| service.cpu_us / other.cpu_us;
+    let sides = [&service.endpoint, other];
+    let rounds = Rounds::run(plan, &[ratio], async |side, time| {
+        load::closed(sides[side], request, &script, load::CONNECTIONS, time).await
+    })
+    .await?;
     // A round number, so that runs can be compared.
-    let half_of_peak = (rate[0].median() / 2000.0).floor() * 1000.0;
+    let half_of_peak = (rounds.rates()[0] / 2000.0).floor() * 1000.0;
     let fixed_rate = half_of_peak.clamp(1000.0, MAX_FIXED_RATE);
-    let at_rate = |server| load::at_rate(server, request, fixed_rate, plan.latency);
-    let latency = [at_rate(service).await?, at_rate(bare).await?];
-    made += u64::from(latency[0].requests);
+    let at_rate = |endpoint| load::at_rate(endpoint, request, fixed_rate, plan.latency);
+    let latency = [at_rate(sides[0]).await?, at_rate(sides[1]).await?];
 
     let row = |figure: &str| Row::new(request.target, figure);
-    let both = |figure: &str, [service, bare]: [String; 2]| row(figure).service(service).bare(bare);
-    let rows = vec![
-        both("requests a second", rate.each_ref().map(|rate| format!("{:.0}", rate.median()))),
-        both("CPU a request", cpu_us.each_ref().map(|cpu| cpu.with_range(" µs"))),
-        row("CPU a request, ratio").ratio_at_most(&ratio, request.cpu_ratio),
+    let both = |figure: &str, [service, other]: [String; 2]| row(figure).service(service).bare(other);
+    let cpu_us = rounds.cpu_us();
+    Ok(vec![
+        both("requests a second", rounds.rates().map(|rate| format!("{rate:.0}"))),
+        both("CPU a request", cpu_us.each_ref().map(|cpu| cpu.with_interval(" µs")))
+            .costs(Cost::CpuUs(cpu_us[0].median())),
+        row("CPU a request, ratio").samples_at_most(&rounds.samples(ratio), request.cpu_ratio, ""),
         both(
             &format!("p50, p90, p99, p99.9 at {fixed_rate}/s"),
-            latency.map(|load| load.latency.to_string()),
+            latency.map(|load| load.to_string()),
         ),
-    ];
-    Ok((made, rows))
+    ])
 }
 
 fn count_lines(log: &Path, part: &str) -> Result<u64> {

@@ -17,10 +17,17 @@ use tokio::{
 use crate::bare::Answer;
 use crate::request::Request;
 
+/// Where a load goes, and the process that it loads.
+pub(crate) struct Endpoint {
+    /// Its URL, which the target of a request continues.
+    pub(crate) url: String,
+    process: Pid,
+}
+
 /// A running server that is ready, killed when dropped.
 pub(crate) struct Server {
     process: Child,
-    pid: Pid,
+    pub(crate) endpoint: Endpoint,
     pub(crate) addr: SocketAddr,
     /// Where probes and metrics are: its admin port, if it has one.
     probes: SocketAddr,
@@ -60,9 +67,17 @@ impl Server {
         let ready_after = timeout(Duration::from_secs(10), ready)
             .await
             .with_context(|| format!("{command:?} is not ready"))??;
-        let pid = process.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-        let pid = pid.context("the process has ended")?;
-        Ok(Self { process, pid, addr, probes, ready_after })
+        let endpoint = Endpoint::new(
+            format!("http://{addr}"),
+            process.id().context("the process has ended")?,
+        )?;
+        Ok(Self { process, endpoint, addr, probes, ready_after })
+    }
+
+    /// The same server, which is asked by HTTPS where requests go, and by HTTP for its probes.
+    pub(crate) fn with_https(mut self) -> Self {
+        self.endpoint.url = format!("https://{}", self.addr);
+        self
     }
 
     /// One request on a connection of its own.
@@ -94,11 +109,22 @@ impl Server {
     /// # Errors
     /// When it ends with another code than 0, or not within 30 s.
     pub(crate) async fn stop(mut self) -> Result<()> {
-        kill_process(self.pid, Signal::TERM)?;
+        kill_process(self.endpoint.process, Signal::TERM)?;
         let ended = timeout(Duration::from_secs(30), self.process.wait()).await;
         let status = ended.context("the service does not stop")??;
         ensure!(status.success(), "the service stopped with {status}");
         Ok(())
+    }
+}
+
+impl Endpoint {
+    /// # Errors
+    /// When there is no process of that number.
+    pub(crate) fn new(url: String, pid: u32) -> Result<Self> {
+        let process = Pid::from_raw(pid.cast_signed()).context("0 is no process")?;
+        let endpoint = Self { url, process };
+        endpoint.cpu_time()?;
+        Ok(endpoint)
     }
 
     /// CPU time that all threads have used, those that have ended included, in user and kernel
@@ -138,7 +164,7 @@ impl Server {
     }
 
     fn proc(&self, file: &str) -> Result<String> {
-        let path = format!("/proc/{}/{file}", self.pid.as_raw_nonzero());
+        let path = format!("/proc/{}/{file}", self.process.as_raw_nonzero());
         std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))
     }
 }

@@ -47,7 +47,7 @@ impl HeldFiles {
 
         let server = environment.service(self.env).await?;
         let ready_ms = server.ready_after.as_secs_f64() * 1e3;
-        let memory_mib = server.resident_mib()?;
+        let memory_mib = server.endpoint.resident_mib()?;
         let write_ms = time(&server, self.written_by).await?;
         let list_ms = time(&server, self.listed_by).await?;
         server.stop().await?;
@@ -58,7 +58,7 @@ impl HeldFiles {
             row("", "exec to ready").at_most(ready_ms, self.ready_ms, " ms"),
             row("", "memory").service(format!("{memory_mib:.1} MiB")),
             row(self.written_by, "one write").at_most(write_ms.median(), max_ms, " ms"),
-            row(self.listed_by, "one page").service(list_ms.with_range(" ms")),
+            row(self.listed_by, "one page").service(list_ms.with_interval(" ms")),
         ])
     }
 }
@@ -76,7 +76,7 @@ async fn time(server: &Server, target: &'static str) -> Result<Samples> {
 }
 
 /// Makes that many complete files of a few inodes: each inode costs a block of the disk, a name does not.
-fn make(folder: &Path, files: u64) -> Result<()> {
+pub(super) fn make(folder: &Path, files: u64) -> Result<()> {
     let path = |number: u64| folder.join(format!("log_{}.{:09}.txt", FIRST + number, number));
     for number in 0..files {
         if number % NAMES == 0 {

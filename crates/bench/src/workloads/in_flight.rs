@@ -65,11 +65,11 @@ impl InFlight {
         raise_open_files_limit()?;
         let server = environment.service(self.env).await?;
         sleep(Duration::from_secs(1)).await;
-        let idle_mib = server.resident_mib()?;
+        let idle_mib = server.endpoint.resident_mib()?;
         let answered = timeout(TIMEOUT, self.ask(&server)).await;
         let Answered { answers, seconds, half_open_mib } =
             answered.context("not all were answered")??;
-        let peak_mib = server.peak_mib()?;
+        let peak_mib = server.endpoint.peak_mib()?;
         server.stop().await?;
 
         let row = |figure: &str| Row::new(self.target, &format!("{REQUESTS} in flight: {figure}"));
@@ -109,7 +109,7 @@ impl InFlight {
             stream.write_all(half.as_bytes()).await?;
         }
         server.fetch(&Request::get("/healthz")).await?;
-        let half_open_mib = server.resident_mib()?;
+        let half_open_mib = server.endpoint.resident_mib()?;
         for stream in &mut streams {
             stream.write_all(rest.as_bytes()).await?;
         }

@@ -81,7 +81,7 @@ impl Jobs {
             sleep(Duration::from_secs(1)).await;
             let limit = environment.subject.limits.idle_mib;
             rows.push(Row::new("", "worker: memory, idle").at_most(
-                worker.resident_mib()?,
+                worker.endpoint.resident_mib()?,
                 limit,
                 " MiB",
             ));
@@ -112,33 +112,27 @@ impl Jobs {
             _ => None,
         };
         let [mut rate, mut bare_rate, mut ratio] = [(); 3].map(|()| Samples::default());
-        for round in 0..=environment.plan.rounds {
+        let mut warm = false;
+        while environment.plan.wants_more(if bare.is_some() { &ratio } else { &rate }) {
             let jobs = self.store_all(environment, service).await?;
             let bare_jobs = match &bare {
                 Some((bare, _)) => Some(bare.run(environment.plan.round).await?),
                 None => None,
             };
-            // The first makes all warm.
-            if round > 0 {
+            if warm {
                 rate.push(jobs);
                 if let Some(bare_jobs) = bare_jobs {
                     bare_rate.push(bare_jobs);
                     ratio.push(jobs / bare_jobs);
                 }
             }
+            warm = true;
         }
         let figure = format!("{MANY_CONNECTIONS} connections: jobs accepted and stored a second");
-        let row = self.row(&figure).service(rate.with_range(""));
-        let row = match self.rate {
-            Some(least) => row.target(format!("≥ {least:.0}"), rate.median() >= least),
-            None => row,
-        };
+        let row = self.row(&figure).samples_at_least(&rate, self.rate, "");
         let Some((_, least)) = bare else { return Ok((vec![row], rate.median())) };
-        let beside = self
-            .row("jobs a second, ratio")
-            .service(ratio.with_range(""))
-            .target(format!("≥ {least:.2}"), ratio.median() >= least);
-        Ok((vec![row.bare(bare_rate.with_range("")), beside], rate.median()))
+        let beside = self.row("jobs a second, ratio").samples_at_least(&ratio, Some(least), "");
+        Ok((vec![row.bare(bare_rate.with_interval("")), beside], rate.median()))
     }
 
     /// Sends jobs as fast as they are accepted, and waits until all are stored. Returns how many a second.
@@ -146,7 +140,7 @@ impl Jobs {
         let before = service.counts(self).await?;
         let (script, time) = (environment.path("jobs.lua"), environment.plan.round);
         let started = Instant::now();
-        load::closed(&service.server, &self.request, &script, MANY_CONNECTIONS, time).await?;
+        load::closed(&service.server.endpoint, &self.request, &script, MANY_CONNECTIONS, time).await?;
         let after = service.all_stored(self).await?;
         let jobs = u32::try_from(after.stored - before.stored)?;
         Ok(f64::from(jobs) / started.elapsed().as_secs_f64())
@@ -161,7 +155,7 @@ impl Jobs {
     ) -> Result<Row> {
         let rate = (rate / 100.0).floor() * 100.0;
         let before = service.counts(self).await?;
-        load::at_rate(&service.server, &self.request, rate, environment.plan.latency).await?;
+        load::at_rate(&service.server.endpoint, &self.request, rate, environment.plan.latency).await?;
         let after = service.all_stored(self).await?;
         let [timed, in_time] = [after.timed - before.timed, after.in_time - before.in_time];
         let share = f64::from(u32::try_from(in_time)?) / f64::from(u32::try_from(timed)?);

@@ -1,12 +1,15 @@
 //! One name that everybody asks for, beside as many names as there are connections, and more.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 use test_support::{Durability, Postgres};
 
 use crate::environment::Environment;
 use crate::load::{self, Closed, MANY_CONNECTIONS};
-use crate::report::{Row, Samples};
+use crate::report::Row;
 use crate::request::Request;
+use crate::rounds::{Ratio, Rounds};
 use crate::server::Server;
 
 /// How many different names are asked for.
@@ -40,28 +43,22 @@ impl Names {
         url: &str,
     ) -> Result<[Row; 2]> {
         let server = environment.service(&[(self.variable, url)]).await?;
-        let [mut one_name, mut all_names, mut ratio] = [(); 3].map(|()| Samples::default());
-        for round in 0..=environment.plan.rounds {
-            let rates = [
-                self.load(environment, &server, 1).await?.rate,
-                self.load(environment, &server, NAMES).await?.rate,
-            ];
-            // The first fills caches.
-            if round > 0 {
-                one_name.push(rates[0]);
-                all_names.push(rates[1]);
-                ratio.push(rates[0] / rates[1]);
-            }
-        }
+        let ratio: Ratio<2> = |[one_name, all_names]| one_name.rate / all_names.rate;
+        let rounds = Rounds::run(environment.plan, &[ratio], async |side, time| {
+            self.load(environment, &server, [1, NAMES][side], time).await
+        })
+        .await?;
         server.stop().await?;
         let what = |figure: &str| Row::new(self.target, &format!("{database}: {figure}"));
+        let [one_name, all_names] = rounds.rates();
+        let ratio = rounds.samples(ratio);
         let (min, max) = (self.rate_ratio, 1.0 / self.rate_ratio);
         Ok([
             what(&format!("lookups a second of one name, beside {NAMES} names"))
-                .service(format!("{:.0}", one_name.median()))
-                .bare(format!("{:.0}", all_names.median())),
+                .service(format!("{one_name:.0}"))
+                .bare(format!("{all_names:.0}")),
             what("ratio")
-                .service(ratio.with_range(""))
+                .service(ratio.with_interval(""))
                 .target(format!("{min:.2} to {max:.2}"), (min..=max).contains(&ratio.median())),
         ])
     }
@@ -72,6 +69,7 @@ impl Names {
         environment: &Environment<'_>,
         server: &Server,
         names: usize,
+        time: Duration,
     ) -> Result<Closed> {
         let lua = format!(
             "local requests, last = {{}}, 0\n\
@@ -87,14 +85,6 @@ impl Names {
             self.target
         );
         let (request, script) = (Request::get("/"), environment.path("names.lua"));
-        load::scripted(
-            server,
-            &request,
-            Some(lua),
-            &script,
-            MANY_CONNECTIONS,
-            environment.plan.round,
-        )
-        .await
+        load::scripted(&server.endpoint, &request, Some(lua), &script, MANY_CONNECTIONS, time).await
     }
 }

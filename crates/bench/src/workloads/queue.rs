@@ -11,9 +11,9 @@ use redis::{
 
 use crate::environment::Environment;
 use crate::load::{self, MANY_CONNECTIONS};
-use crate::report::{Row, Samples};
+use crate::report::Row;
 use crate::request::Request;
-use crate::server::Server;
+use crate::rounds::{Ratio, Rounds};
 
 /// Requests that queue a job, while nobody takes any.
 pub(crate) struct Queue {
@@ -30,26 +30,17 @@ impl Queue {
         let redis = &environment.stores().context("the subject has no stores")?.redis;
         let service = environment.service(&[]).await?;
         let bare = environment.own_command(&["bare-queue", "--redis", redis.url()]).await?;
-        let mut connection = connect(redis.url()).await?;
-        let [mut rate, mut cpu_us] = [(); 2].map(|()| [Samples::default(), Samples::default()]);
-        let mut ratio = Samples::default();
-        for round in 0..=environment.plan.rounds {
-            let mut rates = [0.0; 2];
-            for (side, server) in [&service, &bare].into_iter().enumerate() {
-                let load = self.load(environment, server).await?;
-                rates[side] = load.rate;
-                // The first makes both warm.
-                if round > 0 {
-                    rate[side].push(load.rate);
-                    cpu_us[side].push(load.cpu_us);
-                }
-                // As many wait at the start of each round, for both.
-                redis::cmd("FLUSHALL").exec_async(&mut connection).await?;
-            }
-            if round > 0 {
-                ratio.push(rates[0] / rates[1]);
-            }
-        }
+        let connection = connect(redis.url()).await?;
+        let ratio: Ratio<2> = |[service, bare]| service.rate / bare.rate;
+        let rounds = Rounds::run(environment.plan, &[ratio], async |side, time| {
+            let (server, script) = ([&service, &bare][side], environment.path("request.lua"));
+            let (endpoint, request) = (&server.endpoint, &self.request);
+            let load = load::closed(endpoint, request, &script, MANY_CONNECTIONS, time).await?;
+            // As many wait at the start of each round, for both.
+            redis::cmd("FLUSHALL").exec_async(&mut connection.clone()).await?;
+            Ok(load)
+        })
+        .await?;
         service.stop().await?;
 
         let row = |figure: &str| {
@@ -58,19 +49,15 @@ impl Queue {
         };
         let both =
             |figure: &str, [service, bare]: [String; 2]| row(figure).service(service).bare(bare);
-        let least = self.rate_ratio;
         Ok(vec![
-            both("requests a second", rate.map(|rate| format!("{:.0}", rate.median()))),
-            row("requests a second, ratio")
-                .service(ratio.with_range(""))
-                .target(format!("≥ {least:.2}"), ratio.median() >= least),
-            both("CPU a request", cpu_us.map(|cpu| cpu.with_range(" µs"))),
+            both("requests a second", rounds.rates().map(|rate| format!("{rate:.0}"))),
+            row("requests a second, ratio").samples_at_least(
+                &rounds.samples(ratio),
+                Some(self.rate_ratio),
+                "",
+            ),
+            both("CPU a request", rounds.cpu_us().map(|cpu| cpu.with_interval(" µs"))),
         ])
-    }
-
-    async fn load(&self, environment: &Environment<'_>, server: &Server) -> Result<load::Closed> {
-        let (script, time) = (environment.path("request.lua"), environment.plan.round);
-        load::closed(server, &self.request, &script, MANY_CONNECTIONS, time).await
     }
 }
 

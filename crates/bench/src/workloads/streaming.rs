@@ -51,19 +51,19 @@ impl Streaming {
         let proxy = environment.own_command(&["bare-proxy", "--upstream", &url]).await?;
         let [mut rate, mut cpu_s] = [(); 2].map(|()| [Samples::default(), Samples::default()]);
         let mut ratio = Samples::default();
-        for _ in 0..environment.plan.bodies {
+        while environment.plan.wants_more(&ratio) {
             let mut rates = [0.0; 2];
             for (side, (server, target)) in
                 [(&service, self.target), (&proxy, "/")].into_iter().enumerate()
             {
-                let before = server.cpu_time()?;
+                let before = server.endpoint.cpu_time()?;
                 rates[side] = download(server, target).await?;
-                cpu_s[side].push(server.cpu_time()?.saturating_sub(before).as_secs_f64());
+                cpu_s[side].push(server.endpoint.cpu_time()?.saturating_sub(before).as_secs_f64());
                 rate[side].push(rates[side]);
             }
             ratio.push(rates[0] / rates[1]);
         }
-        let peaks = [service.peak_mib()?, proxy.peak_mib()?];
+        let peaks = [service.endpoint.peak_mib()?, proxy.endpoint.peak_mib()?];
         service.stop().await?;
 
         let row = |figure: &str| Row::new(self.target, &format!("1 GiB: {figure}"));
@@ -71,10 +71,8 @@ impl Streaming {
             |figure: &str, [service, bare]: [String; 2]| row(figure).service(service).bare(bare);
         Ok(vec![
             both("MiB a second", rate.map(|rate| format!("{:.0}", rate.median()))),
-            row("MiB a second, ratio")
-                .service(ratio.with_range(""))
-                .target(format!("≥ {:.2}", self.rate_ratio), ratio.median() >= self.rate_ratio),
-            both("CPU", cpu_s.map(|cpu| cpu.with_range(" s"))),
+            row("MiB a second, ratio").samples_at_least(&ratio, Some(self.rate_ratio), ""),
+            both("CPU", cpu_s.map(|cpu| cpu.with_interval(" s"))),
             both("memory, peak", peaks.map(|peak| format!("{peak:.1} MiB")))
                 .target(format!("< {:.0} MiB", self.memory_mib), peaks[0] < self.memory_mib),
         ])
@@ -112,6 +110,15 @@ async fn serve_connection(mut stream: TcpStream) -> Result<()> {
 /// Downloads the large body. Returns the MiB a second.
 async fn download(server: &Server, target: &'static str) -> Result<f64> {
     let started = Instant::now();
+    let body = receive(server, target).await?;
+    let seconds = started.elapsed().as_secs_f64();
+    ensure!(body == BODY, "{body} bytes of {BODY} came");
+    Ok(f64::from(BODY_MIB) / seconds)
+}
+
+/// Downloads a body and throws it away. Returns the bytes that came behind the head, with the framing where
+/// it has chunks.
+pub(super) async fn receive(server: &Server, target: &'static str) -> Result<usize> {
     let mut stream = TcpStream::connect(server.addr).await?;
     stream.write_all(Request::get(target).to_http(server.addr, "close").as_bytes()).await?;
     let (mut chunk, mut received) = (vec![0; CHUNK], 0);
@@ -126,12 +133,10 @@ async fn download(server: &Server, target: &'static str) -> Result<f64> {
         }
         received += length;
     }
-    let seconds = started.elapsed().as_secs_f64();
     let head = start.windows(4).position(|window| window == b"\r\n\r\n").map(|end| end + 4);
     let head = head.context("an answer without an end of its head")?;
     ensure!(start.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&start[..head]));
-    ensure!(received - head == BODY, "{} bytes of {BODY} came", received - head);
-    Ok(f64::from(BODY_MIB) / seconds)
+    Ok(received - head)
 }
 
 /// `bench bare-proxy`: hands through what another server answers, until it is killed.

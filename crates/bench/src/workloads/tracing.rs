@@ -5,8 +5,9 @@ use anyhow::Result;
 use crate::bare::Answer;
 use crate::environment::Environment;
 use crate::load;
-use crate::report::{Row, Samples};
+use crate::report::Row;
 use crate::request::Request;
+use crate::rounds::{Ratio, Rounds};
 
 /// A request with its span exported or not.
 pub(crate) struct Tracing {
@@ -43,42 +44,33 @@ impl Tracing {
             environment.service(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")]).await?,
         ];
         let script = environment.path("request.lua");
-        let mut cpu_us = [(); 4].map(|()| Samples::default());
-        let mut ratios = [(); 3].map(|()| Samples::default());
-        for round in 0..=environment.plan.rounds {
-            let mut spent_us = [0.0; 4];
-            for (server, spent) in servers.iter().zip(&mut spent_us) {
-                let (request, time) = (&self.request, environment.plan.round);
-                *spent =
-                    load::closed(server, request, &script, load::CONNECTIONS, time).await?.cpu_us;
-            }
-            // The first fills caches.
-            if round > 0 {
-                for (samples, spent) in cpu_us.iter_mut().zip(spent_us) {
-                    samples.push(spent);
-                }
-                let [without, one_percent, all, away] = spent_us;
-                for (samples, ratio) in
-                    ratios.iter_mut().zip([one_percent / without, all / without, away / all])
-                {
-                    samples.push(ratio);
-                }
-            }
-        }
+        let ratios: [Ratio<4>; 3] = [
+            |[without, one_percent, _, _]| one_percent.cpu_us / without.cpu_us,
+            |[without, _, all, _]| all.cpu_us / without.cpu_us,
+            |[_, _, all, away]| away.cpu_us / all.cpu_us,
+        ];
+        let rounds = Rounds::run(environment.plan, &ratios, async |side, time| {
+            let endpoint = &servers[side].endpoint;
+            load::closed(endpoint, &self.request, &script, load::CONNECTIONS, time).await
+        })
+        .await?;
         for server in servers {
             server.stop().await?;
         }
         let row = |figure: &str| Row::new(self.request.target, &format!("spans: {figure}"));
-        let [without, one_percent, all, away] = cpu_us.map(|samples| samples.with_range(" µs"));
-        let [one_percent_ratio, all_ratio, away_ratio] = ratios;
+        let [without, one_percent, all, away] =
+            rounds.cpu_us().map(|samples| samples.with_interval(" µs"));
+        let ratio = |figure: &str, ratio: Ratio<4>, limit| {
+            row(figure).samples_at_most(&rounds.samples(ratio), Some(limit), "")
+        };
         Ok(vec![
             row("CPU a request, no export").service(without),
             row("CPU a request, 1 % recorded").service(one_percent),
-            row("1 %, ratio").ratio_at_most(&one_percent_ratio, Some(self.one_percent_ratio)),
+            ratio("1 %, ratio", ratios[0], self.one_percent_ratio),
             row("CPU a request, all recorded").service(all),
-            row("all, ratio").ratio_at_most(&all_ratio, Some(self.all_ratio)),
+            ratio("all, ratio", ratios[1], self.all_ratio),
             row("CPU a request, all recorded, no collector").service(away),
-            row("no collector, ratio to all").ratio_at_most(&away_ratio, Some(self.away_ratio)),
+            ratio("no collector, ratio to all", ratios[2], self.away_ratio),
         ])
     }
 }

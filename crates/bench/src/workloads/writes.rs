@@ -2,6 +2,7 @@
 //! database alone.
 
 use std::{
+    cell::RefCell,
     path::Path,
     str::FromStr as _,
     time::{Duration, Instant},
@@ -22,6 +23,7 @@ use crate::load::{self, MANY_CONNECTIONS};
 use crate::metrics::sum_of_series;
 use crate::report::{Row, Samples};
 use crate::request::Request;
+use crate::rounds::{Ratio, Rounds};
 use crate::server::Server;
 
 /// How often requests are timed one after the other, and how many.
@@ -81,7 +83,7 @@ impl Writes {
         time: Duration,
     ) -> Result<load::Closed> {
         let script = environment.path("writes.lua");
-        load::closed(server, &self.request, &script, MANY_CONNECTIONS, time).await
+        load::closed(&server.endpoint, &self.request, &script, MANY_CONNECTIONS, time).await
     }
 
     /// What a commit is shared by, and what a request costs, beside a GET of the bare server. They
@@ -93,35 +95,36 @@ impl Writes {
     ) -> Result<Vec<Row>> {
         let (ready, script) = (Request::get("/readyz"), environment.path("ready.lua"));
         let bare = environment.bare(&[server.ready().await?.to_answer(&ready)?]).await?;
-        let bare_load =
-            async |time| load::closed(&bare, &ready, &script, MANY_CONNECTIONS, time).await;
-        self.load(environment, server, environment.plan.warm_up).await?;
-        bare_load(environment.plan.warm_up).await?;
-        let [mut shared, mut cpu_us, mut bare_us, mut ratio, mut rate] =
-            [(); 5].map(|()| Samples::default());
-        for _ in 0..environment.plan.rounds {
-            let commits = commits(server).await?;
-            let load = self.load(environment, server, environment.plan.round).await?;
-            let commits = u32::try_from(self::commits(server).await? - commits)?;
-            let bare = bare_load(environment.plan.round).await?;
-            shared.push(f64::from(load.requests) / f64::from(commits));
-            cpu_us.push(load.cpu_us);
-            bare_us.push(bare.cpu_us);
-            ratio.push(load.cpu_us / bare.cpu_us);
-            rate.push(load.rate);
-        }
-        let least = self.requests_a_commit;
+        let ratio: Ratio<2> = |[service, bare]| service.cpu_us / bare.cpu_us;
+        let shared = RefCell::new(Samples::default());
+        let rounds = Rounds::run(environment.plan, &[ratio], async |side, time| {
+            if side == 1 {
+                return load::closed(&bare.endpoint, &ready, &script, MANY_CONNECTIONS, time).await;
+            }
+            let before = commits(server).await?;
+            let load = self.load(environment, server, time).await?;
+            let commits = u32::try_from(commits(server).await? - before)?;
+            shared.borrow_mut().push(f64::from(load.requests) / f64::from(commits));
+            Ok(load)
+        })
+        .await?;
+        let [rate, _] = rounds.rates();
+        let [cpu_us, bare_us] = rounds.cpu_us().map(|cpu| cpu.with_interval(" µs"));
         let what =
             |figure: &str| self.row(&format!("SQLite, {MANY_CONNECTIONS} connections: {figure}"));
         Ok(vec![
-            what("requests a second").service(format!("{:.0}", rate.median())),
-            what("requests a commit")
-                .service(shared.with_range(""))
-                .target(format!("≥ {least:.0}"), shared.median() >= least),
-            what("CPU a request, beside a GET")
-                .service(cpu_us.with_range(" µs"))
-                .bare(bare_us.with_range(" µs")),
-            what("CPU a request, beside a GET, ratio").ratio_at_most(&ratio, self.cpu_ratio),
+            what("requests a second").service(format!("{rate:.0}")),
+            what("requests a commit").samples_at_least(
+                &shared.into_inner(),
+                Some(self.requests_a_commit),
+                "",
+            ),
+            what("CPU a request, beside a GET").service(cpu_us).bare(bare_us),
+            what("CPU a request, beside a GET, ratio").samples_at_most(
+                &rounds.samples(ratio),
+                self.cpu_ratio,
+                "",
+            ),
         ])
     }
 
@@ -206,7 +209,7 @@ impl Writes {
         std::fs::write(&script, format!("BEGIN;\n{}COMMIT;\n", statements.collect::<String>()))?;
         self.load(environment, &server, environment.plan.warm_up).await?;
         let [mut ratio, mut rate, mut bare_rate] = [(); 3].map(|()| Samples::default());
-        for _ in 0..environment.plan.rounds {
+        while environment.plan.wants_more(&ratio) {
             let load = self.load(environment, &server, environment.plan.round).await?;
             let bare = pgbench(&postgres, &script, environment.plan.round).await?;
             ratio.push(load.rate / bare);
@@ -215,10 +218,9 @@ impl Writes {
         }
         server.stop().await?;
         Ok(self
-            .row(&format!("PostgreSQL, pool of {POOL}: requests a second, beside pgbench"))
-            .service(format!("{:.0}, ratio {}", rate.median(), ratio.with_range("")))
-            .bare(format!("{:.0}", bare_rate.median()))
-            .target(format!("ratio ≥ {least:.2}"), ratio.median() >= least))
+            .row(&format!("PostgreSQL, pool of {POOL}: requests a second, ratio to pgbench"))
+            .samples_at_least(&ratio, Some(least), "")
+            .bare(format!("{:.0} of {:.0}", rate.median(), bare_rate.median())))
     }
 }
 

@@ -1,0 +1,57 @@
+//! Two workers beside one: what they share must not make a request dearer.
+
+use std::thread::available_parallelism;
+
+use anyhow::Result;
+
+use crate::environment::Environment;
+use crate::load;
+use crate::report::Row;
+use crate::request::Request;
+use crate::rounds::{Ratio, Rounds};
+
+/// Cores from which two workers and the load do not get into each other's way.
+const CORES: usize = 4;
+
+/// A request, answered by one worker and by two.
+pub(crate) struct Workers {
+    pub(crate) request: Request,
+    /// Most CPU time a request with two, as a multiple of that with one.
+    pub(crate) cpu_ratio: f64,
+    /// Fewest requests a second with two, as a multiple of those with one; asked from four cores up.
+    pub(crate) rate_ratio: f64,
+}
+
+impl Workers {
+    /// # Errors
+    /// When an answer is no 2xx.
+    pub(crate) async fn measure(&self, environment: &Environment<'_>) -> Result<Vec<Row>> {
+        let servers = [
+            environment.service(&[("WORKERS", "2")]).await?,
+            environment.service(&[("WORKERS", "1")]).await?,
+        ];
+        let script = environment.path("request.lua");
+        let cpu: Ratio<2> = |[two, one]| two.cpu_us / one.cpu_us;
+        let rate: Ratio<2> = |[two, one]| two.rate / one.rate;
+        let rounds = Rounds::run(environment.plan, &[cpu], async |side, time| {
+            let endpoint = &servers[side].endpoint;
+            load::closed(endpoint, &self.request, &script, load::CONNECTIONS, time).await
+        })
+        .await?;
+        for server in servers {
+            server.stop().await?;
+        }
+        let row = |figure: &str| Row::new(self.request.target, &format!("two workers: {figure}"));
+        let [two, one] = rounds.cpu_us().map(|cpu| cpu.with_interval(" µs"));
+        let least = (available_parallelism()?.get() >= CORES).then_some(self.rate_ratio);
+        Ok(vec![
+            row("CPU a request, beside one").service(two).bare(one),
+            row("CPU a request, ratio").samples_at_most(
+                &rounds.samples(cpu),
+                Some(self.cpu_ratio),
+                "",
+            ),
+            row("requests a second, ratio").samples_at_least(&rounds.samples(rate), least, ""),
+        ])
+    }
+}
