@@ -156,7 +156,7 @@ openapi: ## Write docs/openapi from what the services print
 SKIPS := $(CURDIR)/target/skipped-suites
 
 .PHONY: test
-test: test-servers ## Run all tests, against real servers; ends with what was skipped
+test: preflight test-servers ## Run all tests, against real servers; ends with what was skipped
 	@rm -rf $(SKIPS) && mkdir -p $(SKIPS)
 	@status=0; TEST_SKIPS_DIR=$(SKIPS) TEST_OPENAPI_PYTHON_CLIENT=$(OPENAPI_CLIENT) $(CARGO) test $(WORKSPACE) $(ARGS) || status=$$?; \
 	echo; \
@@ -618,7 +618,7 @@ delivery/documents: ## Check that docs/documents.md names files that exist
 
 RELEASE_SCRIPTS := deploy/release deploy/release-rehearsal deploy/release-deployment \
 	deploy/publish-charts deploy/docker/publish
-OTHER_SCRIPTS := crates/xtask/build crates/xtask/packages docs/clients/curl.sh docs/clients/httpie.sh
+OTHER_SCRIPTS := crates/xtask/build crates/xtask/packages crates/xtask/preflight docs/clients/curl.sh docs/clients/httpie.sh
 
 # Offline, zizmor leaves out the rules that ask GitHub.
 .PHONY: delivery/workflows
@@ -696,6 +696,11 @@ done; \
 $$apt install --yes --no-install-recommends $$missing || \
 	{ echo "$$said"; echo "could not install:$$missing"; }
 endef
+
+# What stands in the way of any build, before minutes are spent on something else.
+.PHONY: preflight
+preflight:
+	@crates/xtask/preflight
 
 # Debian keeps PostgreSQL's own programs off the PATH, and has no MongoDB: a stand-in in Java, built
 # once for this user, takes its place.
