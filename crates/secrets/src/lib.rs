@@ -4,4 +4,4 @@ mod secret;
 mod watch;
 
 pub use secret::{FileError, Secret, Source};
-pub use watch::{Live, Look, Refusal, Secrets};
+pub use watch::{Refusal, ReloadTrigger, Reloadable, Secrets};

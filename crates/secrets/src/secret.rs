@@ -20,8 +20,8 @@ const MASK: &str = "********";
 /// No file of a secret or a certificate is larger, in bytes.
 const MAX_SIZE: u64 = 1 << 20;
 
-/// Begins a value that is followed by its source. No variable of an environment has this character.
-const MARK: char = '\0';
+/// Separates the name and the file of a source from the value. No variable of an environment has this character.
+const SEPARATOR: char = '\0';
 
 /// Who knows a fingerprint and guesses a password has so many hashes to make for each guess: some milliseconds of work.
 const FINGERPRINT_ROUNDS: NonZeroU32 = NonZeroU32::MIN.saturating_add(9_999);
@@ -207,23 +207,24 @@ impl Source {
     pub(crate) fn parse(&self, content: &[u8]) -> Result<Secret, FileError> {
         let text = std::str::from_utf8(content).map_err(|_| FileError::NotUtf8)?;
         // A file that is being written may be full of zeros for a while.
-        if text.trim_matches(['\r', '\n', MARK]).is_empty() {
+        if text.trim_matches(['\r', '\n', SEPARATOR]).is_empty() {
             return Err(FileError::Empty);
         }
         Ok(Secret { value: text.into(), source: Some(Arc::new(self.clone())) })
     }
 
-    /// A value with its source before it, for [`Secret`] to take them apart: between them is a deserializer that
-    /// carries one text.
+    /// A value with its source before it, for [`Secret`] to decode: a deserializer, which carries one text, is between
+    /// the two.
     #[must_use]
-    pub fn mark(&self, value: &str) -> String {
+    pub fn encode_with(&self, value: &str) -> String {
         let file = self.file.as_ref().and_then(|file| file.to_str()).unwrap_or_default();
-        format!("{MARK}{}{MARK}{file}{MARK}{value}", self.name)
+        format!("{SEPARATOR}{}{SEPARATOR}{file}{SEPARATOR}{value}", self.name)
     }
 
-    fn unmark(text: &str) -> Option<(Self, &str)> {
-        let (name, rest) = text.strip_prefix(MARK)?.split_once(MARK)?;
-        let (file, value) = rest.split_once(MARK)?;
+    /// What [`Self::encode_with`] made; none of any other text.
+    fn decode(text: &str) -> Option<(Self, &str)> {
+        let (name, rest) = text.strip_prefix(SEPARATOR)?.split_once(SEPARATOR)?;
+        let (file, value) = rest.split_once(SEPARATOR)?;
         let file = (!file.is_empty()).then(|| file.into());
         Some((Self { name: name.to_owned(), file }, value))
     }
@@ -231,7 +232,7 @@ impl Source {
 
 impl From<&str> for Secret {
     fn from(text: &str) -> Self {
-        match Source::unmark(text) {
+        match Source::decode(text) {
             Some((source, value)) => Self { value: value.into(), source: Some(Arc::new(source)) },
             None => Self { value: text.into(), source: None },
         }
@@ -296,7 +297,7 @@ mod tests {
     #[test]
     fn a_source_travels_with_its_value() {
         let source = Source::file("X", "/run/secrets/x".into());
-        let secret = Secret::from(&*source.mark("hush\nhush"));
+        let secret = Secret::from(&*source.encode_with("hush\nhush"));
         assert_eq!(secret.expose(), "hush\nhush");
         assert_eq!(**secret.source().unwrap(), source);
         assert!(!format!("{secret:?} {}", secret.description()).contains("hush"));

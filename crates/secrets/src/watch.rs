@@ -82,23 +82,23 @@ struct ReloadLabels {
 
 /// Reads a secret's file again at once, instead of at its time.
 #[derive(Clone, Debug, Default)]
-pub struct Look(Arc<Notify>);
+pub struct ReloadTrigger(Arc<Notify>);
 
-impl Look {
+impl ReloadTrigger {
     /// Asks for it, as where the peer refuses the secret that is in use.
-    pub fn now(&self) {
+    pub fn request_reload(&self) {
         self.0.notify_one();
     }
 }
 
 /// What was made of a secret, as it is at the moment; clones share it.
 #[derive(Debug)]
-pub struct Live<T> {
+pub struct Reloadable<T> {
     value: Arc<ArcSwap<T>>,
-    look: Look,
+    trigger: ReloadTrigger,
 }
 
-impl<T> Live<T> {
+impl<T> Reloadable<T> {
     /// The current one. To be asked for anew each time that it is needed.
     #[must_use]
     pub fn get(&self) -> Guard<Arc<T>> {
@@ -106,14 +106,14 @@ impl<T> Live<T> {
     }
 
     /// Asks for the file to be read again at once, as where the peer refuses the secret that is in use.
-    pub fn look_again(&self) {
-        self.look.now();
+    pub fn request_reload(&self) {
+        self.trigger.request_reload();
     }
 }
 
-impl<T> Clone for Live<T> {
+impl<T> Clone for Reloadable<T> {
     fn clone(&self) -> Self {
-        Self { value: Arc::clone(&self.value), look: self.look.clone() }
+        Self { value: Arc::clone(&self.value), trigger: self.trigger.clone() }
     }
 }
 
@@ -165,6 +165,15 @@ impl Files {
 
 type Digest = [u8; 32];
 
+/// Files that are watched, and what of them is in use when that begins.
+struct Watch<F> {
+    files: Files,
+    current: Digest,
+    /// What `current` is shown as, once that is computed.
+    fingerprints: F,
+    trigger: ReloadTrigger,
+}
+
 impl Secrets {
     /// None yet. `spawn` runs a task until the service stops.
     pub fn new(
@@ -198,23 +207,23 @@ impl Secrets {
 
     /// Follows the file of a secret, if it has one. `take` gets each new value, and the old one stays in use when it
     /// refuses; it is then offered again with each reading.
-    pub fn follow<F, Fut>(&self, secret: &Secret, mut take: F) -> Look
+    pub fn follow<F, Fut>(&self, secret: &Secret, mut take: F) -> ReloadTrigger
     where
         F: FnMut(Secret) -> Fut + Send + 'static,
         Fut: Future<Output = Result<(), Refusal>> + Send + 'static,
     {
-        let look = Look::default();
-        let Some(source) = secret.source().cloned() else { return look };
+        let trigger = ReloadTrigger::default();
+        let Some(source) = secret.source().cloned() else { return trigger };
         let Some(path) = source.file.clone() else {
             let (secrets, secret) = (self.clone(), secret.clone());
             let show = async move {
                 secrets.show(&source.name, &fingerprints_of(secret).await, SystemTime::now());
             };
             (self.spawn)(show.boxed());
-            return look;
+            return trigger;
         };
         let files = self.files(&source.name, vec![path], without_line_end);
-        let (start, first) = (digest(&[secret.expose().as_bytes().to_vec()]), secret.clone());
+        let (current, first) = (digest(&[secret.expose().as_bytes().to_vec()]), secret.clone());
         let offer = move |contents: Vec<Vec<u8>>| {
             let parsed = source.parse(contents.first().map_or(&[], Vec::as_slice));
             let taken = parsed.map(|secret| (take(secret.clone()), secret));
@@ -224,31 +233,32 @@ impl Secrets {
                 Ok(fingerprints_of(secret).await)
             }
         };
-        let follower = self.clone().run(files, start, fingerprints_of(first), look.clone(), offer);
-        (self.spawn)(follower.boxed());
-        look
+        let fingerprints = fingerprints_of(first);
+        let watch = Watch { files, current, fingerprints, trigger: trigger.clone() };
+        (self.spawn)(self.clone().run(watch, offer).boxed());
+        trigger
     }
 
     /// What `parse` makes of a secret, now and whenever its file changes.
     ///
     /// # Errors
     /// When it makes nothing of the first value.
-    pub fn live<T, E>(
+    pub fn reloadable<T, E>(
         &self,
         secret: &Secret,
         parse: impl Fn(&Secret) -> Result<T, E> + Send + 'static,
-    ) -> Result<Live<T>, E>
+    ) -> Result<Reloadable<T>, E>
     where
         T: Send + Sync + 'static,
         E: Into<Refusal>,
     {
         let value = Arc::new(ArcSwap::from_pointee(parse(secret)?));
         let current = Arc::clone(&value);
-        let look = self.follow(secret, move |secret| {
+        let trigger = self.follow(secret, move |secret| {
             let parsed = parse(&secret).map(|parsed| current.store(Arc::new(parsed)));
             std::future::ready(parsed.map_err(Into::into))
         });
-        Ok(Live { value, look })
+        Ok(Reloadable { value, trigger })
     }
 
     /// Follows files that are of use together only, such as a certificate and its key; `contents` is what they held
@@ -269,10 +279,13 @@ impl Secrets {
         let offer = move |contents: Vec<Vec<u8>>| {
             std::future::ready(take(&contents).map(|()| fingerprint(&contents)))
         };
-        let first = std::future::ready(fingerprint(contents));
-        let files = self.files(name, paths, |content| content);
-        let run = self.clone().run(files, digest(contents), first, Look::default(), offer);
-        (self.spawn)(run.boxed());
+        let watch = Watch {
+            files: self.files(name, paths, |content| content),
+            current: digest(contents),
+            fingerprints: std::future::ready(fingerprint(contents)),
+            trigger: ReloadTrigger::default(),
+        };
+        (self.spawn)(self.clone().run(watch, offer).boxed());
     }
 
     fn files(&self, name: &str, paths: Vec<PathBuf>, normalize: fn(Vec<u8>) -> Vec<u8>) -> Files {
@@ -286,15 +299,13 @@ impl Secrets {
     /// Reads again and again, and offers what is new.
     async fn run<Fut>(
         self,
-        files: Files,
-        mut current: Digest,
-        first: impl Future<Output = Vec<String>> + Send,
-        look: Look,
+        watch: Watch<impl Future<Output = Vec<String>> + Send>,
         mut offer: impl FnMut(Vec<Vec<u8>>) -> Fut + Send,
     ) where
         Fut: Future<Output = Result<Vec<String>, Refusal>> + Send,
     {
-        self.show(&files.name, &first.await, files.written());
+        let Watch { files, mut current, fingerprints, trigger } = watch;
+        self.show(&files.name, &fingerprints.await, files.written());
         let settling = SETTLING.min(self.interval);
         // What was warned of: a content, or that there is none.
         let mut warned: Option<Option<Digest>> = None;
@@ -303,7 +314,7 @@ impl Secrets {
             sleep(settling / 10).await;
             tokio::select! {
                 () = sleep(self.interval) => {}
-                () = look.0.notified() => {}
+                () = trigger.0.notified() => {}
             }
             let (found, outcome) = match files.read_settled(current, settling).await {
                 Ok(contents) => {
@@ -329,8 +340,8 @@ impl Secrets {
                         warned = Some(found);
                         tracing::warn!(
                             secret.name = files.name,
-                            error = causes(&*error),
-                            "The new secret is of no use; the old one stays"
+                            error = &*error,
+                            "New secret rejected; keeping the previous one"
                         );
                     }
                 }
@@ -360,7 +371,7 @@ impl Secrets {
                 secret.fingerprint = fingerprints.join(","),
                 secret.previous_fingerprint = before.join(","),
                 secret.previous_age_seconds = age,
-                "The secret was replaced"
+                "Secret replaced"
             );
         }
         changed.set(written_at);
@@ -373,14 +384,4 @@ impl Secrets {
 /// They take long enough to hold up everything else.
 async fn fingerprints_of(secret: Secret) -> Vec<String> {
     tokio::task::spawn_blocking(move || secret.fingerprints()).await.unwrap_or_default()
-}
-
-/// An error with what it came from.
-fn causes(error: &(dyn StdError + 'static)) -> String {
-    let (mut text, mut source) = (error.to_string(), error.source());
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use common::ServiceContext;
-use common::secrets::Look;
+use common::secrets::ReloadTrigger;
 use faults::{Faults, Store};
 use prometheus_client::metrics::histogram::Histogram;
 use sqlx::Connection as _;
@@ -48,7 +48,7 @@ pub struct Database {
     pub(crate) runtime: Handle,
     pub(crate) target: Arc<ArcSwap<Target>>,
     /// Reads the credentials again.
-    credentials: Look,
+    credentials: ReloadTrigger,
     /// What is to be done on purpose.
     faults: Faults,
     pub(crate) metrics: StorageMetrics,
@@ -102,7 +102,7 @@ impl Database {
                     }
                 })
             }
-            None => Look::default(),
+            None => ReloadTrigger::default(),
         };
         let database = Self {
             state,
@@ -238,7 +238,7 @@ impl Database {
                         if is_of_credentials(&error) && waiting.elapsed() < self.timeout / 2 =>
                     {
                         if !matches!(error, sqlx::Error::PoolClosed) {
-                            self.credentials.now();
+                            self.credentials.request_reload();
                         }
                         sleep(RECONNECT).await;
                         pools = self.state.borrow().pools()?.clone();

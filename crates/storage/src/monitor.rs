@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use common::causes;
-use common::secrets::{Look, Refusal};
+use common::secrets::{Refusal, ReloadTrigger};
 use faults::{Faults, Store};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -37,7 +37,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(1500);
 const RETIREMENT: Duration = Duration::from_mins(1);
 
 /// What a monitor shares with the database: where spans lead, who reads the credentials again, and faults on purpose.
-type Shared = (Arc<ArcSwap<Target>>, Look, Faults);
+type Shared = (Arc<ArcSwap<Target>>, ReloadTrigger, Faults);
 
 /// Other credentials, or another server, to be used from now on if they are of use.
 pub(crate) struct Offer {
@@ -64,7 +64,7 @@ pub(crate) struct Monitor {
     gauges: PoolGauges,
     target: Arc<ArcSwap<Target>>,
     /// Reads the credentials again.
-    credentials: Look,
+    credentials: ReloadTrigger,
     faults: Faults,
     session: Option<Session>,
     /// Pools that were replaced, until their connections are idle.
@@ -147,7 +147,7 @@ impl Monitor {
                 Ok(Ok(session)) => self.session = Some(session),
                 Ok(Err(error)) => {
                     if is_of_credentials(&error) {
-                        self.credentials.now();
+                        self.credentials.request_reload();
                     }
                     return drop(self.set(State::Away(causes(&error))));
                 }

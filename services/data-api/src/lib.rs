@@ -21,7 +21,7 @@ pub fn build(config: &Config) -> Result<Running, StartError> {
     let application = Application::new(SERVICE, &config.common);
     let files = Data::new(LogFiles::start(&config.log_files, &application.context));
     let keys = config.log_files.logs_api_key.as_ref();
-    let keys = keys.map(|keys| application.context.secrets.live(keys, config::api_keys));
+    let keys = keys.map(|keys| application.context.secrets.reloadable(keys, config::api_keys));
     let keys = keys.transpose().map_err(|error| StartError::Other(error.into()))?;
     let (keys, config) = (Data::new(keys), Data::new(config.clone()));
     application.serve(move |routes| {

@@ -49,7 +49,7 @@ fn user(config: &Config, context: &ServiceContext) -> Option<User> {
         return None;
     };
     let Ok(password) =
-        context.secrets.live(password, |password| Ok::<_, Infallible>(password.clone()));
+        context.secrets.reloadable(password, |password| Ok::<_, Infallible>(password.clone()));
     Some(User { name: name.clone(), password })
 }
 

@@ -29,7 +29,7 @@ pub fn build(config: &Config) -> Result<Running, StartError> {
     let application = Application::new(SERVICE, &config.common);
     let store = Data::new(Store::start(config, &application.context)?);
     let secret = config.api.jwt_secret.as_ref();
-    let tokens = secret.map(|secret| application.context.secrets.live(secret, Tokens::new));
+    let tokens = secret.map(|secret| application.context.secrets.reloadable(secret, Tokens::new));
     let tokens = tokens.transpose().map_err(|error| StartError::Other(error.into()))?;
     let tokens = tokens.map(Data::new);
     let origins = config.api.cors_allowed_origins.clone();

@@ -160,10 +160,11 @@ impl Loader {
                 ));
                 continue;
             }
-            let marked = if field.secret { self.with_source(&name, &value) } else { value.clone() };
+            let value_with_source =
+                if field.secret { self.encode_source(&name, &value) } else { value.clone() };
             // One variable at a time: envy stops at the first that is wrong.
-            match envy::from_iter::<_, T>([(name.clone(), marked.clone())]) {
-                Ok(_) => values.push((name, marked)),
+            match envy::from_iter::<_, T>([(name.clone(), value_with_source.clone())]) {
+                Ok(_) => values.push((name, value_with_source)),
                 Err(error) => self.problem(&name, reason(&error.to_string(), &value)),
             }
         }
@@ -192,16 +193,16 @@ impl Loader {
         }
     }
 
-    /// The value of a secret with what the [`Secret`] made of it is to know of its source. A default has none.
-    fn with_source(&mut self, name: &str, value: &str) -> String {
+    /// The value of a secret with its source, which [`Secret`] decodes. A default has none.
+    fn encode_source(&mut self, name: &str, value: &str) -> String {
         if self.defaulted.contains(name) {
             return value.to_owned();
         }
         let source = self.secret_files.get(name).cloned();
         let source = source.unwrap_or_else(|| Source::variable(name));
-        let marked = source.mark(value);
-        self.secrets.push(Secret::from(&*marked));
-        marked
+        let encoded = source.encode_with(value);
+        self.secrets.push(Secret::from(&*encoded));
+        encoded
     }
 
     fn note_effective<T: Serialize>(&mut self, section: &T) {

@@ -5,6 +5,7 @@
 //! A field `a.b` becomes the member `b` of an object `a`; fields of one object stand together.
 
 use std::cell::RefCell;
+use std::error::Error;
 use std::fmt::{self, Write as _};
 use std::io::IsTerminal as _;
 use std::time::SystemTime;
@@ -18,6 +19,7 @@ use tracing_subscriber::{Layer, layer};
 use super::sink::Sink;
 use super::targets::ACCESS_LOG;
 use crate::Service;
+use crate::causes::causes;
 use crate::config::LogFormat;
 use crate::context::RequestContext;
 
@@ -202,6 +204,10 @@ impl Visit for Members<'_> {
         self.string(field.name(), value);
     }
 
+    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
+        self.record_str(field, &causes(value));
+    }
+
     fn record_u64(&mut self, field: &Field, value: u64) {
         self.key(field.name());
         self.line.push_str(itoa::Buffer::new().format(value));
@@ -346,6 +352,10 @@ impl Visit for Words<'_> {
             name if self.colour => write!(self.line, " \x1b[2m{name}=\x1b[0m{shown}"),
             name => write!(self.line, " {name}={shown}"),
         };
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
+        self.record_str(field, &causes(value));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {

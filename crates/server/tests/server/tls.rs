@@ -152,7 +152,7 @@ async fn a_replaced_certificate_is_taken_and_a_bad_one_is_not() {
             assert_eq!(answer.text().await.unwrap(), "hello");
         }
     }));
-    let refused = "The new secret is of no use; the old one stays";
+    let refused = "New secret rejected; keeping the previous one";
     let wait_for_refusals = async |number: usize| {
         wait_until("the pair is refused", PATIENCE, async || {
             logs(|line| line["message"] == refused && line["secret"]["name"] == "TLS_CERT_FILE")

@@ -2,7 +2,7 @@
 
 use arc_swap::ArcSwapOption;
 use common::ServiceContext;
-use common::secrets::Live;
+use common::secrets::Reloadable;
 use reqwest::header::HeaderValue;
 use server::StartError;
 
@@ -11,7 +11,7 @@ use crate::config::IntegrationKey;
 /// The keys: those of the file, and the one that was accepted last. That stands in while the file has a wrong one.
 #[derive(Debug)]
 pub(super) struct Keys {
-    current: Live<IntegrationKey>,
+    current: Reloadable<IntegrationKey>,
     accepted: ArcSwapOption<HeaderValue>,
 }
 
@@ -21,7 +21,8 @@ impl Keys {
         key: &IntegrationKey,
         context: &ServiceContext,
     ) -> Result<Self, StartError> {
-        let current = context.secrets.live(key.secret(), |secret| IntegrationKey::try_from(secret));
+        let current =
+            context.secrets.reloadable(key.secret(), |secret| IntegrationKey::try_from(secret));
         let current = current.map_err(|error| StartError::Other(error.into()))?;
         Ok(Self { current, accepted: ArcSwapOption::empty() })
     }
@@ -45,13 +46,13 @@ impl Keys {
         let is_first = self.current.get().authorizations().first() == Some(&key);
         if !is_first {
             tracing::warn!("The external service refuses the key in use, and accepts another one");
-            self.current.look_again();
+            self.current.request_reload();
         }
         self.accepted.store(Some(key.into()));
     }
 
     /// Notes that none was accepted: there may be a new one.
     pub(super) fn are_refused(&self) {
-        self.current.look_again();
+        self.current.request_reload();
     }
 }

@@ -62,7 +62,7 @@ async fn a_key_is_turned_a_hundred_times_and_no_client_is_refused() {
     let of_secret = logs(|line| line["secret"]["name"] == secret);
     assert!(of_secret.len() as u64 >= 3 * ROTATIONS);
     assert!(of_secret.iter().all(|line| !line.to_string().contains("key-")));
-    let replaced = of_secret.iter().filter(|line| line["message"] == "The secret was replaced");
+    let replaced = of_secret.iter().filter(|line| line["message"] == "Secret replaced");
     for line in replaced {
         let fingerprint = line["secret"]["fingerprint"].as_str().unwrap();
         assert_ne!(line["secret"]["previous_fingerprint"], fingerprint, "{line}");

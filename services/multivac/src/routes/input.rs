@@ -7,7 +7,7 @@ use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{FromRequest, HttpRequest, web};
 use common::Problem;
 use common::config::Secret;
-use common::secrets::Live;
+use common::secrets::Reloadable;
 use futures_util::future::LocalBoxFuture;
 use mime::Mime;
 use serde::Serialize;
@@ -27,7 +27,7 @@ const MAX_KEY: usize = 255;
 pub(crate) struct User {
     pub(crate) name: String,
     /// Each line is accepted.
-    pub(crate) password: Live<Secret>,
+    pub(crate) password: Reloadable<Secret>,
 }
 
 /// A client that may change data: that has the credentials, if there are any to have, and is no page of

@@ -88,7 +88,7 @@ impl Distributed {
                 store.reach_redis().await?;
                 let failed = |_: &redis::RedisError| {
                     store.order.doubt();
-                    secret.now();
+                    secret.request_reload();
                 };
                 Ok(redis.check().await.inspect_err(failed)?)
             }
@@ -107,7 +107,7 @@ impl Distributed {
             let (store, secret) = (Arc::clone(&checked), mongo_secret.clone());
             async move {
                 store.reach_mongodb().await?;
-                Ok(store.entropy.check().await.inspect_err(|_| secret.now())?)
+                Ok(store.entropy.check().await.inspect_err(|_| secret.request_reload())?)
             }
         });
         Ok(store)

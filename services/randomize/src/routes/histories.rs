@@ -1,7 +1,7 @@
 //! The audit trail, for those who may see it.
 
 use actix_web::{HttpRequest, HttpResponse, get, web};
-use common::secrets::Live;
+use common::secrets::Reloadable;
 use common::{Problem, problems};
 use server::extract::{Page, PageProblems, bearer_token};
 use storage::ReadProblems;
@@ -17,7 +17,7 @@ pub(super) struct Authorized;
 server::from_head!(Authorized, authorize);
 
 fn authorize(request: &HttpRequest) -> Result<Authorized, Error> {
-    let Some(tokens) = request.app_data::<web::Data<Live<Tokens>>>() else {
+    let Some(tokens) = request.app_data::<web::Data<Reloadable<Tokens>>>() else {
         return Ok(Authorized);
     };
     let token = bearer_token(request).ok_or(Error::Unauthorized(None))?;

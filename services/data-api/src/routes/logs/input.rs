@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use actix_web::{HttpRequest, web};
 use common::config::Secret;
-use common::secrets::Live;
+use common::secrets::Reloadable;
 use serde::Deserialize;
 use server::extract::bearer_token;
 
@@ -18,7 +18,7 @@ pub(super) struct Authorized;
 server::from_head!(Authorized, authorize);
 
 fn authorize(request: &HttpRequest) -> Result<Authorized, Error> {
-    let keys = request.app_data::<web::Data<Option<Live<Secret>>>>();
+    let keys = request.app_data::<web::Data<Option<Reloadable<Secret>>>>();
     let authorized = keys.is_some_and(|keys| match &***keys {
         Some(keys) => {
             bearer_token(request).is_some_and(|token| keys.get().accepts(token.as_bytes()))
