@@ -27,10 +27,10 @@ pub struct Fault {
     pub drops_connection: bool,
 }
 
-/// A store that is away because a rule says so.
+/// A store that is unavailable because a rule says so.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("fault injection: the store is away")]
-pub struct Outage;
+#[error("fault injection: {} is unavailable", .0.name())]
+pub struct Outage(pub Store);
 
 /// The faults of a process; clones share them.
 #[derive(Clone, Debug)]
@@ -123,7 +123,7 @@ impl Faults {
     /// Asked before a store is: waits as long as a rule says.
     ///
     /// # Errors
-    /// When a rule says that the store is away.
+    /// When a rule says that the store is unavailable.
     pub async fn reach(&self, store: Store) -> Result<(), Outage> {
         if self.0.is_none() {
             return Ok(());
@@ -145,7 +145,7 @@ impl Faults {
         if !latency.is_zero() {
             tokio::time::sleep(latency).await;
         }
-        if outage { Err(Outage) } else { Ok(()) }
+        if outage { Err(Outage(store)) } else { Ok(()) }
     }
 
     /// Looks at the rules in force.
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_store_is_away_for_itself_alone() {
+    async fn a_store_is_unavailable_for_itself_alone() {
         let faults = with(&json!([{ "store": "redis", "outage": true, "duration": "1m" }]));
         assert!(faults.reach(Store::Redis).await.is_err());
         assert!(faults.reach(Store::Mongodb).await.is_ok());

@@ -55,7 +55,7 @@ pub struct Rule {
     /// The store that `latency` or `outage` is of, instead of requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<Store>,
-    /// Whether the store is away, as the service sees it.
+    /// Whether the store is unavailable, as the service sees it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub outage: bool,
     /// `off`: `/readyz` answers 503.

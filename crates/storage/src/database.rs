@@ -22,7 +22,7 @@ use crate::connection::Connection;
 use crate::error::{BoxError, Error, Reason, is_of_credentials};
 use crate::metrics::{OperationLabel, PoolGauges, StorageMetrics};
 use crate::migrations::Schema;
-use crate::monitor::{Monitor, Offer};
+use crate::monitor::{CredentialUpdate, Monitor, Shared};
 use crate::pools::Pools;
 use crate::spans::{self, Target};
 use crate::state::State;
@@ -35,7 +35,7 @@ const RECONNECT: Duration = Duration::from_millis(20);
 
 /// SQLite or PostgreSQL; clones share it.
 ///
-/// It connects in the background and again whenever it has to. While it is away every operation fails at
+/// It connects in the background and again whenever it has to. While it is unavailable every operation fails at
 /// once, and while it is silent after `DATABASE_TIMEOUT`.
 #[derive(Clone, Debug)]
 pub struct Database {
@@ -86,18 +86,18 @@ impl Database {
         let options = config.options().ok_or("DATABASE_URL is not usable")?;
         let gauges = PoolGauges::default();
         context.metrics.add_collector(gauges.clone());
-        let (sender, state) = watch::channel(State::Unknown);
+        let (state_sender, state) = watch::channel(State::Unknown);
         let target = Arc::new(ArcSwap::from_pointee(Target::new(&options)));
-        let (offers, offered) = mpsc::channel(1);
+        let (sender, updates) = mpsc::channel(1);
         let credentials = match config.secret() {
             Some(secret) => {
                 let config = config.clone();
                 context.secrets.follow(secret, move |secret| {
-                    let offer = config.options_with(&secret).map(Offer::new);
-                    let offers = offers.clone();
+                    let update = config.options_with(&secret).map(CredentialUpdate::new);
+                    let sender = sender.clone();
                     async move {
-                        let (offer, outcome) = offer.ok_or("expected the URL of a database")?;
-                        offers.send(offer).await?;
+                        let (update, outcome) = update.ok_or("expected the URL of a database")?;
+                        sender.send(update).await?;
                         outcome.await?
                     }
                 })
@@ -115,12 +115,19 @@ impl Database {
             metrics: StorageMetrics::register(&context.metrics),
             writers: TaskTracker::new(),
         };
-        let shared = (target, credentials, context.faults.clone());
-        let monitor = Monitor::new(options, config, schema, (sender, gauges), shared);
-        let (check_now, writers) = (Arc::clone(&database.check_now), database.writers.clone());
-        context.tasks.spawn_until(|stop| monitor.run((check_now, offered), writers, stop));
+        let shared = Shared {
+            state: state_sender,
+            gauges,
+            target,
+            credentials,
+            faults: context.faults.clone(),
+            check_now: Arc::clone(&database.check_now),
+            writers: database.writers.clone(),
+        };
+        let monitor = Monitor::new(options, config, schema, shared);
+        context.tasks.spawn_until(|stop| monitor.run(updates, stop));
         for (name, fails) in [
-            ("database", State::why_away as fn(&State) -> _),
+            ("database", State::why_unavailable as fn(&State) -> _),
             ("migrations", State::why_unmigrated),
         ] {
             let state = database.state.clone();
@@ -149,7 +156,7 @@ impl Database {
     /// Reads, on a connection of its own.
     ///
     /// # Errors
-    /// When the database is away, silent or refuses the statement.
+    /// When the database is unavailable, silent or refuses the statement.
     pub async fn read<T>(
         &self,
         operation: &Operation,
@@ -174,7 +181,7 @@ impl Database {
     /// Writes, in a transaction of its own. Many small writes go through a [`Writer`](crate::Writer).
     ///
     /// # Errors
-    /// When the database is away, silent or full, or refuses a statement.
+    /// When the database is unavailable, silent or full, or refuses a statement.
     pub async fn write<T>(
         &self,
         operation: &Operation,

@@ -9,7 +9,7 @@ use common::{Problem, problems};
 
 problems! {
     /// What an endpoint that reads may answer.
-    pub ReadProblems { 503: "The database is away" }
+    pub ReadProblems { 503: "The database is unavailable" }
 
     /// What an endpoint that writes may answer.
     pub WriteProblems: ReadProblems { 507: "The database's disk is full" }
@@ -18,13 +18,13 @@ problems! {
 /// Any error, for whoever only passes it on.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// When a client may try again where the database is away.
+/// When a client may try again where the database is unavailable.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Why the database did not do what a request needs; the requests of a batch share one.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
-    /// It is away, or a migration is pending: nothing was stored.
+    /// It cannot be reached, or a migration is pending: nothing was stored.
     #[error("the database is not available")]
     Unavailable(#[source] Arc<Reason>),
     /// It did not answer within `DATABASE_TIMEOUT`; what was to be stored may have been.
@@ -50,7 +50,7 @@ pub enum Reason {
     /// A connection broke or could not be made.
     #[error("no connection")]
     Connection(#[from] sqlx::Error),
-    /// It has been found to be away, for the reason that was logged then.
+    /// It has been found to be unavailable, for the reason that was logged then.
     #[error("{0}")]
     State(String),
 }

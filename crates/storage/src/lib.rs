@@ -21,4 +21,4 @@ pub use database::{Database, Operation};
 pub use error::{BoxError, Error, ReadProblems, WriteProblems};
 pub use migrations::{Schema, migrate};
 pub use postgres::PostgresConnection;
-pub use writer::{Batch, Item, Statements, Writer};
+pub use writer::{Batch, Execution, Item, Writer};

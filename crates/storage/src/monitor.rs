@@ -7,7 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use common::causes;
 use common::secrets::{Refusal, ReloadTrigger};
-use faults::{Faults, Store};
+use faults::{Faults, Outage, Store};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -30,23 +30,35 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// How long to wait after a check before another that a request asks for.
 const MIN_CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// A database that takes longer to connect or to answer is away.
+/// A database that takes longer to connect or to answer is unavailable.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// How long the connections of a replaced pool may stay in use.
 const RETIREMENT: Duration = Duration::from_mins(1);
 
-/// What a monitor shares with the database: where spans lead, who reads the credentials again, and faults on purpose.
-type Shared = (Arc<ArcSwap<Target>>, ReloadTrigger, Faults);
+/// What a monitor shares with the database.
+pub(crate) struct Shared {
+    pub(crate) state: watch::Sender<State>,
+    pub(crate) gauges: PoolGauges,
+    /// Where spans lead.
+    pub(crate) target: Arc<ArcSwap<Target>>,
+    /// Reads the credentials again.
+    pub(crate) credentials: ReloadTrigger,
+    pub(crate) faults: Faults,
+    /// A request has seen an error.
+    pub(crate) check_now: Arc<Notify>,
+    /// What has to end before the pools are closed.
+    pub(crate) writers: TaskTracker,
+}
 
 /// Other credentials, or another server, to be used from now on if they are of use.
-pub(crate) struct Offer {
+pub(crate) struct CredentialUpdate {
     options: Options,
     done: oneshot::Sender<Result<(), Refusal>>,
 }
 
-impl Offer {
-    /// An offer, and what becomes of it.
+impl CredentialUpdate {
+    /// An update, and what becomes of it.
     pub(crate) fn new(options: Options) -> (Self, oneshot::Receiver<Result<(), Refusal>>) {
         let (done, outcome) = oneshot::channel();
         (Self { options, done }, outcome)
@@ -60,12 +72,7 @@ pub(crate) struct Monitor {
     timeout: Duration,
     auto_migrate: bool,
     schema: &'static Schema,
-    state: watch::Sender<State>,
-    gauges: PoolGauges,
-    target: Arc<ArcSwap<Target>>,
-    /// Reads the credentials again.
-    credentials: ReloadTrigger,
-    faults: Faults,
+    shared: Shared,
     session: Option<Session>,
     /// Pools that were replaced, until their connections are idle.
     retired: JoinSet<()>,
@@ -76,8 +83,7 @@ impl Monitor {
         options: Options,
         config: &DatabaseConfig,
         schema: &'static Schema,
-        (state, gauges): (watch::Sender<State>, PoolGauges),
-        (target, credentials, faults): Shared,
+        shared: Shared,
     ) -> Self {
         Self {
             options,
@@ -85,11 +91,7 @@ impl Monitor {
             timeout: config.database_timeout,
             auto_migrate: config.auto_migrate,
             schema,
-            state,
-            gauges,
-            target,
-            credentials,
-            faults,
+            shared,
             session: None,
             retired: JoinSet::new(),
         }
@@ -98,27 +100,25 @@ impl Monitor {
     /// Checks again and again until the service stops, and closes the pools once nobody writes any more.
     pub(crate) async fn run(
         mut self,
-        (check_now, mut offers): (Arc<Notify>, mpsc::Receiver<Offer>),
-        writers: TaskTracker,
+        mut updates: mpsc::Receiver<CredentialUpdate>,
         stop: CancellationToken,
     ) {
         while stop.run_until_cancelled(self.check()).await.is_some() {
             sleep(MIN_CHECK_INTERVAL).await;
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = check_now.notified() => {}
-                Some(offer) = offers.recv() => {
-                    let taken = self.take_over(offer.options).await;
-                    // Whoever offers waits for the answer.
-                    let _ = offer.done.send(taken);
+                () = self.shared.check_now.notified() => {}
+                Some(update) = updates.recv() => {
+                    let outcome = self.switch_to(update.options).await;
+                    // The follower of the secret waits for it.
+                    let _ = update.done.send(outcome);
                 }
                 () = sleep(CHECK_INTERVAL) => {}
             }
         }
-        writers.close();
-        writers.wait().await;
-        self.gauges.set(None);
-        if let State::Up(pools) = self.state.send_replace(State::Away("the service ends".into())) {
+        self.shared.writers.close();
+        self.shared.writers.wait().await;
+        if let State::Up(pools) = self.set(State::Unavailable("the service ends".into())) {
             pools.close().await;
         }
         if let Some(session) = self.session {
@@ -127,10 +127,10 @@ impl Monitor {
     }
 
     async fn check(&mut self) {
-        let reached = timeout(CONNECT_TIMEOUT, self.faults.reach(Store::Database)).await;
+        let reached = timeout(CONNECT_TIMEOUT, self.shared.faults.reach(Store::Database)).await;
         if !matches!(reached, Ok(Ok(()))) {
             self.session = None;
-            return drop(self.set(State::Away("fault injection: the store is away".into())));
+            return drop(self.set(State::Unavailable(Outage(Store::Database).to_string())));
         }
         let answers = match &mut self.session {
             Some(session) => {
@@ -138,7 +138,7 @@ impl Monitor {
             }
             None => false,
         };
-        if answers && self.state.borrow().is_up() {
+        if answers && self.shared.state.borrow().is_up() {
             return;
         }
         if !answers {
@@ -147,11 +147,13 @@ impl Monitor {
                 Ok(Ok(session)) => self.session = Some(session),
                 Ok(Err(error)) => {
                     if is_of_credentials(&error) {
-                        self.credentials.request_reload();
+                        self.shared.credentials.request_reload();
                     }
-                    return drop(self.set(State::Away(causes(&error))));
+                    return drop(self.set(State::Unavailable(causes(&error))));
                 }
-                Err(_) => return drop(self.set(State::Away("no connection in time".into()))),
+                Err(_) => {
+                    return drop(self.set(State::Unavailable("no connection in time".into())));
+                }
             }
         }
         match self.check_schema().await {
@@ -162,15 +164,15 @@ impl Monitor {
             }
             Err(MigrationError::Connection(error)) => {
                 self.session = None;
-                drop(self.set(State::Away(causes(&error))));
+                drop(self.set(State::Unavailable(causes(&error))));
             }
             Err(error) => drop(self.set(State::Unmigrated(causes(&error)))),
         }
     }
 
-    /// Takes over other credentials, or another server, once it has connected there. Whoever uses an old connection
-    /// keeps it until he has done.
-    async fn take_over(&mut self, options: Options) -> Result<(), Refusal> {
+    /// Switches to other credentials, or another server, once it has connected there. Operations under way keep their
+    /// old connections.
+    async fn switch_to(&mut self, options: Options) -> Result<(), Refusal> {
         if discriminant(&options) != discriminant(&self.options) {
             return Err("another kind of database is taken over by a restart only".into());
         }
@@ -189,7 +191,7 @@ impl Monitor {
         }
         let sessions = self.session.as_ref().map_or(Sessions::Own, Session::sessions);
         let pools = Pools::new(&options, sessions, self.max_connections, self.timeout);
-        self.target.store(Arc::new(Target::new(&options)));
+        self.shared.target.store(Arc::new(Target::new(&options)));
         self.options = options;
         if let State::Up(old) = self.set(State::Up(pools)) {
             self.retired.spawn(async move {
@@ -208,8 +210,8 @@ impl Monitor {
             if !self.auto_migrate {
                 return Err(MigrationError::Pending(difference.pending.len()));
             }
-            // A server that is only being taken over is not the one in use.
-            self.state.send_if_modified(|state| {
+            // A server that is only being switched to is not the one in use.
+            self.shared.state.send_if_modified(|state| {
                 let is_news = !state.is_up();
                 if is_news {
                     *state = State::Unmigrated("migrations are being applied".into());
@@ -227,10 +229,10 @@ impl Monitor {
     }
 
     fn set(&self, state: State) -> State {
-        self.gauges.set(match &state {
+        self.shared.gauges.set(match &state {
             State::Up(pools) => Some(pools.clone()),
             _ => None,
         });
-        self.state.send_replace(state)
+        self.shared.state.send_replace(state)
     }
 }

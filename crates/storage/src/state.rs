@@ -8,8 +8,8 @@ use crate::pools::Pools;
 pub(crate) enum State {
     /// It has not been checked yet.
     Unknown,
-    /// It is away, for this reason.
-    Away(String),
+    /// It cannot be reached, for this reason.
+    Unavailable(String),
     /// It answers, but its schema is not the one that the service needs, for this reason.
     Unmigrated(String),
     /// It can be used.
@@ -29,9 +29,9 @@ impl State {
         }
     }
 
-    /// Why it is away, if it is or nothing is known yet.
-    pub(crate) fn why_away(&self) -> Option<String> {
-        matches!(self, Self::Unknown | Self::Away(_)).then(|| self.reason())
+    /// Why it is unavailable, if it is or nothing is known yet.
+    pub(crate) fn why_unavailable(&self) -> Option<String> {
+        matches!(self, Self::Unknown | Self::Unavailable(_)).then(|| self.reason())
     }
 
     /// Why its schema is not the one needed, if it is not or nothing is known yet.
@@ -42,7 +42,7 @@ impl State {
     pub(crate) fn reason(&self) -> String {
         match self {
             Self::Unknown => "not connected yet".into(),
-            Self::Away(reason) | Self::Unmigrated(reason) => reason.clone(),
+            Self::Unavailable(reason) | Self::Unmigrated(reason) => reason.clone(),
             Self::Up(_) => String::new(),
         }
     }

@@ -36,25 +36,25 @@ const FLUSH_INTERVAL: Duration = Duration::from_millis(500);
 pub struct Batch<I, O> {
     /// The name of the operation in metrics and spans.
     pub operation: &'static str,
-    /// What the statements are.
-    pub statements: Statements,
+    /// Where its statements run.
+    pub execution: Execution,
     /// Writes them within a transaction, and returns something for each of the items, in their order.
     pub write: Write<I, O>,
 }
 
 type Write<I, O> = for<'a> fn(Connection<'a>, &'a [I]) -> BoxFuture<'a, sqlx::Result<Vec<O>>>;
 
-/// What a batch consists of, which decides where it is written.
+/// Where the statements of a batch run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Statements {
-    /// A few: the first request of the batch runs them for all of them. A task of its own for that would be two more
-    /// changes of thread for each batch.
+pub enum Execution {
+    /// In the task of the batch's first request, which runs them for all: for few statements. A task of its own would
+    /// be two more changes of thread for each batch.
     Few,
-    /// Many: they run on the runtime of the service. On SQLite each statement is a change of thread and back, which is
-    /// slow where others wait for the same thread.
+    /// On the runtime of the service: for many statements. On SQLite each statement is a change of thread and back,
+    /// which is slow where others wait for the same thread.
     Many,
-    /// On SQLite one text of statements, of which the first is `BEGIN IMMEDIATE` and the last is `COMMIT`. SQLite has a
-    /// thread of its own for each connection: so a batch goes there and back once, and not three times.
+    /// On SQLite's own thread, as one script that begins with `BEGIN IMMEDIATE` and ends with `COMMIT`. SQLite has a
+    /// thread for each connection: so a batch goes there and back once, and not three times.
     OneText,
 }
 
@@ -119,7 +119,7 @@ impl<I: Item, O: Send + 'static> Writer<I, O> {
     /// Writes an item; it is durable once this returns. It is written as well if this is dropped.
     ///
     /// # Errors
-    /// When the database is away, silent, full or slower than the items come, or refuses this item.
+    /// When the database is unavailable, silent, full or slower than the items come, or refuses this item.
     pub async fn write(&self, item: I) -> Result<O, Error> {
         self.shared.database.check()?;
         let _queued = self.shared.capacity.try_acquire().map_err(|_| Error::Overloaded)?;
@@ -128,7 +128,9 @@ impl<I: Item, O: Send + 'static> Writer<I, O> {
         let (outcome, leader) = self.shared.join(item, Waiter { span: span.clone(), memory });
         match leader {
             // Dropped, it goes to the runtime.
-            Some(leader) if self.shared.batch.statements == Statements::Many => drop(leader),
+            Some(leader) if self.shared.batch.execution == Execution::ServiceRuntime => {
+                drop(leader)
+            }
             Some(leader) => leader.await,
             None => {}
         }
@@ -144,7 +146,7 @@ impl<I: Item, O: Send + 'static> Writer<I, O> {
     }
 
     /// Writes an item soon, while nobody waits for it: at the latest with the stop of the service. If the
-    /// database does not take it, it is lost and counted.
+    /// database does not take it, it is dropped and counted.
     pub fn write_later(&self, item: I) {
         let memory = self.shared.take_memory(&item);
         if !memory.is_ok_and(|memory| self.later.try_send((item, memory)).is_ok()) {
@@ -245,7 +247,7 @@ impl<I: Item, O: Send + 'static> Shared<I, O> {
                 let (items, _memory): (Vec<_>, Vec<_>) = received.drain(..).unzip();
                 let _permit = self.commit_permit.lock().await;
                 let (outcomes, _) = self.write(&items, &[]).await;
-                self.lose(&outcomes);
+                self.count_dropped(&outcomes);
             }
         }
     }
@@ -273,9 +275,9 @@ impl<I: Item, O: Send + 'static> Shared<I, O> {
 
     async fn commit(&self, items: &[I], span: Span) -> Result<Vec<O>, Error> {
         let write = async |connection: Connection<'_>| (self.batch.write)(connection, items).await;
-        let transaction = match self.batch.statements {
-            Statements::OneText => Transaction::Own,
-            Statements::Few | Statements::Many => Transaction::Begun,
+        let transaction = match self.batch.execution {
+            Execution::Script => Transaction::Own,
+            Execution::RequestTask | Execution::ServiceRuntime => Transaction::Begun,
         };
         let written = self.database.write_by(&self.operation, span, transaction, write).await?;
         let size = u32::try_from(items.len()).map_or(0.0, f64::from);
@@ -284,12 +286,12 @@ impl<I: Item, O: Send + 'static> Shared<I, O> {
     }
 
     /// Counts what was not written and nobody waits for; no request's log line tells of it.
-    fn lose(&self, outcomes: &[Result<O, Error>]) {
+    fn count_dropped(&self, outcomes: &[Result<O, Error>]) {
         let mut errors = outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).peekable();
         if let Some(error) = errors.peek().copied() {
             let rows = errors.count();
             self.database.metrics.lost.inc_by(rows as u64);
-            tracing::warn!(rows, error = common::causes(error), "Rows are lost");
+            tracing::warn!(rows, error = common::causes(error), "Dropped queued rows");
         }
     }
 }

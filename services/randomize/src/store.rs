@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer};
 use server::StartError;
 use sqlx::FromRow;
 use storage::{
-    Batch, Connection, Database, Error, Item, Operation, Schema, Statements, Writer, either,
+    Batch, Connection, Database, Error, Execution, Item, Operation, Schema, Writer, either,
 };
 use utoipa::ToSchema;
 
@@ -156,7 +156,7 @@ impl StoreMetrics {
 }
 
 const BATCH: Batch<Entry, Option<i64>> =
-    Batch { operation: "insert_randomizes", statements: Statements::OneText, write: insert };
+    Batch { operation: "insert_randomizes", execution: Execution::Script, write: insert };
 
 impl Store {
     /// Begins to connect.
@@ -342,7 +342,7 @@ async fn expire(database: Database, retention: TimeDelta, expired: Counter) {
         let pause = match removed {
             Ok(EXPIRED_ROWS) => BETWEEN_REMOVALS,
             Ok(_) => RETENTION_INTERVAL,
-            // The readiness check tells of a database that is away.
+            // The readiness check tells of a database that is unavailable.
             Err(_) => AFTER_FAILURE,
         };
         expired.inc_by(removed.unwrap_or_default());

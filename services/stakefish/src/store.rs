@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 use server::StartError;
 use sqlx::types::Json;
-use storage::{Batch, Connection, Database, Item, Operation, Schema, Statements, Writer};
+use storage::{Batch, Connection, Database, Execution, Item, Operation, Schema, Writer};
 
 use crate::config::Config;
 use crate::domain::Domain;
@@ -66,7 +66,7 @@ impl Store {
     pub(crate) fn start(config: &Config, context: &ServiceContext) -> Result<Self, StartError> {
         let database = Database::start(&config.database, &SCHEMA, context)?;
         let batch =
-            Batch { operation: "save_queries", statements: Statements::OneText, write: save };
+            Batch { operation: "save_queries", execution: Execution::Script, write: save };
         counts::keep(&database, config.lookups.metrics_top_domains, context);
         Ok(Self {
             writer: Writer::start(&database, context, batch),
@@ -79,7 +79,7 @@ impl Store {
     /// transaction.
     ///
     /// # Errors
-    /// When the database is away or refuses.
+    /// When the database is unavailable or refuses.
     pub(crate) async fn save(&self, lookup: Lookup) -> Result<i64, Error> {
         Ok(self.writer.write(lookup).await?)
     }
@@ -87,7 +87,7 @@ impl Store {
     /// The latest queries with an id below `below`, newest first, at most `limit`.
     ///
     /// # Errors
-    /// When the database is away or refuses.
+    /// When the database is unavailable or refuses.
     pub(crate) async fn history(&self, below: i64, limit: i64) -> Result<Vec<Query>, Error> {
         let read = async |connection: Connection<'_>| {
             let rows = match connection {

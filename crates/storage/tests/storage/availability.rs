@@ -1,4 +1,4 @@
-//! The database away, silent, full, replaced, and back.
+//! The database unavailable, silent, full, replaced, and back.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ async fn a_database_that_is_killed_fails_requests_at_once_and_heals() {
 
     // The first may still find a connection that breaks under it.
     assert!(words.writer.write("during".into()).await.is_err());
-    wait_until("it is known to be away", TIMEOUT, async || {
+    wait_until("it is known to be unavailable", TIMEOUT, async || {
         matches!(words.count().await, Err(Error::Unavailable(_)))
     })
     .await;
@@ -130,7 +130,7 @@ async fn a_folder_that_cannot_be_made_leaves_the_service_not_ready_until_it_can(
     let database = Sql::Sqlite.database().await.unwrap();
     std::fs::write(database.folder(), "a file").unwrap();
     let words = Words::begin(&[("DATABASE_URL", database.url())], &SCHEMA);
-    wait_until("it is known to be away", TIMEOUT, async || {
+    wait_until("it is known to be unavailable", TIMEOUT, async || {
         words.readyz().await.contains("database")
     })
     .await;

@@ -16,7 +16,7 @@ use futures_util::future::BoxFuture;
 use server::{Application, Running, Stop};
 use sqlx::migrate::Migrator;
 use storage::{
-    Batch, Connection, Database, DatabaseConfig, Error, Operation, Schema, Statements, Writer,
+    Batch, Connection, Database, DatabaseConfig, Error, Execution, Operation, Schema, Writer,
     either,
 };
 use test_support::{SqlDatabase, wait_until};
@@ -59,7 +59,8 @@ impl Words {
         let ((common, config), _) = loader.finish((common, config)).unwrap();
         let application = Application::new(SERVICE, &common);
         let database = Database::start(&config, schema, &application.context).unwrap();
-        let batch = Batch { operation: "insert_words", statements: Statements::Few, write: insert };
+        let batch =
+            Batch { operation: "insert_words", execution: Execution::RequestTask, write: insert };
         let writer = Writer::start(&database, &application.context, batch);
         let counting = database.operation("count_words");
         let readiness = application.context.readiness.clone();

@@ -118,7 +118,7 @@ pub(super) const PLAYS: &[Play] = &[
         ..GET
     },
     Play {
-        name: "the database is away",
+        name: "the database is unavailable",
         faulty: "randomize",
         seen_at: "randomize",
         rules: r#"[{"store":"database","outage":true}]"#,
@@ -133,7 +133,7 @@ pub(super) const PLAYS: &[Play] = &[
         ..GET
     },
     Play {
-        name: "the database of lookups is away",
+        name: "the database of lookups is unavailable",
         faulty: "stakefish",
         seen_at: "stakefish",
         rules: r#"[{"store":"database","outage":true}]"#,
@@ -145,7 +145,7 @@ pub(super) const PLAYS: &[Play] = &[
         ..GET
     },
     Play {
-        name: "queue and store are away",
+        name: "queue and store are unavailable",
         faulty: "multivac",
         seen_at: "multivac",
         rules: r#"[{"store":"database","outage":true}]"#,

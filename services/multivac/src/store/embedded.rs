@@ -17,7 +17,7 @@ use common::context::TraceParent;
 use common::telemetry::spans::fail;
 use server::StartError;
 use sqlx::SqliteConnection;
-use storage::{Batch, Connection, Database, Operation, Schema, Statements, Writer};
+use storage::{Batch, Connection, Database, Execution, Operation, Schema, Writer};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use tracing::Instrument as _;
@@ -65,7 +65,7 @@ impl Embedded {
     ) -> Result<Arc<Self>, StartError> {
         let batch = Batch {
             operation: "write",
-            statements: Statements::Many,
+            execution: Execution::ServiceRuntime,
             write: |connection, changes| {
                 Box::pin(async move { batch::apply(sqlite(connection)?, changes).await })
             },

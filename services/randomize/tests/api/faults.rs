@@ -1,4 +1,4 @@
-//! The database away, full, pending a migration, and back.
+//! The database unavailable, full, pending a migration, and back.
 
 use std::time::Duration;
 

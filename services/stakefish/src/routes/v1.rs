@@ -108,7 +108,7 @@ async fn validate_ip(Json(request): Json<ValidateRequest>) -> web::Json<Validate
         (status = 200, description = "A page of the list", body = Vec<SavedQuery>,
             headers(("link" = String, description = "The next page, if there is one: `<...>; rel=\"next\"`"))),
         (status = 400, description = "A bad `limit` or `cursor`", body = HttpError, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = HttpError, content_type = "application/problem+json"),
+        (status = 503, description = "The database is unavailable", body = HttpError, content_type = "application/problem+json"),
     ),
 )]
 #[get("/history")]

@@ -40,7 +40,7 @@ pub(super) fn keep(database: &Database, top: NonZeroUsize, context: &ServiceCont
         let mut failing = false;
         loop {
             let read = refresh(&database, &folding, &reading, top).await;
-            // That the database is away is in the log already.
+            // That the database is unavailable is in the log already.
             if let Err(error) = &read
                 && !failing
                 && !matches!(error, storage::Error::Unavailable(_))

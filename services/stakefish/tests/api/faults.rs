@@ -1,4 +1,4 @@
-//! The database away, silent, pending a migration, full, and back.
+//! The database unavailable, silent, pending a migration, full, and back.
 
 use std::time::Duration;
 
