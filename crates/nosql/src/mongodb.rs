@@ -18,7 +18,7 @@ use tokio::time::timeout;
 const SELECTION_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long an operation may take. The driver itself waits for a silent server for ever.
-const TIMEOUT: Duration = Duration::from_secs(5);
+pub const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What leads to a database; clones share it.
 #[derive(Clone)]
@@ -82,12 +82,12 @@ impl Connection {
         self.check_at(&self.current(), prepare).await
     }
 
-    /// Uses what a new URL leads to, if that can be prepared. What is under way ends on the old connections. Another
+    /// Switches to what a new URL leads to, if that can be prepared. What is under way ends on the old connections. Another
     /// server is refused while this one `holds_data`.
     ///
     /// # Errors
     /// Why the old connections stay.
-    pub async fn take_over<E, F>(
+    pub async fn switch_to<E, F>(
         &self,
         url: &str,
         prepare: impl Fn(Database) -> F,

@@ -16,8 +16,8 @@ pub const BLOCK_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long a connection and an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The error codes of a node that is not, or not yet, the one that takes writes.
-const WRONG_NODE: [&str; 4] = ["READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN"];
+/// The error codes of a node that is not, or not yet, the primary.
+const NOT_PRIMARY: [&str; 4] = ["READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN"];
 
 /// The connections of a process; clones share them.
 #[derive(Clone)]
@@ -31,8 +31,8 @@ impl fmt::Debug for Connections {
 
 struct Inner {
     current: Mutex<Pair>,
-    /// Held shared while jobs are added, so that none is added to a server that is being left.
-    adding: RwLock<()>,
+    /// Held shared by whoever must not have the server switched meanwhile.
+    switch_lock: RwLock<()>,
     write_check: &'static str,
 }
 
@@ -55,20 +55,20 @@ impl Connections {
         let tcp = tcp.set_user_timeout(TIMEOUT);
         let client = Client::open(url.into_connection_info()?.set_tcp_settings(tcp))?;
         let current = Mutex::new(Pair::open(&client)?);
-        Ok(Self(Arc::new(Inner { current, adding: RwLock::default(), write_check })))
+        Ok(Self(Arc::new(Inner { current, switch_lock: RwLock::default(), write_check })))
     }
 
-    /// Keeps the server from being left for another one.
-    pub async fn stay(&self) -> RwLockReadGuard<'_, ()> {
-        self.0.adding.read().await
+    /// Keeps the connections from being switched to another server as long as the guard lives.
+    pub async fn hold_server(&self) -> RwLockReadGuard<'_, ()> {
+        self.0.switch_lock.read().await
     }
 
-    /// Uses the connections that a new URL leads to, if Redis takes writes there. What is under way ends on the old
-    /// ones. Another server is refused while this one `holds_jobs`.
+    /// Switches to the connections that a new URL leads to, if Redis takes writes there. What is under way ends on the
+    /// old ones. Another server is refused while this one `holds_jobs`.
     ///
     /// # Errors
     /// Why the old connections stay.
-    pub async fn take_over<E: Into<Refusal>>(
+    pub async fn switch_to<E: Into<Refusal>>(
         &self,
         url: &str,
         holds_jobs: impl Future<Output = Result<bool, E>> + Send,
@@ -77,15 +77,15 @@ impl Connections {
             .map_err(|_| "expected a URL such as redis://host:6379")?;
         other.check().await?;
         let other = other.with_current(|pair| pair.clone());
-        let mut leaving = None;
+        let mut exclusive = None;
         if self.with_current(|pair| pair.server()) != other.server() {
-            leaving = Some(self.0.adding.write().await);
+            exclusive = Some(self.0.switch_lock.write().await);
             if holds_jobs.await.map_err(Into::into)? {
                 return Err("it is another server, and jobs wait that do not move there".into());
             }
         }
         self.with_current(|current| *current = other);
-        drop(leaving);
+        drop(exclusive);
         Ok(())
     }
 
@@ -101,8 +101,8 @@ impl Connections {
         self.with_current(|pair| pair.reads.clone())
     }
 
-    /// Whether Redis takes writes. A node that does not, as after a failover, is left: the next commands
-    /// resolve the name again, and connect to the node that it leads to by then.
+    /// Whether Redis takes writes. With a node that does not, as after a failover, the next commands resolve the name
+    /// again, and connect to the node that it leads to by then.
     ///
     /// # Errors
     /// When it does not.
@@ -111,17 +111,17 @@ impl Connections {
         // ready.
         let checked = cmd("DEL").arg(self.0.write_check).exec_async(&mut self.commands()).await;
         if let Err(error) = &checked {
-            self.leave_wrong_node(error)?;
+            self.reconnect_if_not_primary(error)?;
         }
         checked
     }
 
-    /// Opens other connections if another node may take what this one has refused.
+    /// Opens other connections if a node has refused a command because it is not the primary.
     ///
     /// # Errors
     /// When the URL is of no use, which it was before.
-    pub fn leave_wrong_node(&self, error: &RedisError) -> RedisResult<()> {
-        if error.code().is_some_and(|code| WRONG_NODE.contains(&code)) {
+    pub fn reconnect_if_not_primary(&self, error: &RedisError) -> RedisResult<()> {
+        if error.code().is_some_and(|code| NOT_PRIMARY.contains(&code)) {
             let client = self.with_current(|pair| pair.client.clone());
             let pair = Pair::open(&client)?;
             self.with_current(|current| *current = pair);

@@ -75,8 +75,8 @@ impl Distributed {
         let redis_secret = context.secrets.follow(redis_url, move |url| {
             let store = Arc::clone(&follower);
             async move {
-                store.redis.take_over(url.expose(), store.holds_jobs()).await?;
-                store.order.doubt();
+                store.redis.switch_to(url.expose(), store.holds_jobs()).await?;
+                store.order.invalidate();
                 Ok(())
             }
         });
@@ -87,7 +87,7 @@ impl Distributed {
             async move {
                 store.reach_redis().await?;
                 let failed = |_: &redis::RedisError| {
-                    store.order.doubt();
+                    store.order.invalidate();
                     secret.request_reload();
                 };
                 Ok(redis.check().await.inspect_err(failed)?)
@@ -97,8 +97,8 @@ impl Distributed {
         let mongo_secret = context.secrets.follow(mongo_url, move |url| {
             let store = Arc::clone(&follower);
             async move {
-                store.entropy.take_over(url.expose(), store.holds_data()).await?;
-                store.order.doubt();
+                store.entropy.switch_to(url.expose(), store.holds_data()).await?;
+                store.order.invalidate();
                 Ok(())
             }
         });
@@ -227,7 +227,7 @@ impl Store for Distributed {
         let mut in_flight = self.in_flight.lock().await;
         let stored = self.store_batch(&mut in_flight).await;
         if stored.is_err() {
-            self.order.doubt();
+            self.order.invalidate();
         }
         stored
     }

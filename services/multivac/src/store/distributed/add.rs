@@ -171,7 +171,7 @@ impl Batches {
             batch.iter().map(|waiting| waiting.span.in_scope(TraceParent::current)).collect();
         let span = batch_span(&batch, &contexts);
         let redis = self.redis.clone();
-        let _staying = redis.stay().await;
+        let _held = redis.hold_server().await;
         let mut added = match self.order.prepare().await {
             Ok(()) => self.run(&batch, &contexts, false).instrument(span.clone()).await,
             Err(error) => Err(error),
@@ -182,7 +182,7 @@ impl Batches {
             added = self.run(&batch, &contexts, true).instrument(span.clone()).await;
         }
         if added.is_err() {
-            self.order.doubt();
+            self.order.invalidate();
         }
         let (outcomes, failed): (Vec<_>, _) = match added {
             Ok(added) => (added.unwrap_or_default().into_iter().map(Ok).collect(), None),

@@ -10,7 +10,7 @@ use mongodb::bson::{DateTime, Document, doc};
 use mongodb::error::{Error as MongoError, ErrorKind, IndexedWriteError, InsertManyError};
 use mongodb::options::IndexOptions;
 use mongodb::{Collection, Database, IndexModel};
-use nosql::mongodb::Connection;
+use nosql::mongodb::{Connection, TIMEOUT};
 use tokio::time::timeout;
 use tracing::Instrument as _;
 
@@ -19,9 +19,6 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::spans::operation;
 use crate::store::interface::Status;
-
-/// How long an operation may take. The driver itself waits for a silent server for ever.
-const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Up to how many data are counted one by one.
 const EXACT_COUNT: u64 = 100_000;
@@ -72,14 +69,14 @@ impl Entropy {
         self.0.connection.check(|database| self.create_indexes(database)).await
     }
 
-    /// Uses what a new URL leads to, unless that is another server and this one `holds_data`.
-    pub(super) async fn take_over(
+    /// Switches to what a new URL leads to, unless that is another server and this one `holds_data`.
+    pub(super) async fn switch_to(
         &self,
         url: &str,
         holds_data: impl Future<Output = Result<bool, Error>> + Send,
     ) -> Result<(), Refusal> {
         let prepare = |database| self.create_indexes(database);
-        self.0.connection.take_over(url, prepare, holds_data).await
+        self.0.connection.switch_to(url, prepare, holds_data).await
     }
 
     /// Stores data, in the order of their numbers above `offset`. A document that has the same id already is left as it is.

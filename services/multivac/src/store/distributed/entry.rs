@@ -17,19 +17,19 @@ pub(super) struct Entry {
 }
 
 /// An entry that no server of this service has added.
-pub(super) struct NoJob {
+pub(super) struct InvalidEntry {
     pub(super) stream_id: String,
     pub(super) reason: &'static str,
 }
 
 impl Entry {
-    /// The jobs among some entries, and those that are none.
-    pub(super) fn parse_all(entries: &[StreamId]) -> (Vec<Self>, Vec<NoJob>) {
+    /// The jobs among some entries, and the entries that are none.
+    pub(super) fn parse_all(entries: &[StreamId]) -> (Vec<Self>, Vec<InvalidEntry>) {
         let (mut jobs, mut others) = (Vec::new(), Vec::new());
         for entry in entries {
             match Self::parse(entry) {
                 Ok(job) => jobs.push(job),
-                Err(reason) => others.push(NoJob { stream_id: entry.id.clone(), reason }),
+                Err(reason) => others.push(InvalidEntry { stream_id: entry.id.clone(), reason }),
             }
         }
         (jobs, others)

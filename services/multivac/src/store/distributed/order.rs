@@ -31,8 +31,8 @@ impl Order {
         Self { redis, entropy, is_verified: Arc::default() }
     }
 
-    /// Notes that a store has failed.
-    pub(super) fn doubt(&self) {
+    /// Has the order verified before it is next relied on: a store has failed.
+    pub(super) fn invalidate(&self) {
         self.is_verified.store(false, Ordering::Relaxed);
     }
 

@@ -17,7 +17,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use super::entry::{Entry, NoJob, created};
+use super::entry::{Entry, InvalidEntry, created};
 use super::keys::{ATTEMPTS, DEAD_LETTERS, DEAD_LETTERS_BY_JOB, GROUP, JOBS};
 use crate::config::JobsConfig;
 use crate::error::Error;
@@ -64,7 +64,7 @@ impl JobQueue {
     /// Takes the next jobs, first those that others have held for too long. If there are none, it waits for
     /// some, up to half a second.
     /// Entries that are no jobs come apart.
-    pub(super) async fn take(&self) -> Result<(Vec<Entry>, Vec<NoJob>), Error> {
+    pub(super) async fn take(&self) -> Result<(Vec<Entry>, Vec<InvalidEntry>), Error> {
         let taken = match self.claim().await {
             Ok(claimed) if claimed.is_empty() => self.read().await,
             claimed => claimed,
@@ -77,7 +77,7 @@ impl JobQueue {
             }
             Err(error) => {
                 // The two connections may lead to different nodes.
-                self.redis.leave_wrong_node(&error)?;
+                self.redis.reconnect_if_not_primary(&error)?;
                 Err(error.into())
             }
         }
@@ -145,7 +145,7 @@ impl JobQueue {
     }
 
     /// Makes a dead letter of an entry that is no job; returns whether it was still there.
-    pub(super) async fn reject(&self, entry: &NoJob) -> Result<bool, Error> {
+    pub(super) async fn reject(&self, entry: &InvalidEntry) -> Result<bool, Error> {
         self.refuse_up_to(1, (&entry.stream_id, &entry.stream_id), entry.reason).await
     }
 
