@@ -276,12 +276,12 @@ impl TraceParent {
 
     /// Makes a span, which has not been entered, a child of this one; returns false where no span is exported.
     #[must_use]
-    pub fn becomes_parent_of(self, span: &tracing::Span) -> bool {
+    pub fn set_as_parent_of(self, span: &tracing::Span) -> bool {
         span.set_parent(Context::new().with_remote_span_context(self.span_context())).is_ok()
     }
 
     /// Links a span to this one.
-    pub fn is_linked_from(self, span: &tracing::Span) {
+    pub fn add_link_to(self, span: &tracing::Span) {
         span.add_link(self.span_context());
     }
 

@@ -137,9 +137,9 @@ const USES: [(MemoryUse, &str); 4] = [
 #[error("the memory budget is exhausted")]
 pub struct Exhausted;
 
-/// The memory budget of the process; clones share it.
+/// So much of something that may be in use at a time, such as the memory of the process in bytes; clones share it.
 #[derive(Clone)]
-pub struct MemoryBudget(Arc<Shared>);
+pub struct Budget(Arc<Shared>);
 
 struct Shared {
     capacity: u64,
@@ -154,20 +154,20 @@ struct UseLabel {
     kind: &'static str,
 }
 
-impl fmt::Debug for MemoryBudget {
+impl fmt::Debug for Budget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Shared { capacity, used, .. } = &*self.0;
-        f.debug_struct("MemoryBudget")
+        f.debug_struct("Budget")
             .field("capacity", capacity)
             .field("used", used)
             .finish_non_exhaustive()
     }
 }
 
-impl MemoryBudget {
-    /// The budget under a limit: nine tenths of it without what the process needs itself, and at least a quarter.
+impl Budget {
+    /// The memory budget under a limit: nine tenths of it without what the process needs itself, and at least a quarter.
     #[must_use]
-    pub fn new(limit: MemoryLimit, metrics: &Metrics) -> Self {
+    pub fn of_memory(limit: MemoryLimit, metrics: &Metrics) -> Self {
         let capacity = (limit.bytes / 10 * 9).saturating_sub(BASE).max(limit.bytes / 4);
         let help = "Memory that clients can make the process hold";
         let total =
@@ -188,9 +188,9 @@ impl MemoryBudget {
         }))
     }
 
-    /// A budget of this size that no metric tells of: for what is counted in other units than bytes.
+    /// A budget of this size without metrics: for what is counted in other units than bytes, such as descriptors.
     #[must_use]
-    pub fn unobserved(capacity: u64) -> Self {
+    pub fn without_metrics(capacity: u64) -> Self {
         Self(Arc::new(Shared {
             capacity,
             used: AtomicU64::new(0),
@@ -200,13 +200,13 @@ impl MemoryBudget {
         }))
     }
 
-    /// The size of the budget in bytes.
+    /// The size of the budget.
     #[must_use]
     pub fn capacity(&self) -> u64 {
         self.0.capacity
     }
 
-    /// How much of it is in use, in bytes.
+    /// How much of it is in use.
     #[must_use]
     pub fn used(&self) -> u64 {
         self.0.used.load(Ordering::Relaxed)
@@ -216,7 +216,7 @@ impl MemoryBudget {
     ///
     /// # Errors
     /// When they do not fit; the refusal is counted.
-    pub fn take(&self, of: MemoryUse, bytes: usize) -> Result<MemoryPermit, Exhausted> {
+    pub fn take(&self, of: MemoryUse, bytes: usize) -> Result<Permit, Exhausted> {
         self.take_below(of, bytes, self.0.capacity).inspect_err(|_| self.count_refusal(of))
     }
 
@@ -229,8 +229,8 @@ impl MemoryBudget {
         of: MemoryUse,
         bytes: usize,
         ceiling: u64,
-    ) -> Result<MemoryPermit, Exhausted> {
-        let mut permit = MemoryPermit { budget: self.clone(), of, bytes: 0 };
+    ) -> Result<Permit, Exhausted> {
+        let mut permit = Permit { budget: self.clone(), of, bytes: 0 };
         permit.grow_below(bytes, ceiling)?;
         Ok(permit)
     }
@@ -246,16 +246,16 @@ impl MemoryBudget {
     }
 }
 
-/// Memory that was taken from the budget; dropped, it is given back.
+/// What was taken from a budget; dropped, it is given back.
 #[derive(Debug)]
-#[must_use = "dropped at once, the memory would be given back"]
-pub struct MemoryPermit {
-    budget: MemoryBudget,
+#[must_use = "dropped at once, it would be given back"]
+pub struct Permit {
+    budget: Budget,
     of: MemoryUse,
     bytes: usize,
 }
 
-impl MemoryPermit {
+impl Permit {
     /// How many bytes are held.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -292,7 +292,7 @@ impl MemoryPermit {
     }
 }
 
-impl Drop for MemoryPermit {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.shrink(self.bytes);
     }
@@ -307,7 +307,7 @@ mod tests {
     use super::*;
     use crate::Service;
 
-    fn budget(bytes: u64) -> MemoryBudget {
+    fn budget(bytes: u64) -> Budget {
         let service = Service {
             name: "t",
             version: "0",
@@ -317,7 +317,7 @@ mod tests {
             default_port: 0,
         };
         let limit = MemoryLimit { bytes, source: LimitSource::Variable };
-        MemoryBudget::new(limit, &Metrics::new(&service))
+        Budget::of_memory(limit, &Metrics::new(&service))
     }
 
     #[test]

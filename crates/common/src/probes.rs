@@ -23,6 +23,13 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// The name of the check that fails while the process stops.
 const DRAINING: &str = "draining";
 
+/// Whether a path, with or without a trailing slash, is that of a probe or the metrics: they are answered as long as
+/// anything is, and no limit, redirect or injected fault applies to them.
+#[must_use]
+pub fn is_probe_path(path: &str) -> bool {
+    matches!(path.trim_end_matches('/'), "/healthz" | "/readyz" | "/metrics")
+}
+
 /// Why a check failed, for the log alone.
 pub type CheckError = Box<dyn StdError + Send + Sync>;
 
@@ -156,5 +163,20 @@ impl Readiness {
 
     fn with<T>(&self, f: impl FnOnce(&mut Vec<Check>) -> T) -> T {
         f(&mut self.checks.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probes_are_known_with_and_without_a_trailing_slash() {
+        for path in ["/healthz", "/readyz", "/metrics", "/healthz/", "/readyz//"] {
+            assert!(is_probe_path(path), "{path}");
+        }
+        for path in ["/", "", "/healthz/x", "/health", "//healthz", "/healthz?x", "healthz"] {
+            assert!(!is_probe_path(path), "{path}");
+        }
     }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use faults::Faults;
 use secrets::Secrets;
 
-use crate::memory::{MemoryBudget, MemoryLimit};
+use crate::memory::{Budget, MemoryLimit};
 use crate::metrics::Metrics;
-use crate::probes::Readiness;
+use crate::probes::{Readiness, is_probe_path};
 use crate::service::Service;
 use crate::tasks::Tasks;
 
@@ -21,7 +21,7 @@ pub struct ServiceContext {
     /// Where a part starts background work.
     pub tasks: Tasks,
     /// Where a part takes memory that clients make it hold.
-    pub memory: MemoryBudget,
+    pub memory: Budget,
     /// Where a part follows the files of its secrets.
     pub secrets: Secrets,
     /// Faults on purpose, none unless an operator has switched them on.
@@ -37,7 +37,7 @@ impl ServiceContext {
         let spawn = move |task| of_secrets.spawn(task);
         Self {
             readiness: Readiness::new(&metrics),
-            memory: MemoryBudget::new(limit, &metrics),
+            memory: Budget::of_memory(limit, &metrics),
             secrets: metrics.register(|registry| Secrets::new(registry, spawn)),
             faults: Faults::off(),
             metrics,
@@ -48,7 +48,7 @@ impl ServiceContext {
     /// The same, with faults that can be injected.
     #[must_use]
     pub fn with_faults(mut self) -> Self {
-        self.faults = self.metrics.register(Faults::on);
+        self.faults = self.metrics.register(|registry| Faults::on(registry, is_probe_path));
         let faults = self.faults.clone();
         self.readiness.check(&self.tasks, "fault-injection", move || {
             let off = faults.is_unready().then(|| "a rule says that it is not ready".into());

@@ -39,6 +39,8 @@ pub struct Faults(Option<Arc<Inner>>);
 #[derive(Debug)]
 struct Inner {
     rules: Arc<ArcSwap<Vec<Active>>>,
+    /// Whether no rule applies to a route.
+    is_exempt: fn(&str) -> bool,
     metrics: FaultMetrics,
 }
 
@@ -49,12 +51,12 @@ impl Faults {
         Self(None)
     }
 
-    /// None yet; their metrics are registered.
+    /// None yet; their metrics are registered. No rule applies to routes that are exempt.
     #[must_use]
-    pub fn on(registry: &mut Registry) -> Self {
+    pub fn on(registry: &mut Registry, is_exempt: fn(&str) -> bool) -> Self {
         let rules = Arc::<ArcSwap<Vec<Active>>>::default();
         let metrics = FaultMetrics::register(registry, Live(Arc::clone(&rules)));
-        Self(Some(Arc::new(Inner { rules, metrics })))
+        Self(Some(Arc::new(Inner { rules, is_exempt, metrics })))
     }
 
     /// Whether rules can be set.
@@ -70,7 +72,7 @@ impl Faults {
     pub fn set(&self, rules: Rules) -> Result<(), Invalid> {
         let Some(inner) = &self.0 else { return Err(Invalid::IsOff) };
         for rule in &rules.rules {
-            rule.check()?;
+            rule.check(inner.is_exempt)?;
         }
         let now = SystemTime::now();
         let active = |rule: Rule| Active { ends: now + rule.duration, rule };
@@ -102,7 +104,7 @@ impl Faults {
     /// What is to be done to a request for a route; none, for most.
     #[must_use]
     pub fn of_request(&self, route: &str) -> Option<Fault> {
-        let inner = self.0.as_ref()?;
+        let inner = self.0.as_ref().filter(|inner| !(inner.is_exempt)(route))?;
         let mut fault = None;
         self.each(|Active { rule, .. }| {
             if !rule.is_for_request(route) || !rand::random_bool(rule.share.unwrap_or(1.0)) {
@@ -163,8 +165,14 @@ mod tests {
 
     use super::*;
 
+    fn on() -> Faults {
+        Faults::on(&mut Registry::default(), |route| {
+            ["/healthz", "/readyz", "/metrics"].contains(&route)
+        })
+    }
+
     fn with(rules: &serde_json::Value) -> Faults {
-        let faults = Faults::on(&mut Registry::default());
+        let faults = on();
         faults.set(serde_json::from_value(json!({ "rules": rules })).unwrap()).unwrap();
         faults
     }
@@ -193,7 +201,7 @@ mod tests {
 
     #[test]
     fn what_is_of_no_use_is_refused_by_name() {
-        let faults = Faults::on(&mut Registry::default());
+        let faults = on();
         for (rule, reason) in [
             (json!({ "status": 503, "duration": "0s" }), "duration"),
             (json!({ "status": 503, "duration": "61m" }), "duration"),

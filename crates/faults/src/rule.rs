@@ -11,9 +11,6 @@ const MAX_DURATION: Duration = Duration::from_hours(1);
 /// The longest latency.
 const MAX_LATENCY: Duration = Duration::from_mins(1);
 
-/// What tells how the process is, and no rule reaches.
-const EXEMPT: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
-
 /// The rules in force.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -203,12 +200,11 @@ impl Rule {
     pub(crate) fn is_for_request(&self, route: &str) -> bool {
         self.store.is_none()
             && self.readiness.is_none()
-            && !EXEMPT.contains(&route)
             && self.route.as_deref().is_none_or(|own| own == route)
     }
 
     /// Finds what is wrong with it.
-    pub(crate) fn check(&self) -> Result<(), Invalid> {
+    pub(crate) fn check(&self, is_exempt: fn(&str) -> bool) -> Result<(), Invalid> {
         let of_requests = self.status.is_some() || self.body.is_some() || self.connection.is_some();
         let of_routes = of_requests || self.route.is_some();
         let no_fault = !of_requests && self.latency.is_none();
@@ -217,7 +213,7 @@ impl Rule {
             (self.share.is_some_and(|share| !(share > 0.0 && share <= 1.0)), Invalid::Share),
             (self.status.is_some_and(|it| !(400..=599).contains(&it)), Invalid::Status),
             (self.latency.as_ref().is_some_and(|it| !it.is_right()), Invalid::Latency),
-            (self.route.as_deref().is_some_and(|it| EXEMPT.contains(&it)), Invalid::Exempt),
+            (self.route.as_deref().is_some_and(is_exempt), Invalid::Exempt),
             (
                 self.store.is_some()
                     && (of_routes || self.readiness.is_some() || (no_fault && !self.outage)),

@@ -3,11 +3,11 @@
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 
-use common::memory::MemoryBudget;
+use common::memory::Budget;
 use common::telemetry::RequestSampler;
 use common::{Service, ServiceContext};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use transport::{Clients, tls};
+use transport::{ClientQuota, Scheme, tls};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::config::{Config, ServerConfig};
@@ -71,15 +71,15 @@ impl Application {
             context: self.context.clone(),
             rate_limiter: RateLimiter::new(config.rate_limit).map(Arc::new),
             draining: Arc::default(),
-            clients: Arc::new(Clients::new(self.context.memory.clone(), config.client_share.0)),
-            descriptors: Arc::new(Clients::new(
-                MemoryBudget::unobserved(open_files / 5 * 4),
+            memory: Arc::new(ClientQuota::new(self.context.memory.clone(), config.client_share.0)),
+            descriptors: Arc::new(ClientQuota::new(
+                Budget::without_metrics(open_files / 5 * 4),
                 config.client_share.0,
             )),
         };
         let of_admin = Endpoints::Admin { faults: self.context.faults.is_on() };
         let endpoints = if admin.is_some() { Endpoints::Public } else { Endpoints::All };
-        let scheme = if tls.is_some() { "https" } else { "http" };
+        let scheme = if tls.is_some() { Scheme::Https } else { Scheme::Http };
         let server = listener::listen(&shared, routes.clone(), listener, endpoints, tls)?;
         let admin = admin
             .map(|(listener, address)| {
@@ -91,7 +91,7 @@ impl Application {
         let (admin, admin_address) = admin.unzip();
         tracing::info!(
             server.address = %address,
-            server.scheme = scheme,
+            server.scheme = scheme.as_str(),
             server.admin_address = admin_address.map(tracing::field::display),
             server.workers = config.workers.get(),
             build.version = self.service.version,
@@ -104,7 +104,7 @@ impl Application {
                 "FAULT_INJECTION is on: whoever reaches the admin port can make requests fail"
             );
         }
-        let parts = running::Parts {
+        let shutdown = running::ShutdownContext {
             address,
             admin_address,
             context: self.context,
@@ -113,7 +113,7 @@ impl Application {
             drain_delay: self.config.drain_delay,
             grace_period: self.config.shutdown_grace_period,
         };
-        Ok(Running::start(server, admin, parts))
+        Ok(Running::start(server, admin, shutdown))
     }
 }
 
@@ -134,7 +134,7 @@ fn raise_open_files_limit() -> u64 {
     if current != maximum
         && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
     {
-        tracing::warn!(error = %error, "The limit of open files stays low");
+        tracing::warn!(error = %error, "Cannot raise RLIMIT_NOFILE");
     }
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }

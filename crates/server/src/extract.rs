@@ -7,12 +7,12 @@ mod from_head;
 mod json;
 mod members;
 mod memory;
-mod page;
+mod pagination;
 mod query;
 
 pub use body::{Body, BodyLimits, BodyProblems, Json, MediaType};
 pub use credentials::{BasicCredentials, basic_credentials, bearer_token};
 pub use members::{Member, Members};
 pub use memory::take_memory;
-pub use page::{Page, PageProblems};
+pub use pagination::{Pagination, PaginationProblems};
 pub use query::Query;

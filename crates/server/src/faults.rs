@@ -25,7 +25,6 @@ problems! {
 /// The rules in force, each with the time that it has left.
 #[utoipa::path(
     tag = "operations",
-    operation_id = "get_faults",
     responses((status = 200, description = "The rules", body = Rules)),
 )]
 #[get("/faults")]
@@ -39,7 +38,6 @@ pub(crate) async fn get_faults(faults: web::Data<Faults>) -> web::Json<Rules> {
 /// this port.
 #[utoipa::path(
     tag = "operations",
-    operation_id = "put_faults",
     request_body = Rules,
     responses((status = 200, description = "The rules", body = Rules), RulesProblems),
 )]
@@ -61,7 +59,6 @@ pub(crate) async fn put_faults(
 /// Inject none any more.
 #[utoipa::path(
     tag = "operations",
-    operation_id = "delete_faults",
     responses((status = 204, description = "There are none")),
 )]
 #[delete("/faults")]
@@ -72,12 +69,12 @@ pub(crate) async fn delete_faults(faults: web::Data<Faults>) -> HttpResponse {
     HttpResponse::NoContent().finish()
 }
 
-/// Who answers a request that a fault is for.
-pub(crate) enum Asked<F> {
+/// What answers a request that a fault is for.
+pub(crate) enum FaultTarget<F> {
     /// The handler, which has the request.
     Handler(F),
-    /// Nobody.
-    Nobody(ServiceRequest),
+    /// The fault itself, without the handler.
+    ShortCircuit(ServiceRequest),
 }
 
 /// Whether the handler is to be asked at all.
@@ -86,22 +83,25 @@ pub(crate) fn needs_handler(fault: &Fault) -> bool {
 }
 
 /// Answers a request as the fault says.
-pub(crate) async fn inject<F>(fault: Fault, asked: Asked<F>) -> Result<ServiceResponse, Error>
+pub(crate) async fn inject<F>(
+    fault: Fault,
+    target: FaultTarget<F>,
+) -> Result<ServiceResponse, Error>
 where
     F: Future<Output = Result<ServiceResponse, Error>>,
 {
     if !fault.latency.is_zero() {
         sleep(fault.latency).await;
     }
-    let response = match asked {
-        Asked::Handler(answer) => answer.await?,
-        Asked::Nobody(request) if fault.drops_connection => {
+    let response = match target {
+        FaultTarget::Handler(answer) => answer.await?,
+        FaultTarget::ShortCircuit(request) if fault.drops_connection => {
             // A body that fails before its first byte takes the head, which waits for it, along.
             let body =
                 BrokenBody { body: BoxBody::new(()), size: BodySize::Stream, next: Next::End };
             return Ok(request.into_response(HttpResponse::Ok().body(body)));
         }
-        Asked::Nobody(request) => {
+        FaultTarget::ShortCircuit(request) => {
             let status = fault.status.and_then(|status| StatusCode::from_u16(status).ok());
             let problem = Problem::new(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
             request.into_response(problem.detail("fault injection").error_response())

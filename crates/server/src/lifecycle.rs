@@ -3,8 +3,12 @@
 //!
 //! One middleware and not one for each, because each layer costs a request more than all of this does.
 
+mod access_log;
+mod body;
+mod headers;
+mod span;
+
 use std::any::Any;
-use std::borrow::Cow;
 use std::cell::Cell;
 use std::future::{Ready, ready};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -17,34 +21,34 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use ::faults::{Fault, Faults};
-use actix_http::ConnectionType;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform};
 use actix_web::error::InternalError;
-use actix_web::http::header::{
-    CONTENT_SECURITY_POLICY, HOST, HeaderValue, LOCATION, STRICT_TRANSPORT_SECURITY, USER_AGENT,
-    X_CONTENT_TYPE_OPTIONS,
-};
-use actix_web::http::uri::{Authority, PathAndQuery, Uri};
-use actix_web::http::{Method, StatusCode, Version};
+use actix_web::http::header::{HOST, HeaderValue, LOCATION, USER_AGENT};
+use actix_web::http::uri::{PathAndQuery, Uri};
+use actix_web::http::{Method, StatusCode};
 use actix_web::{Error, HttpMessage as _, HttpResponse, ResponseError as _};
 use bytes::Bytes;
 use common::config::Networks;
-use common::context::{REQUEST_ID, RequestContext};
+use common::context::RequestContext;
 use common::memory::MemoryUse;
-use common::telemetry::{ACCESS_LOG, RequestSampler, SPANS};
+use common::probes::is_probe_path;
+use common::telemetry::RequestSampler;
 use common::{Problem, causes};
 use futures_util::FutureExt as _;
 use futures_util::future::{self, Either, LocalBoxFuture};
-use tracing::field::Empty;
-use tracing::{Instrument as _, Level, Span};
-use transport::ConnectionState;
+use tracing::{Instrument as _, Span};
+use transport::{ConnectionState, Scheme};
 
-use crate::faults::{self, Asked};
-use crate::metrics::{Exemplar, MethodLabel, OTHER_METHOD, WorkerMetrics};
+use crate::faults::{self, FaultTarget};
+use crate::metrics::{Answered, Exemplar, MethodLabel, WorkerMetrics};
 use crate::proxies;
 use crate::rate_limit::RateLimiter;
-use crate::routes::{RouteId, RouteTable, UNMATCHED};
+use crate::routes::{RouteId, RouteTable};
+use access_log::{AccessLogEntry, text};
+use body::{SlicedBody, UnsentBody};
+use headers::SharedHeaders;
+use span::ServerSpan;
 
 /// The status that the log and the metrics show for a request whose client did not wait for the answer,
 /// as nginx has it; it is never sent.
@@ -57,18 +61,9 @@ const SMALL_BODY: usize = 4 * 1024;
 /// way from one to the other.
 const STREAM_BYTES: usize = 128 * 1024;
 
-/// The parts of a large answer.
-const SLICE_BYTES: usize = 16 * 1024;
-
-/// Answers show nothing, load nothing and are framed by nobody, unless a page says otherwise.
-const ALLOW_NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
-
-/// Browsers are to use HTTPS for a year, for this host.
-const STAY_WITH_HTTPS: &str = "max-age=31536000";
-
-/// What a worker needs to observe its requests.
+/// What the middleware of a worker needs for its requests.
 #[derive(Debug)]
-pub(crate) struct Worker {
+pub(crate) struct MiddlewareState {
     pub(crate) metrics: WorkerMetrics,
     pub(crate) routes: Arc<RouteTable>,
     /// Connections are to end with the next answer.
@@ -86,11 +81,11 @@ pub(crate) struct Worker {
 
 /// The middleware, outermost of all.
 #[derive(Clone, Debug)]
-pub(crate) struct Lifecycle(Rc<Worker>);
+pub(crate) struct Lifecycle(Rc<MiddlewareState>);
 
 impl Lifecycle {
-    pub(crate) fn new(worker: Worker) -> Self {
-        Self(Rc::new(worker))
+    pub(crate) fn new(state: MiddlewareState) -> Self {
+        Self(Rc::new(state))
     }
 }
 
@@ -105,14 +100,14 @@ where
     type Future = Ready<Result<Self::Transform, ()>>;
 
     fn new_transform(&self, service: S) -> Self::Future {
-        ready(Ok(LifecycleService { worker: Rc::clone(&self.0), service }))
+        ready(Ok(LifecycleService { state: Rc::clone(&self.0), service: Rc::new(service) }))
     }
 }
 
 #[derive(Debug)]
 pub(crate) struct LifecycleService<S> {
-    worker: Rc<Worker>,
-    service: S,
+    state: Rc<MiddlewareState>,
+    service: Rc<S>,
 }
 
 impl<S> Service<ServiceRequest> for LifecycleService<S>
@@ -128,24 +123,27 @@ where
     }
 
     fn call(&self, mut request: ServiceRequest) -> Self::Future {
-        let lifecycle = RequestLifecycle::begin(&self.worker, &mut request);
+        let lifecycle = RequestLifecycle::begin(&self.state, &mut request);
         let context = Rc::clone(&lifecycle.context);
         let span = lifecycle.span.clone().unwrap_or_else(Span::none);
+        let service = Rc::clone(&self.service);
+        // Called when it is polled, where a panic is caught that comes before the handler's future.
+        let ask = move |request| future::lazy(move |_| service.call(request)).flatten();
         // Combinators, because nested `async` blocks keep copies of what they capture: ten thousand
         // requests that wait would cost tens of megabytes more.
         let answer = match (lifecycle.early_answer(), lifecycle.fault()) {
-            (None, None) => Either::Left(self.service.call(request)),
+            (None, None) => Either::Left(ask(request)),
             (Some(early), _) => Either::Right(Either::Left(future::lazy(|_| {
                 let early = early.unwrap_or_else(|problem| problem.error_response());
                 Ok(request.into_response(early))
             }))),
             (None, Some(fault)) => {
-                let asked = if faults::needs_handler(&fault) {
-                    Asked::Handler(self.service.call(request))
+                let target = if faults::needs_handler(&fault) {
+                    FaultTarget::Handler(ask(request))
                 } else {
-                    Asked::Nobody(request)
+                    FaultTarget::ShortCircuit(request)
                 };
-                Either::Right(Either::Right(Box::pin(faults::inject(fault, asked))))
+                Either::Right(Either::Right(Box::pin(faults::inject(fault, target))))
             }
         };
         let answer = AssertUnwindSafe(answer.instrument(span)).catch_unwind();
@@ -161,14 +159,15 @@ where
 /// A request and what becomes of it. Dropped before its end, the client has gone away.
 #[derive(Debug)]
 struct RequestLifecycle {
-    worker: Rc<Worker>,
+    state: Rc<MiddlewareState>,
     context: Rc<RequestContext>,
     connection: Option<Rc<ConnectionState>>,
     span: Option<Span>,
     started: Instant,
     host: Option<HeaderValue>,
     user_agent: Option<HeaderValue>,
-    https: Option<bool>,
+    /// The client's, as far as it is known.
+    scheme: Option<Scheme>,
     route: RouteId,
     /// The answer's status once its head is decided.
     status: Cell<Option<u16>>,
@@ -176,10 +175,10 @@ struct RequestLifecycle {
 }
 
 impl RequestLifecycle {
-    fn begin(worker: &Rc<Worker>, request: &mut ServiceRequest) -> Self {
+    fn begin(state: &Rc<MiddlewareState>, request: &mut ServiceRequest) -> Self {
         let started = Instant::now();
         let connection = request.extensions().get::<Rc<ConnectionState>>().cloned();
-        worker.metrics.shared.active.inc();
+        state.metrics.shared.active.inc();
 
         let uri = request.uri().clone();
         let method = request.method().clone();
@@ -188,24 +187,29 @@ impl RequestLifecycle {
             // The connection remembers that the answer goes without its body.
             request.head_mut().method = Method::GET;
         }
-        let route = worker.routes.find(request.match_info().as_str());
+        let route = state.routes.find(request.match_info().as_str());
         let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
-        let tls = connection.as_ref().is_some_and(|connection| connection.is_tls());
-        let origin = proxies::origin(peer, tls, request.headers(), &worker.trusted_proxies);
+        let scheme = connection.as_ref().map_or(Scheme::Http, |connection| connection.scheme());
+        let origin = proxies::origin(peer, scheme, request.headers(), &state.trusted_proxies);
         let mut context = RequestContext::new(method, uri, request.headers(), origin.client);
-        let span = worker.sampler.as_ref().and_then(|sampler| {
-            let (version, https) = (request.version(), origin.https == Some(true));
-            sampler.begin(&mut context, |context| worker.span(context, route, version, https))
+        let span = state.sampler.as_ref().and_then(|sampler| {
+            let span = ServerSpan {
+                route: state.routes.label(route),
+                version: request.version(),
+                scheme: origin.scheme.unwrap_or(Scheme::Http),
+                address: state.address,
+            };
+            sampler.begin(&mut context, |context| span.begin(context))
         });
         Self {
-            worker: Rc::clone(worker),
+            state: Rc::clone(state),
             context: Rc::new(context),
             connection,
             span,
             started,
             host: request.headers().get(HOST).cloned(),
             user_agent: request.headers().get(USER_AGENT).cloned(),
-            https: origin.https,
+            scheme: origin.scheme,
             route,
             status: Cell::new(None),
             ended: Cell::new(false),
@@ -217,7 +221,7 @@ impl RequestLifecycle {
         if self.is_probe() {
             return None;
         }
-        if self.worker.force_https && self.https == Some(false) {
+        if self.state.force_https && self.scheme == Some(Scheme::Http) {
             let Some(host) = &self.host else {
                 let detail = "a request over HTTP without `Host` cannot be sent to HTTPS";
                 return Some(Err(Problem::new(StatusCode::BAD_REQUEST).detail(detail)));
@@ -227,19 +231,18 @@ impl RequestLifecycle {
             let mut response = HttpResponse::PermanentRedirect();
             return Some(Ok(response.insert_header((LOCATION, location)).finish()));
         }
-        let wait = self.worker.rate_limiter.as_ref()?.take(self.context.client()).err()?;
+        let wait = self.state.rate_limiter.as_ref()?.take(self.context.client()).err()?;
         let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS).retry_after(wait);
         Some(Err(problem.detail("too many requests from this address")))
     }
 
     /// What is to be done to the request on purpose.
     fn fault(&self) -> Option<Fault> {
-        self.worker.faults.as_ref()?.of_request(self.worker.routes.label(self.route))
+        self.state.faults.as_ref()?.of_request(self.state.routes.label(self.route))
     }
 
     fn is_probe(&self) -> bool {
-        let route = self.worker.routes.label(self.route);
-        matches!(route, "/healthz" | "/readyz" | "/metrics")
+        is_probe_path(self.state.routes.label(self.route))
     }
 
     /// Gives the answer what all answers have, and ends now or with its last byte.
@@ -258,7 +261,7 @@ impl RequestLifecycle {
             Some(problem) => response.into_response(problem.error_response()),
             None => response,
         };
-        self.finish_head(response.response_mut());
+        self.set_shared_headers(response.response_mut());
         let status = response.status().as_u16();
         self.status.set(Some(status));
         response.map_body(|_, body| match body.try_into_bytes() {
@@ -303,7 +306,7 @@ impl RequestLifecycle {
     }
 
     fn panicked(&self, panic: &(dyn Any + Send)) -> Error {
-        self.worker.metrics.shared.panics.inc();
+        self.state.metrics.shared.panics.inc();
         let message = panic
             .downcast_ref::<&str>()
             .copied()
@@ -314,33 +317,31 @@ impl RequestLifecycle {
 
     fn failed(&self, problem: Problem) -> Error {
         let mut response = problem.error_response();
-        self.finish_head(&mut response);
+        self.set_shared_headers(&mut response);
         self.end(response.status().as_u16(), problem.causes().as_deref());
         InternalError::from_response(problem, response).into()
     }
 
-    fn finish_head(&self, response: &mut HttpResponse) {
-        let headers = response.headers_mut();
-        headers.insert(REQUEST_ID, self.context.request_id_header());
-        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        if !headers.contains_key(CONTENT_SECURITY_POLICY) {
-            headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(ALLOW_NOTHING));
-        }
-        if self.worker.force_https && self.https == Some(true) {
-            headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(STAY_WITH_HTTPS));
-        }
-        if self.worker.draining.load(Ordering::Relaxed) {
-            response.head_mut().set_connection_type(ConnectionType::Close);
+    fn set_shared_headers(&self, response: &mut HttpResponse) {
+        let headers = SharedHeaders {
+            hsts: self.state.force_https && self.scheme == Some(Scheme::Https),
+            close: self.state.draining.load(Ordering::Relaxed),
+        };
+        headers.set(response, &self.context);
+    }
+
+    /// Notes in the span, if there is one, why there is no complete answer.
+    fn record_error_type(&self, error_type: &str) {
+        if let Some(span) = &self.span {
+            span.record("error.type", error_type);
         }
     }
 
-    /// Notes in the span, if there is one, why there is no complete answer, and whether that is the service's fault.
-    fn record_error(&self, error_type: &str, own_fault: bool) {
+    /// The same where that is the service's fault.
+    fn record_failure(&self, error_type: &str) {
+        self.record_error_type(error_type);
         if let Some(span) = &self.span {
-            span.record("error.type", error_type);
-            if own_fault {
-                span.record("otel.status_code", "ERROR");
-            }
+            span.record("otel.status_code", "ERROR");
         }
     }
 
@@ -350,25 +351,36 @@ impl RequestLifecycle {
             return;
         }
         let duration = self.started.elapsed();
-        let metrics = &self.worker.metrics;
+        let metrics = &self.state.metrics;
         metrics.shared.active.dec();
-        let label = self.worker.routes.label(self.route);
-        metrics.observe(
-            (self.route, label),
-            MethodLabel::from(self.context.method()),
+        metrics.observe(Answered {
+            route: self.route,
+            route_label: self.state.routes.label(self.route),
+            method: MethodLabel::from(self.context.method()),
             status,
             duration,
-            self.exemplar(),
-        );
+            exemplar: self.exemplar(),
+        });
         if let Some(span) = &self.span
             && status != CLIENT_CLOSED_REQUEST
         {
             span.record("http.response.status_code", i64::from(status));
             if status >= 500 {
-                self.record_error(itoa::Buffer::new().format(status), true);
+                self.record_failure(itoa::Buffer::new().format(status));
             }
         }
-        self.log(status, duration.as_secs_f64() * 1e3, cause);
+        let entry = AccessLogEntry {
+            context: &self.context,
+            scheme: self.scheme.unwrap_or(Scheme::Http),
+            host: self.host.as_ref(),
+            user_agent: self.user_agent.as_ref(),
+            address: self.state.address,
+            is_probe: self.is_probe(),
+            status,
+            duration,
+            cause,
+        };
+        entry.write();
     }
 
     /// Only of a request that is recorded: there is nothing to find of others.
@@ -376,69 +388,16 @@ impl RequestLifecycle {
         let span_id = self.context.span_id()?;
         Some([("trace_id", self.context.trace_id().into()), ("span_id", span_id.into())])
     }
-
-    fn log(&self, status: u16, duration_ms: f64, cause: Option<&str>) {
-        // The level is part of the call site, hence a call site for each.
-        macro_rules! log {
-            ($level:expr) => {
-                if tracing::enabled!(target: ACCESS_LOG, $level) {
-                    tracing::event!(
-                        target: ACCESS_LOG,
-                        $level,
-                        "req.method" = self.context.method().as_str(),
-                        "req.url" = self.url(),
-                        "req.client" = %self.context.client(),
-                        "req.user-agent" = &*text(self.user_agent.as_ref()).unwrap_or("N/A".into()),
-                        "res.status_code" = status,
-                        duration_ms = (duration_ms * 1e3).round() / 1e3,
-                        error = cause,
-                        request_id = self.context.request_id(),
-                        trace_id = self.context.trace_id(),
-                        span_id = self.context.span_id(),
-                        "Incoming request"
-                    );
-                }
-            };
-        }
-        if self.is_probe() {
-            log!(Level::DEBUG);
-        } else if (500..600).contains(&status) {
-            log!(Level::ERROR);
-        } else {
-            log!(Level::INFO);
-        }
-    }
-
-    /// The URL as the client wrote it, as far as the request tells.
-    fn url(&self) -> String {
-        let host = text(self.host.as_ref());
-        let authority = self.context.uri().authority().map(Authority::as_str);
-        let own = self.worker.address;
-        let authority = authority.or(host.as_deref());
-        let authority = authority.map_or_else(|| Cow::Owned(own.to_string()), Cow::Borrowed);
-        let path = self.context.uri().path_and_query().map_or("/", PathAndQuery::as_str);
-        let scheme = if self.https == Some(true) { "https://" } else { "http://" };
-        let mut url = String::with_capacity(scheme.len() + authority.len() + path.len());
-        url.push_str(scheme);
-        url.push_str(&authority);
-        url.push_str(path);
-        url
-    }
 }
 
 impl Drop for RequestLifecycle {
     fn drop(&mut self) {
         let status = self.status.get().unwrap_or(CLIENT_CLOSED_REQUEST);
         if !self.ended.get() {
-            self.record_error("client_closed_request", false);
+            self.record_error_type("client_closed_request");
         }
         self.end(status, Some("the client went away"));
     }
-}
-
-/// A header as text; bytes that are no UTF-8 are replaced.
-fn text(value: Option<&HeaderValue>) -> Option<Cow<'_, str>> {
-    value.map(|value| String::from_utf8_lossy(value.as_bytes()))
 }
 
 /// Paths work with and without a trailing slash.
@@ -458,54 +417,6 @@ fn trim_trailing_slash(request: &mut ServiceRequest) {
     if let Ok(uri) = Uri::from_parts(parts) {
         request.match_info_mut().get_mut().update(&uri);
         request.head_mut().uri = uri;
-    }
-}
-
-impl Worker {
-    /// A request's span. No attribute has a value that the client made up, such as a path that there is not.
-    fn span(
-        &self,
-        context: &RequestContext,
-        route: RouteId,
-        version: Version,
-        https: bool,
-    ) -> Span {
-        let method = MethodLabel::from(context.method()).as_str();
-        let route = Some(self.routes.label(route)).filter(|route| *route != UNMATCHED);
-        let name = match (method, route) {
-            (OTHER_METHOD, Some(route)) => Cow::Owned(format!("HTTP {route}")),
-            (OTHER_METHOD, None) => Cow::Borrowed("HTTP"),
-            (_, Some(route)) => Cow::Owned(format!("{method} {route}")),
-            (_, None) => Cow::Borrowed(method),
-        };
-        let host = self.address.ip();
-        tracing::info_span!(
-            target: SPANS,
-            parent: None,
-            "request",
-            otel.name = &*name,
-            otel.kind = "server",
-            otel.status_code = Empty,
-            http.request.method = method,
-            http.route = route,
-            http.response.status_code = Empty,
-            "error.type" = Empty,
-            url.scheme = if https { "https" } else { "http" },
-            url.path = route.unwrap_or("REDACTED"),
-            network.protocol.version = protocol_version(version),
-            server.address = (!host.is_unspecified()).then(|| tracing::field::display(host)),
-            server.port = i64::from(self.address.port()),
-            client.address = %context.client(),
-        )
-    }
-}
-
-fn protocol_version(version: Version) -> Option<&'static str> {
-    match version {
-        Version::HTTP_10 => Some("1.0"),
-        Version::HTTP_11 => Some("1.1"),
-        Version::HTTP_2 => Some("2"),
-        _ => None,
     }
 }
 
@@ -532,50 +443,11 @@ impl MessageBody for LifecycleBody {
         match &next {
             Poll::Ready(None) => lifecycle.end(status, None),
             Poll::Ready(Some(Err(error))) => {
-                lifecycle.record_error("incomplete_response", true);
+                lifecycle.record_failure("incomplete_response");
                 lifecycle.end(status, Some(&causes(error.as_ref())));
             }
             _ => {}
         }
         next
-    }
-}
-
-/// A large body in parts: each part is copied into the buffer that is written from, and stays there until the client
-/// has taken it.
-struct SlicedBody(Bytes);
-
-impl MessageBody for SlicedBody {
-    type Error = std::convert::Infallible;
-
-    fn size(&self) -> BodySize {
-        BodySize::Sized(self.0.len() as u64)
-    }
-
-    fn poll_next(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        let Self(bytes) = self.get_mut();
-        let slice = bytes.split_to(bytes.len().min(SLICE_BYTES));
-        Poll::Ready((!slice.is_empty()).then_some(Ok(slice)))
-    }
-}
-
-/// In place of a stream that answers HEAD: actix-web would read it to its end and throw it away.
-struct UnsentBody(BodySize);
-
-impl MessageBody for UnsentBody {
-    type Error = std::convert::Infallible;
-
-    fn size(&self) -> BodySize {
-        self.0
-    }
-
-    fn poll_next(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        Poll::Ready(None)
     }
 }

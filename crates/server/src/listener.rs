@@ -10,7 +10,7 @@ use actix_web::dev::AppConfig;
 use actix_web::{App, web};
 use common::telemetry::RequestSampler;
 use common::{Service, ServiceContext};
-use transport::{Clients, Listener};
+use transport::{ClientQuota, Listener, TimeLimits};
 use utoipa_actix_web::AppExt as _;
 use utoipa_actix_web::service_config::ServiceConfig;
 
@@ -19,7 +19,7 @@ use crate::docs;
 use crate::endpoints::{self, Endpoints};
 use crate::error::StartError;
 use crate::extract::BodyLimits;
-use crate::lifecycle::{Lifecycle, Worker};
+use crate::lifecycle::{Lifecycle, MiddlewareState};
 use crate::metrics::HttpMetrics;
 use crate::openapi;
 use crate::rate_limit::RateLimiter;
@@ -36,9 +36,9 @@ pub(crate) struct Shared {
     /// Connections are to end with the next answer.
     pub(crate) draining: Arc<AtomicBool>,
     /// What clients hold of the memory budget.
-    pub(crate) clients: Arc<Clients>,
+    pub(crate) memory: Arc<ClientQuota>,
     /// What they hold of the file descriptors.
-    pub(crate) descriptors: Arc<Clients>,
+    pub(crate) descriptors: Arc<ClientQuota>,
 }
 
 /// Serves these endpoints on a listener, over TLS or not.
@@ -73,7 +73,7 @@ where
     let faults = Some(context.faults.clone()).filter(|faults| faults.is_on() && !is_admin);
 
     let app = move || {
-        let lifecycle = Lifecycle::new(Worker {
+        let lifecycle = Lifecycle::new(MiddlewareState {
             metrics: http.for_worker(),
             routes: Arc::clone(&table),
             draining: Arc::clone(&draining),
@@ -100,10 +100,12 @@ where
 
     let settings = transport::Settings {
         workers: if is_admin { NonZeroUsize::MIN } else { shared.config.workers },
-        head_timeout: shared.config.request_timeout,
-        grace_period: shared.config.shutdown_grace_period,
+        limits: TimeLimits {
+            head: shared.config.request_timeout,
+            grace_period: shared.config.shutdown_grace_period,
+        },
         tls,
-        clients: Arc::clone(&shared.clients),
+        memory: Arc::clone(&shared.memory),
         descriptors: Arc::clone(&shared.descriptors),
         open: shared.http.connections.clone(),
         refused: shared.http.refused.clone(),

@@ -141,20 +141,25 @@ pub(crate) struct WorkerMetrics {
     known: RefCell<HashMap<(RouteId, MethodLabel, u16), Histogram>>,
 }
 
+/// A request whose answer is complete, or is no longer awaited.
+pub(crate) struct Answered<'a> {
+    pub(crate) route: RouteId,
+    pub(crate) route_label: &'a str,
+    pub(crate) method: MethodLabel,
+    pub(crate) status: u16,
+    pub(crate) duration: Duration,
+    pub(crate) exemplar: Option<Exemplar>,
+}
+
 impl WorkerMetrics {
-    pub(crate) fn observe(
-        &self,
-        route: (RouteId, &str),
-        method: MethodLabel,
-        status: u16,
-        duration: Duration,
-        exemplar: Option<Exemplar>,
-    ) {
+    /// Counts an answer and how long it took.
+    pub(crate) fn observe(&self, answer: Answered<'_>) {
+        let Answered { route, route_label, method, status, duration, exemplar } = answer;
         let mut known = self.known.borrow_mut();
-        let histogram = known.entry((route.0, method, status)).or_insert_with(|| {
+        let histogram = known.entry((route, method, status)).or_insert_with(|| {
             let labels = Labels {
                 http_request_method: method,
-                http_route: route.1.to_owned(),
+                http_route: route_label.to_owned(),
                 http_response_status_code: status,
             };
             self.shared.durations.get_or_create(&labels).clone()

@@ -18,16 +18,29 @@ const ICON: &str = include_str!("page/icon.svg");
 
 /// A page, complete: it loads nothing, and runs its own style and script alone.
 #[derive(Debug)]
-pub struct Page {
+pub struct HtmlPage {
     html: Bytes,
     policy: String,
 }
 
-impl Page {
-    /// A page of a service: the title, what its `<main>` has, and the style and script of its own. These come after
-    /// those that all pages share, which are `crates/server/src/page/frame.*`.
+/// What is a page's own. Style and script come after those that all pages share, `crates/server/src/page/frame.*`.
+#[derive(Clone, Copy, Debug)]
+pub struct PageParts {
+    /// The title, and the heading.
+    pub title: &'static str,
+    /// What `<main>` has.
+    pub main: &'static str,
+    /// CSS.
+    pub style: &'static str,
+    /// JavaScript.
+    pub script: &'static str,
+}
+
+impl HtmlPage {
+    /// The page of a service.
     #[must_use]
-    pub fn new(service: &Service, title: &str, main: &str, style: &str, script: &str) -> Self {
+    pub fn new(service: &Service, parts: &PageParts) -> Self {
+        let PageParts { title, main, style, script } = parts;
         let (style, script) = (STYLE.to_owned() + style, SCRIPT.to_owned() + script);
         let hash = |text: &str| STANDARD.encode(digest(&SHA256, text.as_bytes()));
         let policy = format!(
@@ -38,8 +51,8 @@ impl Page {
         );
         let parts = [
             ("ICON", icon(service.name)),
-            ("TITLE", title.to_owned()),
-            ("MAIN", main.to_owned()),
+            ("TITLE", (*title).to_owned()),
+            ("MAIN", (*main).to_owned()),
             ("STYLE", style),
             ("SCRIPT", script),
         ];

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use actix_web::http::header::{HeaderMap, HeaderName};
 
 use common::config::Networks;
+use transport::Scheme;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -14,22 +15,27 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 pub(crate) struct Origin {
     /// The client's address; IPv4 addresses mapped into IPv6 as IPv4.
     pub(crate) client: IpAddr,
-    /// Whether the client speaks HTTPS, as far as is known: none where nobody trusted says so and the
-    /// connection is a plain one.
-    pub(crate) https: Option<bool>,
+    /// The scheme of the client's URL, as far as is known: none where nobody trusted tells it and the connection is
+    /// a plain one.
+    pub(crate) scheme: Option<Scheme>,
 }
 
-/// The origin of a request from this peer, over TLS or not. What a peer that is not trusted says of others
-/// counts for nothing.
-pub(crate) fn origin(peer: IpAddr, tls: bool, headers: &HeaderMap, trusted: &Networks) -> Origin {
+/// The origin of a request from this peer, on a connection of this scheme. What a peer that is not trusted says of
+/// others counts for nothing.
+pub(crate) fn origin(
+    peer: IpAddr,
+    connection: Scheme,
+    headers: &HeaderMap,
+    trusted: &Networks,
+) -> Origin {
     let peer = peer.to_canonical();
-    let own = tls.then_some(true);
+    let own = Some(connection).filter(|scheme| *scheme == Scheme::Https);
     if !trusted.contains(peer) {
-        return Origin { client: peer, https: own };
+        return Origin { client: peer, scheme: own };
     }
     Origin {
         client: forwarded_for(peer, headers, trusted),
-        https: forwarded_proto(headers).or(own),
+        scheme: forwarded_proto(headers).or(own),
     }
 }
 
@@ -61,13 +67,11 @@ fn address(entry: &str) -> Option<IpAddr> {
 }
 
 /// What the nearest proxy says: the last word, because proxies append.
-fn forwarded_proto(headers: &HeaderMap) -> Option<bool> {
+fn forwarded_proto(headers: &HeaderMap) -> Option<Scheme> {
     let last = headers.get_all(FORWARDED_PROTO).last()?.to_str().ok()?.rsplit(',').next()?.trim();
-    if last.eq_ignore_ascii_case("https") {
-        Some(true)
-    } else {
-        last.eq_ignore_ascii_case("http").then_some(false)
-    }
+    [Scheme::Https, Scheme::Http]
+        .into_iter()
+        .find(|known| last.eq_ignore_ascii_case(known.as_str()))
 }
 
 #[cfg(test)]
@@ -86,7 +90,7 @@ mod tests {
             headers.append(FORWARDED_PROTO, HeaderValue::from_str(proto).unwrap());
         }
         let trusted = "10.0.0.0/8, fd00::/8,192.0.2.7".parse().unwrap();
-        origin(peer.parse().unwrap(), false, &headers, &trusted)
+        origin(peer.parse().unwrap(), Scheme::Http, &headers, &trusted)
     }
 
     #[test]
@@ -117,12 +121,12 @@ mod tests {
 
     #[test]
     fn only_a_trusted_proxy_says_what_the_client_speaks() {
-        assert_eq!(ask("10.0.0.1", &[], Some("https")).https, Some(true));
-        assert_eq!(ask("10.0.0.1", &[], Some("HTTP")).https, Some(false));
-        assert_eq!(ask("10.0.0.1", &[], Some("https, http")).https, Some(false));
-        assert_eq!(ask("10.0.0.1", &[], Some("gopher")).https, None);
-        assert_eq!(ask("10.0.0.1", &[], None).https, None);
-        assert_eq!(ask("203.0.113.9", &[], Some("https")).https, None);
+        assert_eq!(ask("10.0.0.1", &[], Some("https")).scheme, Some(Scheme::Https));
+        assert_eq!(ask("10.0.0.1", &[], Some("HTTP")).scheme, Some(Scheme::Http));
+        assert_eq!(ask("10.0.0.1", &[], Some("https, http")).scheme, Some(Scheme::Http));
+        assert_eq!(ask("10.0.0.1", &[], Some("gopher")).scheme, None);
+        assert_eq!(ask("10.0.0.1", &[], None).scheme, None);
+        assert_eq!(ask("203.0.113.9", &[], Some("https")).scheme, None);
     }
 
     proptest! {

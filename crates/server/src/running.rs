@@ -30,12 +30,12 @@ const BACKGROUND_LIMIT: Duration = Duration::from_secs(10);
 pub enum Stop {
     /// First serve on for `DRAIN_DELAY`, as on SIGTERM.
     AfterDrainDelay,
-    /// At once, as on SIGINT: requests that were read are still answered.
-    Now,
+    /// Without that delay, as on SIGINT: requests that were read are still answered.
+    SkipDrainDelay,
 }
 
-/// What a server's life involves beside the server.
-pub(crate) struct Parts {
+/// What ends with a server, and how much time that has.
+pub(crate) struct ShutdownContext {
     pub(crate) address: SocketAddr,
     pub(crate) admin_address: Option<SocketAddr>,
     pub(crate) context: ServiceContext,
@@ -72,11 +72,15 @@ impl StopHandle {
 }
 
 impl Running {
-    pub(crate) fn start(listener: Listener, admin: Option<Listener>, parts: Parts) -> Self {
+    pub(crate) fn start(
+        listener: Listener,
+        admin: Option<Listener>,
+        shutdown: ShutdownContext,
+    ) -> Self {
         let (sender, receiver) = watch::channel(None);
-        let (address, admin_address) = (parts.address, parts.admin_address);
+        let (address, admin_address) = (shutdown.address, shutdown.admin_address);
         #[expect(clippy::disallowed_methods, reason = "this task is what ends all others")]
-        let life = tokio::spawn(live(listener, admin, parts, receiver));
+        let life = tokio::spawn(run_until_shutdown(listener, admin, shutdown, receiver));
         Self { address, admin_address, stop: StopHandle(Arc::new(sender)), life }
     }
 
@@ -106,31 +110,32 @@ impl Running {
     }
 }
 
-async fn live(
+async fn run_until_shutdown(
     listener: Listener,
     // Answers until the very end, when dropping it ends it.
     admin: Option<Listener>,
-    parts: Parts,
+    shutdown: ShutdownContext,
     mut wanted: watch::Receiver<Option<Stop>>,
 ) -> bool {
     // An error means that nobody can ask for a stop any more: whoever built the service has dropped it.
-    let stop = wanted.wait_for(Option::is_some).await.map_or(Some(Stop::Now), |stop| *stop);
+    let stop =
+        wanted.wait_for(Option::is_some).await.map_or(Some(Stop::SkipDrainDelay), |stop| *stop);
 
-    parts.context.readiness.drain();
-    parts.draining.store(true, Ordering::Relaxed);
+    shutdown.context.readiness.drain();
+    shutdown.draining.store(true, Ordering::Relaxed);
     tracing::info!("Stopping");
     if stop == Some(Stop::AfterDrainDelay) {
-        sleep(parts.drain_delay).await;
+        sleep(shutdown.drain_delay).await;
     }
-    let answered = answer_the_rest(&listener, &parts).await;
+    let answered = drain_connections(&listener, &shutdown).await;
     if !answered {
         tracing::error!(
-            requests = parts.active.get(),
+            requests = shutdown.active.get(),
             "The grace period ended before all requests were answered"
         );
     }
     drop(listener);
-    let ended = timeout(BACKGROUND_LIMIT, parts.context.tasks.stop()).await.is_ok();
+    let ended = timeout(BACKGROUND_LIMIT, shutdown.context.tasks.stop()).await.is_ok();
     if !ended {
         tracing::error!("Background work did not end in time");
     }
@@ -140,19 +145,20 @@ async fn live(
 }
 
 /// Lets in whom the kernel has let in and nobody else, waits for the answers, and ends what connections are left.
-async fn answer_the_rest(listener: &Listener, parts: &Parts) -> bool {
+async fn drain_connections(listener: &Listener, shutdown: &ShutdownContext) -> bool {
     let closed_at = Instant::now();
     listener.close();
-    let answered = timeout_at(closed_at + parts.grace_period, async {
+    let answered = timeout_at(closed_at + shutdown.grace_period, async {
         let mut idle_since = Instant::now();
         while idle_since.elapsed() < IDLE_GRACE {
             sleep(POLL_INTERVAL).await;
-            let fresh = listener.fresh() > 0 && closed_at.elapsed() < FIRST_REQUEST_GRACE;
-            if parts.active.get() > 0 || fresh {
+            let is_awaiting =
+                listener.awaiting_first_request() > 0 && closed_at.elapsed() < FIRST_REQUEST_GRACE;
+            if shutdown.active.get() > 0 || is_awaiting {
                 idle_since = Instant::now();
             }
         }
-        listener.ended().await;
+        listener.close_idle_and_wait().await;
     });
     answered.await.is_ok()
 }

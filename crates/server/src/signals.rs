@@ -28,7 +28,7 @@ impl Signals {
     async fn next(&mut self) -> Stop {
         tokio::select! {
             _ = self.terminate.recv() => Stop::AfterDrainDelay,
-            _ = self.interrupt.recv() => Stop::Now,
+            _ = self.interrupt.recv() => Stop::SkipDrainDelay,
         }
     }
 

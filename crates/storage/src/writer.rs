@@ -7,7 +7,7 @@ use std::time::Duration;
 use std::{fmt, mem, thread};
 
 use common::ServiceContext;
-use common::memory::{MemoryBudget, MemoryPermit, MemoryUse};
+use common::memory::{Budget, MemoryUse, Permit};
 use common::telemetry::spans::{link, recorded};
 use futures_util::future::BoxFuture;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -49,13 +49,13 @@ type Write<I, O> = for<'a> fn(Connection<'a>, &'a [I]) -> BoxFuture<'a, sqlx::Re
 pub enum Execution {
     /// In the task of the batch's first request, which runs them for all: for few statements. A task of its own would
     /// be two more changes of thread for each batch.
-    Few,
+    RequestTask,
     /// On the runtime of the service: for many statements. On SQLite each statement is a change of thread and back,
     /// which is slow where others wait for the same thread.
-    Many,
+    ServiceRuntime,
     /// On SQLite's own thread, as one script that begins with `BEGIN IMMEDIATE` and ends with `COMMIT`. SQLite has a
     /// thread for each connection: so a batch goes there and back once, and not three times.
-    OneText,
+    Script,
 }
 
 /// What a [`Writer`] writes.
@@ -82,7 +82,7 @@ impl<I: Item, C: Send + Sync + 'static> Item for (I, C) {
 /// While one batch is written, the items that come make up the next.
 pub struct Writer<I, O> {
     shared: Arc<Shared<I, O>>,
-    later: mpsc::Sender<(I, MemoryPermit)>,
+    later: mpsc::Sender<(I, Permit)>,
 }
 
 impl<I, O> Clone for Writer<I, O> {
@@ -129,7 +129,7 @@ impl<I: Item, O: Send + 'static> Writer<I, O> {
         match leader {
             // Dropped, it goes to the runtime.
             Some(leader) if self.shared.batch.execution == Execution::ServiceRuntime => {
-                drop(leader)
+                drop(leader);
             }
             Some(leader) => leader.await,
             None => {}
@@ -161,7 +161,7 @@ type Entry<I, O> = (I, (Waiter, oneshot::Sender<(Result<O, Error>, Commit)>));
 /// Who waits for an item: its span, and what the item takes of the memory budget.
 struct Waiter {
     span: Span,
-    memory: MemoryPermit,
+    memory: Permit,
 }
 
 /// The outcome of an item that is written with others.
@@ -174,7 +174,7 @@ struct Shared<I, O> {
     batch: Batch<I, O>,
     /// What is left of the queue's capacity.
     capacity: Semaphore,
-    memory: MemoryBudget,
+    memory: Budget,
     /// The batch that items join.
     next: Mutex<Vec<Entry<I, O>>>,
     /// Batches are committed one after the other.
@@ -182,7 +182,7 @@ struct Shared<I, O> {
 }
 
 impl<I: Item, O: Send + 'static> Shared<I, O> {
-    fn take_memory(&self, item: &I) -> Result<MemoryPermit, Error> {
+    fn take_memory(&self, item: &I) -> Result<Permit, Error> {
         let bytes = ITEM_BYTES + size_of::<I>() + item.heap_bytes();
         self.memory.take(MemoryUse::Queues, bytes).map_err(|_| Error::Overloaded)
     }
@@ -225,7 +225,7 @@ impl<I: Item, O: Send + 'static> Shared<I, O> {
     /// Writes what nobody waits for, until the stop of the service.
     async fn write_later(
         self: Arc<Self>,
-        mut later: mpsc::Receiver<(I, MemoryPermit)>,
+        mut later: mpsc::Receiver<(I, Permit)>,
         stop: CancellationToken,
     ) {
         let mut received = Vec::new();

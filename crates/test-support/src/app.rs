@@ -188,7 +188,7 @@ impl App {
 
     /// Stops it; returns whether it did so cleanly.
     pub async fn stop(self) -> bool {
-        self.running.stop_handle().stop(Stop::Now);
+        self.running.stop_handle().stop(Stop::SkipDrainDelay);
         self.running.wait().await
     }
 }

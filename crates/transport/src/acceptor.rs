@@ -12,9 +12,11 @@ use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::clients::Clients;
+use crate::clients::ClientQuota;
 use crate::connection::CONNECTION_BYTES;
+use crate::limits::TimeLimits;
 use crate::refusals::{Refused, UNAVAILABLE};
+use crate::state::Scheme;
 use crate::worker::{Accepted, Workers};
 
 /// How long to wait when the process or the system has no file descriptor left.
@@ -23,17 +25,14 @@ const NO_DESCRIPTOR_BACK_OFF: Duration = Duration::from_millis(100);
 /// How many connections the kernel may hold until they are accepted: its own default limit (`net.core.somaxconn`).
 const BACKLOG: c_int = 4096;
 
-/// How long handshakes that have begun may take once no new one begins, before the socket is closed.
-const LAST_HANDSHAKES: Duration = Duration::from_millis(20);
-
 /// What is needed to accept connections.
 pub(crate) struct Acceptor {
     pub(crate) listener: net::TcpListener,
     pub(crate) workers: Workers,
-    pub(crate) clients: Arc<Clients>,
-    pub(crate) descriptors: Arc<Clients>,
+    pub(crate) memory: Arc<ClientQuota>,
+    pub(crate) descriptors: Arc<ClientQuota>,
     pub(crate) refused: Refused,
-    pub(crate) plain: bool,
+    pub(crate) scheme: Scheme,
 }
 
 impl Acceptor {
@@ -56,7 +55,7 @@ impl Acceptor {
         }
         // Where filters are not to be had, a handshake that ends in this very moment is lost.
         let _ = SockRef::from(&self.listener).attach_filter(&no_new_handshakes());
-        while let Ok(accepted) = timeout(LAST_HANDSHAKES, accept(&listener)).await {
+        while let Ok(accepted) = timeout(TimeLimits::LAST_HANDSHAKES, accept(&listener)).await {
             match accepted {
                 Ok((stream, peer)) => self.admit(stream, peer, &stop).await,
                 Err(error) if is_of_the_client(&error) => {}
@@ -71,7 +70,7 @@ impl Acceptor {
     async fn admit(&mut self, stream: TcpStream, peer: SocketAddr, stop: &CancellationToken) {
         let client = peer.ip();
         let refused = loop {
-            let (released, closed) = (self.clients.released(), self.descriptors.released());
+            let (released, closed) = (self.memory.released(), self.descriptors.released());
             let Ok(descriptor) = self.descriptors.take(client, MemoryUse::Connections, 1) else {
                 if self.descriptors.is_full(1) && !stop.is_cancelled() {
                     let _ = stop.run_until_cancelled(closed).await;
@@ -79,22 +78,22 @@ impl Acceptor {
                 }
                 break &self.refused.descriptors;
             };
-            match self.clients.take(client, MemoryUse::Connections, CONNECTION_BYTES) {
+            match self.memory.take(client, MemoryUse::Connections, CONNECTION_BYTES) {
                 Ok(memory) => {
                     return self.workers.serve(Accepted { stream, peer, memory, descriptor });
                 }
-                Err(_) if self.clients.is_full(CONNECTION_BYTES) && !stop.is_cancelled() => {
+                Err(_) if self.memory.is_full(CONNECTION_BYTES) && !stop.is_cancelled() => {
                     let _ = stop.run_until_cancelled(released).await;
                 }
                 Err(_) => {
-                    self.clients.count_refusal(MemoryUse::Connections);
+                    self.memory.count_refusal(MemoryUse::Connections);
                     break &self.refused.memory;
                 }
             }
         };
         refused.inc();
-        // The answer is a courtesy: whoever does not take it at once does not see it.
-        if self.plain {
+        // Whoever does not take it at once does not see it.
+        if self.scheme == Scheme::Http {
             let _ = (&stream).write(UNAVAILABLE);
         }
     }

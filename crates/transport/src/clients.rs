@@ -9,18 +9,18 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use common::memory::{Exhausted, MemoryBudget, MemoryPermit, MemoryUse};
+use common::memory::{Budget, Exhausted, MemoryUse, Permit};
 
 /// The part of the budget that only addresses use which hold little: one in ten.
-const RESERVE: u64 = 10;
+const RESERVE_DIVISOR: u64 = 10;
 
 /// An address holds little up to this part of the reserve.
-const LITTLE: u64 = 8;
+const SMALL_ACCOUNT_DIVISOR: u64 = 8;
 
-/// The accounts of all client addresses.
+/// What each client address may hold of a budget, and does.
 #[derive(Debug)]
-pub struct Clients {
-    budget: MemoryBudget,
+pub struct ClientQuota {
+    budget: Budget,
     /// What an address may hold while others want some, in bytes.
     share: u64,
     reserve: u64,
@@ -28,10 +28,10 @@ pub struct Clients {
     accounts: Mutex<HashMap<IpAddr, Arc<AtomicU64>>>,
 }
 
-impl Clients {
+impl ClientQuota {
     /// Accounts on this budget; `share` is the part of it that one address may hold while others want some.
     #[must_use]
-    pub fn new(budget: MemoryBudget, share: f64) -> Self {
+    pub fn new(budget: Budget, share: f64) -> Self {
         let capacity = budget.capacity();
         #[expect(
             clippy::cast_possible_truncation,
@@ -42,7 +42,7 @@ impl Clients {
         let share = (capacity as f64 * share) as u64;
         Self {
             share,
-            reserve: capacity / RESERVE,
+            reserve: capacity / RESERVE_DIVISOR,
             budget,
             held: AtomicU64::new(0),
             accounts: Mutex::default(),
@@ -61,7 +61,7 @@ impl Clients {
     ) -> Result<ClientPermit, Exhausted> {
         let account = self.account(address);
         let permit = self.budget.take_below(of, 0, u64::MAX)?;
-        let mut permit = ClientPermit { clients: Arc::clone(self), address, account, permit };
+        let mut permit = ClientPermit { quota: Arc::clone(self), address, account, permit };
         permit.grow(bytes)?;
         Ok(permit)
     }
@@ -95,7 +95,7 @@ impl Clients {
     /// it may not take them.
     fn ceiling(&self, held: u64, bytes: u64) -> Option<u64> {
         let wanted = held + bytes;
-        if wanted <= self.reserve / LITTLE {
+        if wanted <= self.reserve / SMALL_ACCOUNT_DIVISOR {
             return Some(self.budget.capacity());
         }
         let others = self.held.load(Ordering::Relaxed).saturating_sub(held);
@@ -117,34 +117,34 @@ fn network(address: IpAddr) -> IpAddr {
 /// Memory that a client makes the process hold; dropped, it is given back.
 #[derive(Debug)]
 pub(crate) struct ClientPermit {
-    clients: Arc<Clients>,
+    quota: Arc<ClientQuota>,
     address: IpAddr,
     account: Arc<AtomicU64>,
-    permit: MemoryPermit,
+    permit: Permit,
 }
 
 impl ClientPermit {
-    /// The accounts that it belongs to.
-    pub(crate) fn clients(&self) -> &Arc<Clients> {
-        &self.clients
+    /// What it was taken from.
+    pub(crate) fn quota(&self) -> &Arc<ClientQuota> {
+        &self.quota
     }
 
     /// Takes more bytes for the same use, of the reserve, too: for what is answered as long as anything is.
     pub(crate) fn grow_into_reserve(&mut self, bytes: usize) -> Result<(), Exhausted> {
-        self.grow_below(bytes, self.clients.budget.capacity())
+        self.grow_below(bytes, self.quota.budget.capacity())
     }
 
     /// Takes more bytes for the same use.
     pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), Exhausted> {
         let held = self.account.load(Ordering::Relaxed);
-        let ceiling = self.clients.ceiling(held, bytes as u64).ok_or(Exhausted)?;
+        let ceiling = self.quota.ceiling(held, bytes as u64).ok_or(Exhausted)?;
         self.grow_below(bytes, ceiling)
     }
 
     fn grow_below(&mut self, bytes: usize, ceiling: u64) -> Result<(), Exhausted> {
         self.permit.grow_below(bytes, ceiling)?;
         self.account.fetch_add(bytes as u64, Ordering::Relaxed);
-        self.clients.held.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.quota.held.fetch_add(bytes as u64, Ordering::Relaxed);
         Ok(())
     }
 
@@ -153,14 +153,14 @@ impl ClientPermit {
         let bytes = bytes.min(self.permit.bytes());
         self.permit.shrink(bytes);
         self.account.fetch_sub(bytes as u64, Ordering::Relaxed);
-        self.clients.held.fetch_sub(bytes as u64, Ordering::Relaxed);
+        self.quota.held.fetch_sub(bytes as u64, Ordering::Relaxed);
     }
 }
 
 impl Drop for ClientPermit {
     fn drop(&mut self) {
         self.shrink(self.permit.bytes());
-        let mut accounts = self.clients.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut accounts = self.quota.accounts.lock().unwrap_or_else(PoisonError::into_inner);
         // One is the table's, one is this permit's: nobody else has the account, nor can get it meanwhile.
         if Arc::strong_count(&self.account) == 2 {
             accounts.remove(&network(self.address));
@@ -173,37 +173,37 @@ mod tests {
     use super::*;
 
     /// A budget of 1 600 bytes: a share of 400, a reserve of 160 of which 20 are for whoever holds little.
-    fn clients() -> Arc<Clients> {
-        let budget = MemoryBudget::unobserved(1_600);
-        Arc::new(Clients::new(budget, 0.25))
+    fn quota() -> Arc<ClientQuota> {
+        let budget = Budget::without_metrics(1_600);
+        Arc::new(ClientQuota::new(budget, 0.25))
     }
 
     fn take(
-        clients: &Arc<Clients>,
+        quota: &Arc<ClientQuota>,
         address: &str,
         bytes: usize,
     ) -> Result<ClientPermit, Exhausted> {
-        clients.take(address.parse().unwrap(), MemoryUse::Connections, bytes)
+        quota.take(address.parse().unwrap(), MemoryUse::Connections, bytes)
     }
 
     #[test]
     fn one_address_alone_may_hold_all_but_the_reserve() {
-        let clients = clients();
-        let mut permit = take(&clients, "192.0.2.1", 1_440).unwrap();
+        let quota = quota();
+        let mut permit = take(&quota, "192.0.2.1", 1_440).unwrap();
 
         assert!(permit.grow(1).is_err());
-        assert!(take(&clients, "192.0.2.1", 20).is_err());
+        assert!(take(&quota, "192.0.2.1", 20).is_err());
         // Whoever holds little has the reserve.
-        let little = take(&clients, "192.0.2.2", 20).unwrap();
-        assert!(take(&clients, "192.0.2.2", 1).is_err());
+        let little = take(&quota, "192.0.2.2", 20).unwrap();
+        assert!(take(&quota, "192.0.2.2", 1).is_err());
         drop(little);
     }
 
     #[test]
     fn while_others_want_some_an_address_gets_no_more_than_its_share() {
-        let clients = clients();
-        let mut large = take(&clients, "192.0.2.1", 800).unwrap();
-        let other = take(&clients, "192.0.2.2", 81).unwrap();
+        let quota = quota();
+        let mut large = take(&quota, "192.0.2.1", 800).unwrap();
+        let other = take(&quota, "192.0.2.2", 81).unwrap();
 
         assert!(large.grow(1).is_err());
         large.shrink(401);
@@ -215,15 +215,15 @@ mod tests {
 
     #[test]
     fn the_addresses_of_a_network_share_an_account_which_ends_with_its_last_permit() {
-        let clients = clients();
-        let one = take(&clients, "2001:db8::1", 700).unwrap();
-        let two = take(&clients, "2001:db8::ffff:1", 700).unwrap();
-        assert!(take(&clients, "2001:db8::2", 100).is_err());
+        let quota = quota();
+        let one = take(&quota, "2001:db8::1", 700).unwrap();
+        let two = take(&quota, "2001:db8::ffff:1", 700).unwrap();
+        assert!(take(&quota, "2001:db8::2", 100).is_err());
 
         drop((one, two));
 
-        assert!(clients.accounts.lock().unwrap().is_empty());
-        assert_eq!(clients.held.load(Ordering::Relaxed), 0);
-        assert!(take(&clients, "::ffff:192.0.2.1", 1_440).is_ok());
+        assert!(quota.accounts.lock().unwrap().is_empty());
+        assert_eq!(quota.held.load(Ordering::Relaxed), 0);
+        assert!(take(&quota, "::ffff:192.0.2.1", 1_440).is_ok());
     }
 }

@@ -9,19 +9,20 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use actix_http::error::{ParseError, PayloadError};
 use actix_http::h1::{Codec, Message, MessageType};
 use actix_http::{Request, ServiceConfig, StatusCode};
 use bytes::{Bytes, BytesMut};
 use common::memory::MemoryUse;
+use common::probes::is_probe_path;
 use futures_core::Stream as BodyStream;
 use tokio::io::{AsyncWrite as _, ReadBuf};
 use tokio::time::timeout;
 use tokio_util::codec::Decoder as _;
 use tokio_util::io::poll_read_buf;
 
+use crate::limits::TimeLimits;
 use crate::refusals::{REQUEST_TIMEOUT, UNAVAILABLE};
 use crate::state::ConnectionState;
 use crate::stream::Stream;
@@ -35,11 +36,7 @@ const HEAD_BYTES: usize = 512;
 /// How much of a body is read at once.
 const BODY_BYTES: usize = 8 * 1024;
 
-/// How long the rest of a body that nobody wants is read and thrown away, so that the client reads the answer instead
-/// of a reset.
-const LINGER: Duration = Duration::from_secs(1);
-
-/// How much of it is thrown away before other connections are served.
+/// How much of a body that nobody wants is discarded before other connections are served.
 const DISCARDED_AT_ONCE: usize = 32 * 1024;
 
 /// What a client sends next.
@@ -121,7 +118,7 @@ impl Connection {
         let state = self.state();
         state.shrink(charged);
         if let Next::Request(request) = &next
-            && !state.charge_request(is_probe(request))
+            && !state.charge_request(is_probe_path(request.path()))
         {
             self.refuse().await;
             return Ok(Next::Nothing);
@@ -132,7 +129,7 @@ impl Connection {
     async fn refuse(&self) {
         self.state().count_refusal(MemoryUse::Connections);
         poll_fn(|cx| {
-            self.socket().offer(cx, UNAVAILABLE);
+            self.socket().write_best_effort(cx, UNAVAILABLE);
             Poll::Ready(())
         })
         .await;
@@ -158,7 +155,7 @@ impl Connection {
         self.socket().poll_gone(cx)
     }
 
-    /// Reads what is left of a body, and throws it away. Returns whether that was all of it.
+    /// Reads what is left of a body, and discards it. Returns whether that was all of it.
     pub(crate) async fn discard_body(&self) -> bool {
         if self.socket().body == BodyState::Whole {
             return true;
@@ -172,14 +169,14 @@ impl Connection {
                     None => return Poll::Ready(true),
                 }
             }
-            // Others first: a client may send as fast as this is thrown away.
+            // Others first: a client may send as fast as this is discarded.
             cx.waker().wake_by_ref();
             Poll::Pending
         });
-        timeout(LINGER, discarded).await.unwrap_or(false)
+        timeout(TimeLimits::DISCARD, discarded).await.unwrap_or(false)
     }
 
-    /// Reads what the client still sends, and throws it away, until it has seen the answer and leaves.
+    /// Reads what the client still sends, and discards it, until it has seen the answer and leaves.
     pub(crate) async fn discard(&self) {
         let discarded = poll_fn(|cx| {
             for _ in 0..DISCARDED_AT_ONCE / HEAD_BYTES {
@@ -194,10 +191,10 @@ impl Connection {
             cx.waker().wake_by_ref();
             Poll::Pending
         });
-        let _ = timeout(LINGER, discarded).await;
+        let _ = timeout(TimeLimits::DISCARD, discarded).await;
     }
 
-    /// Says goodbye, and does not wait for an answer.
+    /// Shuts the sending side down, and does not wait for the client to do the same.
     pub(crate) async fn close(&self) {
         poll_fn(|cx| {
             let _ = Pin::new(&mut self.socket().stream).poll_shutdown(cx);
@@ -258,7 +255,7 @@ impl Socket {
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let read = poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.read);
         if read.is_pending() {
-            self.state.wait(cx);
+            self.state.register_waker(cx);
         }
         read
     }
@@ -333,9 +330,11 @@ impl Socket {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.state.note_write(written.is_pending());
         if written.is_pending() {
-            self.state.wait(cx);
+            self.state.note_write_blocked();
+            self.state.register_waker(cx);
+        } else {
+            self.state.note_write_progress();
         }
         written
     }
@@ -350,19 +349,14 @@ impl Socket {
             return self.state.is_to_end();
         }
         if self.state.has_begun_head() {
-            self.offer(cx, REQUEST_TIMEOUT);
+            self.write_best_effort(cx, REQUEST_TIMEOUT);
         }
         true
     }
 
-    /// Answers as a courtesy: whoever does not take it at once does not see it.
-    fn offer(&mut self, cx: &mut Context<'_>, answer: &[u8]) {
+    /// Answers a client that is not waited for: whoever does not take it at once does not see it.
+    fn write_best_effort(&mut self, cx: &mut Context<'_>, answer: &[u8]) {
         let _ = Pin::new(&mut self.stream).poll_write(cx, answer);
         let _ = Pin::new(&mut self.stream).poll_flush(cx);
     }
-}
-
-/// Whether this asks for a probe or the metrics, which are answered as long as anything is.
-fn is_probe(request: &Request) -> bool {
-    ["/healthz", "/readyz", "/metrics"].contains(&request.path())
 }

@@ -5,6 +5,7 @@ mod clients;
 mod connection;
 mod connections;
 mod dispatcher;
+mod limits;
 mod listener;
 mod refusals;
 mod state;
@@ -12,7 +13,8 @@ mod stream;
 pub mod tls;
 mod worker;
 
-pub use clients::Clients;
+pub use clients::ClientQuota;
+pub use limits::TimeLimits;
 pub use listener::{Listener, Settings, listen};
 pub use refusals::Refused;
-pub use state::ConnectionState;
+pub use state::{ConnectionState, Scheme};

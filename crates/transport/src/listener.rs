@@ -4,7 +4,6 @@ use std::net::TcpListener;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 use std::{io, thread};
 
 use actix_http::body::{BoxBody, MessageBody};
@@ -15,9 +14,11 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::acceptor::Acceptor;
-use crate::clients::Clients;
-use crate::connections::Connections;
+use crate::clients::ClientQuota;
+use crate::connections::{ConnectionSettings, Connections};
+use crate::limits::TimeLimits;
 use crate::refusals::Refused;
+use crate::state::Scheme;
 use crate::worker::{self, Workers};
 
 /// How the connections of a listener are served.
@@ -25,16 +26,14 @@ use crate::worker::{self, Workers};
 pub struct Settings {
     /// How many threads serve them.
     pub workers: NonZeroUsize,
-    /// How long a head or a TLS handshake may take.
-    pub head_timeout: Duration,
-    /// How long answers may take once the port is closed.
-    pub grace_period: Duration,
+    /// How much time clients have.
+    pub limits: TimeLimits,
     /// None for plain HTTP.
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// What clients hold of the memory budget.
-    pub clients: Arc<Clients>,
+    pub memory: Arc<ClientQuota>,
     /// What they hold of the file descriptors.
-    pub descriptors: Arc<Clients>,
+    pub descriptors: Arc<ClientQuota>,
     /// Connections that clients have open.
     pub open: Gauge,
     /// Connections that were refused.
@@ -57,25 +56,25 @@ where
     let shutdown = Shutdown::default();
     let shared = worker::Shared {
         open: settings.open,
-        fresh: Arc::clone(&shutdown.fresh),
+        awaiting_first_request: Arc::clone(&shutdown.awaiting_first_request),
         abort: shutdown.abort.clone(),
         ended: shutdown.ended.subscribe(),
     };
-    let plain = settings.tls.is_none();
-    let (head_timeout, grace, tls) = (settings.head_timeout, settings.grace_period, settings.tls);
-    let (closing, end_idle) = (shutdown.close.clone(), shutdown.end_idle.clone());
-    let build = move || {
-        let connections =
-            Connections::new(head_timeout, grace, tls.clone(), closing.clone(), end_idle.clone());
-        (connections, app().into_factory())
+    let scheme = if settings.tls.is_some() { Scheme::Https } else { Scheme::Http };
+    let connections = ConnectionSettings {
+        limits: settings.limits,
+        tls: settings.tls,
+        closing: shutdown.close.clone(),
+        end_idle: shutdown.end_idle.clone(),
     };
+    let build = move || (Connections::new(connections.clone()), app().into_factory());
     let acceptor = Acceptor {
         listener,
         workers: Workers::start(settings.workers, &shared, build)?,
-        clients: settings.clients,
+        memory: settings.memory,
         descriptors: settings.descriptors,
         refused: settings.refused,
-        plain,
+        scheme,
     };
     let stop = shutdown.close.clone();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -94,7 +93,7 @@ struct Shutdown {
     close: CancellationToken,
     end_idle: CancellationToken,
     abort: CancellationToken,
-    fresh: Arc<AtomicUsize>,
+    awaiting_first_request: Arc<AtomicUsize>,
     ended: watch::Sender<()>,
 }
 
@@ -110,12 +109,12 @@ impl Listener {
 
     /// How many connections have not sent a whole head yet.
     #[must_use]
-    pub fn fresh(&self) -> usize {
-        self.0.fresh.load(Ordering::Relaxed)
+    pub fn awaiting_first_request(&self) -> usize {
+        self.0.awaiting_first_request.load(Ordering::Relaxed)
     }
 
-    /// Waits until all connections have ended; idle ones end now.
-    pub async fn ended(&self) {
+    /// Ends idle connections, and waits until all connections have ended.
+    pub async fn close_idle_and_wait(&self) {
         self.0.end_idle.cancel();
         self.0.ended.closed().await;
     }

@@ -11,19 +11,29 @@ use common::Problem;
 use common::memory::MemoryUse;
 
 use crate::clients::ClientPermit;
+use crate::limits::Limits;
 
 /// When a client may try again for whose request there is no memory.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// How long clients may take.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    /// For a head.
-    pub(crate) head: Duration,
-    /// Until it takes some of its answer.
-    pub(crate) write: Duration,
-    /// Between two requests, in ticks.
-    pub(crate) keep_alive: u32,
+/// The scheme that a client's URL has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// Plain HTTP.
+    Http,
+    /// HTTP over TLS.
+    Https,
+}
+
+impl Scheme {
+    /// As URLs have it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
 }
 
 /// What a request in progress takes of the memory budget, beside its body and its answer.
@@ -35,7 +45,7 @@ const GIVEN_BACK_AFTER: u32 = 2;
 /// How far a client is, and what is held for it.
 #[derive(Debug)]
 pub struct ConnectionState {
-    tls: bool,
+    scheme: Scheme,
     /// A request is in progress.
     busy: Cell<bool>,
     /// Since when a head is awaited; none between requests.
@@ -45,8 +55,8 @@ pub struct ConnectionState {
     /// Since when the client takes nothing.
     blocked_since: Cell<Option<Instant>>,
     too_slow: Cell<bool>,
-    /// The connection is to end as soon as it is idle.
-    ended: Cell<bool>,
+    /// The connection ends as soon as it is idle.
+    ends_when_idle: Cell<bool>,
     /// For how many ticks it has been idle.
     idle_ticks: Cell<u32>,
     /// Of the task that waits for the client.
@@ -60,15 +70,15 @@ pub struct ConnectionState {
 }
 
 impl ConnectionState {
-    pub(crate) fn new(tls: bool, permit: ClientPermit) -> Self {
+    pub(crate) fn new(scheme: Scheme, permit: ClientPermit) -> Self {
         Self {
-            tls,
+            scheme,
             busy: Cell::default(),
             waiting_since: Cell::new(Some(Instant::now())),
             head_begun: Cell::default(),
             blocked_since: Cell::default(),
             too_slow: Cell::default(),
-            ended: Cell::default(),
+            ends_when_idle: Cell::default(),
             idle_ticks: Cell::default(),
             waker: RefCell::default(),
             permit: RefCell::new(permit),
@@ -77,10 +87,10 @@ impl ConnectionState {
         }
     }
 
-    /// Whether the client speaks HTTPS.
+    /// Whether the connection is one over TLS.
     #[must_use]
-    pub fn is_tls(&self) -> bool {
-        self.tls
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
     }
 
     /// Takes memory for a request of this client until the request ends.
@@ -88,9 +98,9 @@ impl ConnectionState {
     /// # Errors
     /// 503 when there is none; the refusal is counted.
     pub fn take(&self, client: IpAddr, of: MemoryUse, bytes: usize) -> Result<(), Problem> {
-        let clients = Arc::clone(self.permit.borrow().clients());
-        let permit = clients.take(client, of, bytes).map_err(|exhausted| {
-            clients.count_refusal(of);
+        let quota = Arc::clone(self.permit.borrow().quota());
+        let permit = quota.take(client, of, bytes).map_err(|exhausted| {
+            quota.count_refusal(of);
             Problem::new(StatusCode::SERVICE_UNAVAILABLE)
                 .detail("the memory that requests of this client or of all may take is in use")
                 .retry_after(RETRY_AFTER)
@@ -101,7 +111,7 @@ impl ConnectionState {
     }
 
     pub(crate) fn count_refusal(&self, of: MemoryUse) {
-        self.permit.borrow().clients().count_refusal(of);
+        self.permit.borrow().quota().count_refusal(of);
     }
 
     /// Takes more for the connection. Returns whether there is memory for it.
@@ -161,17 +171,20 @@ impl ConnectionState {
         if !self.request_permits.borrow().is_empty() {
             self.request_permits.borrow_mut().clear();
         }
-        let is_scarce = self.permit.borrow().clients().is_scarce();
+        let is_scarce = self.permit.borrow().quota().is_scarce();
         if is_scarce {
             self.give_request_back();
         }
     }
 
-    /// Notes whether the client takes what is written.
-    pub(crate) fn note_write(&self, blocked: bool) {
-        if !blocked {
-            self.blocked_since.set(None);
-        } else if self.blocked_since.get().is_none() {
+    /// Notes that the client takes what is written.
+    pub(crate) fn note_write_progress(&self) {
+        self.blocked_since.set(None);
+    }
+
+    /// Notes that the client takes nothing for now.
+    pub(crate) fn note_write_blocked(&self) {
+        if self.blocked_since.get().is_none() {
             self.blocked_since.set(Some(Instant::now()));
         }
     }
@@ -186,11 +199,11 @@ impl ConnectionState {
 
     /// Whether the connection is to end before its next request.
     pub(crate) fn is_to_end(&self) -> bool {
-        self.ended.get() && self.is_idle()
+        self.ends_when_idle.get() && self.is_idle()
     }
 
-    /// Has the task woken that waits for the client, when the client's time is over.
-    pub(crate) fn wait(&self, cx: &Context<'_>) {
+    /// Registers the task that waits for the client, to be woken when the client's time is over.
+    pub(crate) fn register_waker(&self, cx: &Context<'_>) {
         let mut waker = self.waker.borrow_mut();
         if waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
             *waker = Some(cx.waker().clone());
@@ -202,8 +215,8 @@ impl ConnectionState {
         !self.busy.get() && !self.head_begun.get()
     }
 
-    /// Ends the connection if its client is too slow, or was idle for long; `ended` if it is to end when idle.
-    pub(crate) fn expire(&self, limits: &Limits, ended: bool) {
+    /// Ends the connection if its client is too slow, or was idle for long.
+    pub(crate) fn expire(&self, limits: &Limits) {
         let over = |since: &Cell<Option<Instant>>, limit| {
             since.get().is_some_and(|since| since.elapsed() >= limit)
         };
@@ -216,14 +229,19 @@ impl ConnectionState {
                 self.give_request_back();
             }
         }
-        if ended || self.idle_ticks.get() > limits.keep_alive {
-            self.ended.set(true);
+        if self.idle_ticks.get() > limits.keep_alive {
+            self.end_when_idle();
         }
-        if (self.too_slow.get() || self.ended.get())
+        if (self.too_slow.get() || self.ends_when_idle.get())
             && let Some(waker) = self.waker.borrow_mut().take()
         {
             waker.wake();
         }
+    }
+
+    /// Ends the connection as soon as it is idle, from the next [`Self::expire`] on.
+    pub(crate) fn end_when_idle(&self) {
+        self.ends_when_idle.set(true);
     }
 }
 
@@ -231,23 +249,23 @@ impl ConnectionState {
 mod tests {
     use std::net::Ipv4Addr;
 
-    use common::memory::MemoryBudget;
+    use common::memory::Budget;
 
     use super::*;
-    use crate::clients::Clients;
+    use crate::clients::ClientQuota;
 
     #[test]
     fn a_connection_ends_when_it_was_idle_for_as_long_as_it_is_kept() {
-        let budget = MemoryBudget::unobserved(u64::MAX);
-        let clients = Arc::new(Clients::new(budget, 1.0));
-        let permit = clients.take(Ipv4Addr::LOCALHOST.into(), MemoryUse::Connections, 1).unwrap();
-        let state = ConnectionState::new(false, permit);
+        let budget = Budget::without_metrics(u64::MAX);
+        let quota = Arc::new(ClientQuota::new(budget, 1.0));
+        let permit = quota.take(Ipv4Addr::LOCALHOST.into(), MemoryUse::Connections, 1).unwrap();
+        let state = ConnectionState::new(Scheme::Http, permit);
         let limits = Limits { head: Duration::MAX, write: Duration::MAX, keep_alive: 3 };
         let expire = |times| {
             for _ in 0..times {
-                state.expire(&limits, false);
+                state.expire(&limits);
             }
-            state.ended.get()
+            state.ends_when_idle.get()
         };
 
         assert!(!expire(9), "its first head has a limit of its own");

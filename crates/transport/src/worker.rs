@@ -45,7 +45,7 @@ pub(crate) struct Shared {
     /// Connections that clients have open.
     pub(crate) open: Gauge,
     /// Connections whose first head is not complete.
-    pub(crate) fresh: Arc<AtomicUsize>,
+    pub(crate) awaiting_first_request: Arc<AtomicUsize>,
     /// Connections end at once.
     pub(crate) abort: CancellationToken,
     /// Held by each worker until it ends.
@@ -55,7 +55,7 @@ pub(crate) struct Shared {
 /// The workers of a listener; dropped, they serve what they have and end.
 pub(crate) struct Workers {
     threads: Vec<Worker>,
-    fresh: Arc<AtomicUsize>,
+    awaiting_first_request: Arc<AtomicUsize>,
     next: usize,
 }
 
@@ -101,7 +101,11 @@ impl Workers {
             Ok(Worker { connections, load })
         };
         let threads = (0..number).map(start).collect::<io::Result<_>>()?;
-        Ok(Self { threads, fresh: Arc::clone(&shared.fresh), next: 0 })
+        Ok(Self {
+            threads,
+            awaiting_first_request: Arc::clone(&shared.awaiting_first_request),
+            next: 0,
+        })
     }
 
     /// Hands a connection to the worker that has the fewest.
@@ -113,7 +117,7 @@ impl Workers {
             return;
         };
         worker.load.fetch_add(1, Ordering::Relaxed);
-        self.fresh.fetch_add(1, Ordering::Relaxed);
+        self.awaiting_first_request.fetch_add(1, Ordering::Relaxed);
         // A worker that has ended was aborted: the connection ends, too.
         let _ = worker.connections.send(accepted);
     }
@@ -124,14 +128,14 @@ struct Open {
     gauge: Gauge,
     load: Arc<AtomicUsize>,
     /// Until its first head is complete.
-    fresh: Option<Arc<AtomicUsize>>,
+    awaiting_first_request: Option<Arc<AtomicUsize>>,
     _descriptor: ClientPermit,
 }
 
 impl Open {
     fn first_head_ended(&mut self) {
-        if let Some(fresh) = self.fresh.take() {
-            fresh.fetch_sub(1, Ordering::Relaxed);
+        if let Some(awaiting_first_request) = self.awaiting_first_request.take() {
+            awaiting_first_request.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
@@ -169,7 +173,7 @@ async fn serve<F, S, B>(
         let mut open = Open {
             gauge: shared.open.clone(),
             load: Arc::clone(&load),
-            fresh: Some(Arc::clone(&shared.fresh)),
+            awaiting_first_request: Some(Arc::clone(&shared.awaiting_first_request)),
             _descriptor: descriptor,
         };
         let (connections, dispatcher) = (connections.clone(), Rc::clone(&dispatcher));

@@ -28,12 +28,12 @@ impl Destination {
         let recorded: Vec<_> = jobs.inspect(|_| count += 1).filter_map(recorded).collect();
         let Some(first) = recorded.first() else { return Span::none() };
         let span = self.span("process", "consumer", Some(count));
-        if !first.becomes_parent_of(&span) {
+        if !first.set_as_parent_of(&span) {
             // No collector is configured.
             return Span::none();
         }
         for job in recorded {
-            job.is_linked_from(&span);
+            job.add_link_to(&span);
         }
         span
     }
@@ -43,7 +43,7 @@ impl Destination {
         let span = self.send();
         span.record("messaging.message.id", job);
         if let Some(context) = recorded(traceparent) {
-            context.is_linked_from(&span);
+            context.add_link_to(&span);
         }
         fail(&span, "refused");
     }

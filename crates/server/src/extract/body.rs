@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 
 use common::{Problem, problems};
 
-use super::coding::{Coding, too_large};
+use super::coding::{Coding, DecodeError};
 use super::json::{self, Refusal};
 use super::memory::BodyMemory;
 
@@ -67,7 +67,13 @@ impl FromRequest for Body {
             let limits = limits.ok_or_else(|| Problem::internal("no body limits are set"))?;
             let coding = coding?;
             let body = read(&mut payload, limits, announced, &mut memory).await?;
-            coding.decode(body, limits.bytes, &mut memory).map(Self)
+            coding.decode(body, limits.bytes, &mut memory).map(Self).map_err(|error| match error {
+                DecodeError::Malformed(error) => Problem::new(StatusCode::BAD_REQUEST)
+                    .detail("the body is not what `Content-Encoding: gzip` says")
+                    .caused_by(error),
+                DecodeError::TooLarge => too_large(limits.bytes),
+                DecodeError::NoMemory(problem) => problem,
+            })
         })
     }
 }
@@ -79,6 +85,11 @@ impl Body {
         let Self(body) = self;
         if body.starts_with(BYTE_ORDER_MARK) { body.slice(BYTE_ORDER_MARK.len()..) } else { body }
     }
+}
+
+fn too_large(limit: usize) -> Problem {
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE)
+        .detail(format!("the body is larger than {limit} bytes"))
 }
 
 fn announced_length(request: &HttpRequest) -> Option<u64> {

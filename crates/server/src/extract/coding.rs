@@ -23,6 +23,29 @@ pub(super) enum Coding {
     Gzip,
 }
 
+/// Why a body is not decoded.
+#[derive(Debug)]
+pub(super) enum DecodeError {
+    /// It is not coded as its header says.
+    Malformed(io::Error),
+    /// Decoded, it is larger than it may be.
+    TooLarge,
+    /// There is no memory for it.
+    NoMemory(Problem),
+}
+
+impl From<Problem> for DecodeError {
+    fn from(problem: Problem) -> Self {
+        Self::NoMemory(problem)
+    }
+}
+
+impl From<io::Error> for DecodeError {
+    fn from(error: io::Error) -> Self {
+        Self::Malformed(error)
+    }
+}
+
 impl Coding {
     /// The coding that the header names.
     ///
@@ -51,39 +74,27 @@ impl Coding {
     /// may become a large one.
     ///
     /// # Errors
-    /// 400 where it is not coded so, 413 where it becomes larger than `limit`: no more than that is decoded. 503 where
-    /// there is no memory for it.
+    /// When it is not coded so, becomes larger than `limit`, or there is no memory for it: no more than that is decoded.
     pub(super) fn decode(
         self,
         body: Bytes,
         limit: usize,
         memory: &mut BodyMemory,
-    ) -> Result<Bytes, Problem> {
+    ) -> Result<Bytes, DecodeError> {
         if self == Self::Identity || body.is_empty() {
             return Ok(body);
         }
-        let malformed = |error: io::Error| {
-            Problem::new(StatusCode::BAD_REQUEST)
-                .detail("the body is not what `Content-Encoding: gzip` says")
-                .caused_by(error)
-        };
         let mut decoder = MultiGzDecoder::new(&*body);
         let mut decoded = Vec::new();
         loop {
             memory.take(body.len() + decoded.len() + STEP)?;
             let mut part = decoder.by_ref().take(STEP as u64);
-            if part.read_to_end(&mut decoded).map_err(malformed)? == 0 {
+            if part.read_to_end(&mut decoded)? == 0 {
                 return Ok(decoded.into());
             }
             if decoded.len() > limit {
-                return Err(too_large(limit));
+                return Err(DecodeError::TooLarge);
             }
         }
     }
-}
-
-/// 413.
-pub(super) fn too_large(limit: usize) -> Problem {
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE)
-        .detail(format!("the body is larger than {limit} bytes"))
 }

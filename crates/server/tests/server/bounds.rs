@@ -290,7 +290,7 @@ async fn behind_a_long_request_new_clients_are_refused_and_do_not_hang() {
     })
     .await;
 
-    app.stop_handle().stop(Stop::Now);
+    app.stop_handle().stop(Stop::SkipDrainDelay);
 
     wait_until("nobody listens", TIMEOUT, async || {
         RawConnection::try_open_from(CROWD, addr)

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use actix_web::guard::GuardContext;
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, get, post, web};
 use bytes::Bytes;
@@ -48,6 +49,7 @@ pub(crate) fn routes(config: &mut ServiceConfig<'_>) {
         .service(post_json)
         .service(get_query)
         .service(get_panic)
+        .service(get_guard_panic)
         .service(get_failure)
         .service(get_stream)
         .service(get_broken_stream)
@@ -96,6 +98,17 @@ async fn get_query(Query(Word { word }): Query<Word>) -> String {
 async fn get_panic() -> &'static str {
     panic!("the reason is for the log alone");
     ""
+}
+
+/// Panics while its handler is chosen, before there is a future to poll.
+#[utoipa::path(responses((status = 200)))]
+#[get("/guard-panic", guard = "panicking_guard")]
+async fn get_guard_panic() -> &'static str {
+    ""
+}
+
+fn panicking_guard(_: &GuardContext<'_>) -> bool {
+    panic!("the reason is for the log alone");
 }
 
 #[derive(Debug, thiserror::Error)]

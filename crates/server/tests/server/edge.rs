@@ -132,7 +132,7 @@ async fn the_admin_port_answers_until_the_end() {
     )
     .await;
 
-    app.stop_handle().stop(Stop::Now);
+    app.stop_handle().stop(Stop::SkipDrainDelay);
     test_support::wait_until(
         "no connection is taken",
         std::time::Duration::from_secs(20),

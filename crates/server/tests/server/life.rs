@@ -44,7 +44,7 @@ async fn a_stop_answers_the_requests_that_were_read() {
     opener.send("POST /gate HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\n").await;
     wait_for_active(&app, 3.0).await;
 
-    app.stop_handle().stop(Stop::Now);
+    app.stop_handle().stop(Stop::SkipDrainDelay);
     wait_until("the stop has begun", PATIENCE, async || {
         readiness.as_ref().is_some_and(|readiness| !readiness.is_ready())
     })

@@ -165,21 +165,25 @@ async fn an_internal_cause_goes_to_the_log_and_not_to_the_client() {
 
 #[tokio::test]
 async fn a_panic_is_a_500_and_the_next_request_is_answered() {
-    let app = demo::start(&[]);
+    // In the handler's future, and before there is one.
+    for path in ["/panic", "/guard-panic"] {
+        let app = demo::start(&[]);
 
-    let mut connection = app.connect().await;
-    connection.send("GET /panic HTTP/1.1\r\nhost: x\r\nx-request-id: panics\r\n\r\n").await;
-    let answer = connection.response().await.unwrap();
+        let mut connection = app.connect().await;
+        let head = format!("GET {path} HTTP/1.1\r\nhost: x\r\nx-request-id: panics\r\n\r\n");
+        connection.send(&head).await;
+        let answer = connection.response().await.unwrap();
 
-    assert_eq!(answer.status, 500);
-    assert!(answer.head.contains("x-request-id: panics\r\n"), "{answer:?}");
-    assert!(!answer.body.contains("reason"), "{answer:?}");
-    let access = app.logs_of("panics").await.pop().unwrap();
-    assert_eq!(access["error"], "panic: the reason is for the log alone");
-    // The same connection goes on.
-    connection.send("GET /hello HTTP/1.1\r\nhost: x\r\n\r\n").await;
-    assert_eq!(connection.response().await.unwrap().body, "hello");
-    assert_eq!(app.metric("http_server_panics_total").await, Some(1.0));
+        assert_eq!(answer.status, 500);
+        assert!(answer.head.contains("x-request-id: panics\r\n"), "{answer:?}");
+        assert!(!answer.body.contains("reason"), "{answer:?}");
+        let access = app.logs_of("panics").await.pop().unwrap();
+        assert_eq!(access["error"], "panic: the reason is for the log alone");
+        // The same connection goes on.
+        connection.send("GET /hello HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        assert_eq!(connection.response().await.unwrap().body, "hello");
+        assert_eq!(app.metric("http_server_panics_total").await, Some(1.0));
+    }
 }
 
 #[tokio::test]

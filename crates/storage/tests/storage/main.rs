@@ -100,7 +100,7 @@ impl Words {
     }
 
     async fn stop(self) -> bool {
-        self.running.stop_handle().stop(Stop::Now);
+        self.running.stop_handle().stop(Stop::SkipDrainDelay);
         self.running.wait().await
     }
 }

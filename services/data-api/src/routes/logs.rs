@@ -10,7 +10,7 @@ use bytes::Bytes;
 use common::{Problem, causes, problems};
 use futures_util::{TryStreamExt as _, future};
 use serde::Serialize;
-use server::extract::{PageProblems, Query, take_memory};
+use server::extract::{PaginationProblems, Query, take_memory};
 use utoipa::ToSchema;
 
 use input::{Authorized, Parameters};
@@ -26,10 +26,10 @@ problems! {
     VolumeProblems { 401: "No key", 503: "The log volume is gone, or still being listed" }
 
     /// What a list may answer.
-    ListProblems: PageProblems, VolumeProblems { 422: "A bad `limit`, `cursor` or `since`" }
+    ListProblems: PaginationProblems, VolumeProblems { 422: "A bad `limit`, `cursor` or `since`" }
 
     /// What a download may answer.
-    DownloadProblems: PageProblems, VolumeProblems { 422: "A bad `since`" }
+    DownloadProblems: PaginationProblems, VolumeProblems { 422: "A bad `since`" }
 
     /// What a file may answer.
     FileProblems: VolumeProblems { 404: "No such file", 503: "The log volume is gone" }
@@ -80,7 +80,6 @@ impl From<LogFile> for LogEntry {
 /// A page is shorter than `limit` where files have gone; the header `Link` tells whether there is another.
 #[utoipa::path(
     tag = "data-api",
-    operation_id = "get_logs",
     security((), ("bearerAuth" = [])),
     params(
         ("limit" = Option<u16>, Query, description = "How many, 100 by default", minimum = 1, maximum = 1000),
@@ -115,7 +114,6 @@ pub(crate) async fn get_logs(
 /// download that cannot be completed breaks off without its last chunk.
 #[utoipa::path(
     tag = "data-api",
-    operation_id = "get_logs_download",
     security((), ("bearerAuth" = [])),
     params(("since" = Option<String>, Query, description = "Only files of this time and later", format = DateTime)),
     responses(
@@ -152,7 +150,6 @@ fn lines(files: Vec<LogFile>) -> Bytes {
 /// One log file as it is.
 #[utoipa::path(
     tag = "data-api",
-    operation_id = "get_log",
     security((), ("bearerAuth" = [])),
     params(("name" = String, Path, description = "The file's name", example = "log_1715590067.000123000.txt")),
     responses(

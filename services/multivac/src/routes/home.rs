@@ -4,19 +4,23 @@ use std::sync::LazyLock;
 
 use actix_web::http::header::VARY;
 use actix_web::{HttpRequest, HttpResponse, get, mime};
-use server::Page;
+use server::{HtmlPage, PageParts};
 
 use crate::SERVICE;
 
-static PAGE: LazyLock<Page> = LazyLock::new(|| {
-    let (main, style) = (include_str!("page.html"), include_str!("page.css"));
-    Page::new(&SERVICE, "MultiVAC", main, style, include_str!("page.js"))
+static PAGE: LazyLock<HtmlPage> = LazyLock::new(|| {
+    let parts = PageParts {
+        title: "MultiVAC",
+        main: include_str!("page.html"),
+        style: include_str!("page.css"),
+        script: include_str!("page.js"),
+    };
+    HtmlPage::new(&SERVICE, &parts)
 });
 
 /// A welcome: for a client that prefers HTML a page that asks the question, feeds data and shows the queue.
 #[utoipa::path(
     tag = "multivac",
-    operation_id = "get_home",
     responses((status = 200, description = "A welcome", content(
         (String = "text/plain", example = "Welcome to MultiVAC!"),
         (String = "text/html"),

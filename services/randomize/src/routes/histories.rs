@@ -3,7 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, get, web};
 use common::secrets::Reloadable;
 use common::{Problem, problems};
-use server::extract::{Page, PageProblems, bearer_token};
+use server::extract::{Pagination, PaginationProblems, bearer_token};
 use storage::ReadProblems;
 
 use crate::error::Error;
@@ -27,7 +27,7 @@ fn authorize(request: &HttpRequest) -> Result<Authorized, Error> {
 
 problems! {
     /// What the audit trail may answer.
-    HistoriesProblems: PageProblems, ReadProblems { 401: "No valid token" }
+    HistoriesProblems: PaginationProblems, ReadProblems { 401: "No valid token" }
 }
 
 /// The latest requests for words, the oldest of them first.
@@ -36,9 +36,8 @@ problems! {
 /// needs a token.
 #[utoipa::path(
     tag = "randomize",
-    operation_id = "get_histories",
     security((), ("bearerAuth" = [])),
-    params(Page<10>),
+    params(Pagination<10>),
     responses(
         (status = 200, description = "The rows", body = Vec<History>,
             headers(("link" = String, description = "Those before them, if there are any: `<...>; rel=\"next\"`"))),
@@ -48,7 +47,7 @@ problems! {
 #[get("/histories")]
 pub(super) async fn get_histories(
     _: Authorized,
-    page: Page<10>,
+    page: Pagination<10>,
     store: web::Data<Store>,
 ) -> Result<HttpResponse, Problem> {
     let histories = store.histories(page.below(), page.rows()).await;

@@ -5,7 +5,7 @@ mod input;
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpResponse, get, post, web};
 use common::{Problem, problems};
-use server::extract::{BodyProblems, Page, PageProblems};
+use server::extract::{BodyProblems, Pagination, PaginationProblems};
 use server::reference;
 use storage::{ReadProblems, WriteProblems};
 
@@ -32,7 +32,6 @@ problems! {
 /// again is another entry with another order.
 #[utoipa::path(
     tag = "randomize",
-    operation_id = "create_randomize",
     request_body = NewRandomize,
     responses(
         (status = 201, description = "The word, jumbled", body = Randomize,
@@ -54,7 +53,6 @@ pub(super) async fn create_randomize(
 /// A word that was jumbled.
 #[utoipa::path(
     tag = "randomize",
-    operation_id = "get_randomize",
     params(("id" = i64, Path, description = "Its number", minimum = 1, example = 1)),
     responses(
         (status = 200, description = "The word", body = Randomize),
@@ -76,18 +74,17 @@ pub(super) async fn get_randomize(
 /// List the words, the latest first.
 #[utoipa::path(
     tag = "randomize",
-    operation_id = "get_randomizes",
-    params(Page<20>),
+    params(Pagination<20>),
     responses(
         (status = 200, description = "A page of the list", body = Vec<Randomize>,
             headers(("link" = String, description = "The next page, if there is one: `<...>; rel=\"next\"`"))),
-        PageProblems,
+        PaginationProblems,
         ReadProblems,
     ),
 )]
 #[get("")]
 pub(super) async fn get_randomizes(
-    page: Page<20>,
+    page: Pagination<20>,
     store: web::Data<Store>,
 ) -> Result<HttpResponse, Problem> {
     let words = store.list(page.below(), page.rows()).await;

@@ -5,13 +5,18 @@ use std::sync::LazyLock;
 use actix_web::http::header::{HeaderValue, VARY};
 use actix_web::{HttpRequest, HttpResponse, get};
 use common::{Problem, problems};
-use server::{Page, no_such_route};
+use server::{HtmlPage, PageParts, no_such_route};
 
 use crate::SERVICE;
 
-static PAGE: LazyLock<Page> = LazyLock::new(|| {
-    let (main, style) = (include_str!("home/page.html"), include_str!("home/page.css"));
-    Page::new(&SERVICE, SERVICE.name, main, style, include_str!("home/page.js"))
+static PAGE: LazyLock<HtmlPage> = LazyLock::new(|| {
+    let parts = PageParts {
+        title: SERVICE.name,
+        main: include_str!("home/page.html"),
+        style: include_str!("home/page.css"),
+        script: include_str!("home/page.js"),
+    };
+    HtmlPage::new(&SERVICE, &parts)
 });
 
 problems! {
@@ -22,7 +27,6 @@ problems! {
 /// A page that shows which characters repeat, for a client that prefers HTML.
 #[utoipa::path(
     tag = "sre-kata",
-    operation_id = "get_home",
     responses((status = 200, description = "The page", body = String, content_type = "text/html"), HomeProblems),
 )]
 #[get("/")]

@@ -3,7 +3,7 @@
 use actix_web::{HttpResponse, get, web};
 use common::{Problem, problems};
 use serde::Serialize;
-use server::extract::Page;
+use server::extract::Pagination;
 use storage::ReadProblems;
 
 use super::tools::SavedQuery;
@@ -16,7 +16,7 @@ problems! {
 
 /// A page of the history, in the shape of one of the two APIs.
 pub(super) async fn answer<T: From<Query> + Serialize>(
-    page: Page<20>,
+    page: Pagination<20>,
     store: &Store,
 ) -> Result<HttpResponse, Problem> {
     let mut queries = store.history(page.below(), page.rows()).await?;
@@ -27,7 +27,7 @@ pub(super) async fn answer<T: From<Query> + Serialize>(
 /// List the saved lookups, newest first.
 #[utoipa::path(
     tag = "stakefish",
-    params(Page<20>),
+    params(Pagination<20>),
     responses(
         (status = 200, description = "A page of the list", body = Vec<SavedQuery>,
             headers(("link" = String, description = "The next page, if there is one: `<...>; rel=\"next\"`"))),
@@ -36,7 +36,7 @@ pub(super) async fn answer<T: From<Query> + Serialize>(
 )]
 #[get("/history")]
 pub(crate) async fn get_history(
-    page: Page<20>,
+    page: Pagination<20>,
     store: web::Data<Store>,
 ) -> Result<HttpResponse, Problem> {
     answer::<SavedQuery>(page, &store).await

@@ -7,14 +7,19 @@ use actix_web::http::header::VARY;
 use actix_web::{HttpRequest, HttpResponse, get, web};
 use serde::Serialize;
 use serde_json::{Value, json};
-use server::Page;
+use server::{HtmlPage, PageParts};
 use utoipa::ToSchema;
 
 use crate::config::{Config, SERVICE};
 
-static PAGE: LazyLock<Page> = LazyLock::new(|| {
-    let (main, style) = (include_str!("instance/page.html"), include_str!("instance/page.css"));
-    Page::new(&SERVICE, SERVICE.name, main, style, include_str!("instance/page.js"))
+static PAGE: LazyLock<HtmlPage> = LazyLock::new(|| {
+    let parts = PageParts {
+        title: SERVICE.name,
+        main: include_str!("instance/page.html"),
+        style: include_str!("instance/page.css"),
+        script: include_str!("instance/page.js"),
+    };
+    HtmlPage::new(&SERVICE, &parts)
 });
 
 /// The instance that answers.

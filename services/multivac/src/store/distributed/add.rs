@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use common::ServiceContext;
 use common::context::TraceParent;
-use common::memory::{MemoryBudget, MemoryPermit, MemoryUse};
+use common::memory::{Budget, MemoryUse, Permit};
 use common::telemetry::spans::fail;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -44,7 +44,7 @@ type Added = Option<(String, bool)>;
 #[derive(Clone)]
 pub(super) struct Adder {
     waiting: mpsc::Sender<Waiting>,
-    memory: MemoryBudget,
+    memory: Budget,
 }
 
 /// The error codes of a Redis that has refused a script before its first write.
@@ -69,7 +69,7 @@ struct Waiting {
     span: Span,
     done: oneshot::Sender<RedisResult<Added>>,
     /// What it takes of the memory budget.
-    _memory: MemoryPermit,
+    _memory: Permit,
 }
 
 impl Adder {
@@ -230,7 +230,7 @@ fn batch_span(batch: &[Waiting], contexts: &[Option<TraceParent>]) -> Span {
         span.record("db.operation.batch.size", batch.len());
     }
     for (_, context) in recorded {
-        context.is_linked_from(&span);
+        context.add_link_to(&span);
     }
     span
 }

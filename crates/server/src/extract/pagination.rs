@@ -23,23 +23,23 @@ const MAX_LIMIT: u8 = 100;
 ///
 /// ```
 /// # use actix_web::{HttpResponse, get};
-/// # use server::extract::Page;
+/// # use server::extract::Pagination;
 /// # async fn read(below: i64, rows: i64) -> Vec<i64> { Vec::new() }
 /// #[get("/numbers")]
-/// async fn get_numbers(page: Page<20>) -> HttpResponse {
+/// async fn get_numbers(page: Pagination<20>) -> HttpResponse {
 ///     let mut numbers = read(page.below(), page.rows()).await;
 ///     page.begin(&mut numbers, |number| *number).json(numbers)
 /// }
 /// ```
 #[derive(Clone, Debug)]
-pub struct Page<const DEFAULT: u8> {
+pub struct Pagination<const DEFAULT: u8> {
     limit: u8,
     below: i64,
 }
 
 problems! {
     /// What an endpoint that lists pages may answer.
-    pub PageProblems { 400: "The query is malformed", 422: "A bad `limit` or `cursor`" }
+    pub PaginationProblems { 400: "The query is malformed", 422: "A bad `limit` or `cursor`" }
 }
 
 /// What a client sends.
@@ -49,7 +49,7 @@ struct Parameters {
     cursor: Option<String>,
 }
 
-impl<const DEFAULT: u8> Page<DEFAULT> {
+impl<const DEFAULT: u8> Pagination<DEFAULT> {
     /// The id that all of the page are below.
     #[must_use]
     pub fn below(&self) -> i64 {
@@ -99,7 +99,7 @@ fn id(cursor: &str) -> Option<i64> {
     (format!("{id:x}") == cursor).then_some(id)
 }
 
-impl<const DEFAULT: u8> FromRequest for Page<DEFAULT> {
+impl<const DEFAULT: u8> FromRequest for Pagination<DEFAULT> {
     type Error = Problem;
     type Future = Ready<Result<Self, Problem>>;
 
@@ -108,7 +108,7 @@ impl<const DEFAULT: u8> FromRequest for Page<DEFAULT> {
     }
 }
 
-impl<const DEFAULT: u8> IntoParams for Page<DEFAULT> {
+impl<const DEFAULT: u8> IntoParams for Pagination<DEFAULT> {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         let limit = ObjectBuilder::new().schema_type(Type::Integer).default(Some(DEFAULT.into()));
         let limit = limit.minimum(Some(1)).maximum(Some(MAX_LIMIT));
@@ -142,8 +142,8 @@ mod tests {
 
     use super::*;
 
-    fn parse(query: &str) -> Result<Page<20>, Problem> {
-        Page::parse(&TestRequest::with_uri(&format!("/numbers?{query}")).to_http_request())
+    fn parse(query: &str) -> Result<Pagination<20>, Problem> {
+        Pagination::parse(&TestRequest::with_uri(&format!("/numbers?{query}")).to_http_request())
     }
 
     #[test]
