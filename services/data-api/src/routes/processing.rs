@@ -22,7 +22,6 @@ const MESSAGES: [&str; 4] =
 /// no file; one that goes later may.
 #[utoipa::path(
     tag = "data-api",
-    operation_id = "get_processing",
     responses(
         (status = 200, description = "The message that was written, one of four",
             body = String, content_type = "text/plain", example = "Log: Preparing data..."),

@@ -52,7 +52,6 @@ struct Updated {
 /// The oldest datum, by the order of acceptance.
 #[utoipa::path(
     tag = "multivac",
-    operation_id = "get_oldest",
     responses(
         (status = 200, description = "The oldest datum, or that there is none yet",
             body = String, content_type = "text/plain", example = "INSUFFICIENT DATA FOR MEANINGFUL ANSWER."),
@@ -66,11 +65,10 @@ pub(crate) async fn get_oldest(store: web::Data<dyn Store>) -> Result<String, Pr
 
 /// An operation that queues a datum: POST and PUT differ in method and names alone.
 macro_rules! queue_datum {
-    ($(#[$doc:meta])+ $method:ident, $name:ident, $id:tt) => {
+    ($(#[$doc:meta])+ $method:ident, $name:ident) => {
         $(#[$doc])+
         #[utoipa::path(
             tag = "multivac",
-            operation_id = $id,
             security((), ("basicAuth" = [])),
             params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters, chosen by the client",
                 min_length = 1, max_length = 255, pattern = "^[!-~]+$")),
@@ -103,12 +101,12 @@ queue_datum!(
     ///
     /// A worker stores it soon after. With an `Idempotency-Key`, which is remembered for 24 hours, a repeat
     /// is answered with the same job and queues nothing.
-    post, post_data, "post_data"
+    post, post_data
 );
 
 queue_datum!(
     /// The same as POST.
-    put, put_data, "put_data"
+    put, put_data
 );
 
 /// Delete the oldest datum.
@@ -116,7 +114,6 @@ queue_datum!(
 /// While nothing is stored but jobs wait, it waits for one, up to a second.
 #[utoipa::path(
     tag = "multivac",
-    operation_id = "delete_oldest",
     security((), ("basicAuth" = [])),
     responses(
         (status = 200, description = "`Deleted!`, or `no such data` where there is none",

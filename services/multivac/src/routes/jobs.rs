@@ -28,7 +28,6 @@ struct JobDetails {
 /// A job whose datum was deleted is known for `TOMBSTONE_TTL` more.
 #[utoipa::path(
     tag = "multivac",
-    operation_id = "get_job",
     params(("id" = String, Path, description = "The job's id, from `Location`", example = "1715590067000-0")),
     responses(
         (status = 200, description = "The job", body = JobDetails),

@@ -25,7 +25,6 @@ struct QueueDetails {
 /// The state of the queue.
 #[utoipa::path(
     tag = "multivac",
-    operation_id = "get_queue",
     responses(
         (status = 200, description = "The queue", body = QueueDetails),
         StoreProblems,

@@ -41,7 +41,6 @@ struct Counted<'a> {
 /// Characters are Unicode code points; case matters, and nothing is normalised.
 #[utoipa::path(
     tag = "sre-kata",
-    operation_id = "get_query",
     params(("param" = String, Query, description = "The text, at least two characters", min_length = 2, example = "acx333x")),
     responses(
         (status = 200, description = "The count", content(
@@ -59,7 +58,6 @@ pub(crate) async fn get_query(request: HttpRequest, FromQuery(text): FromQuery) 
 /// Count the distinct characters of a body that occur at least twice.
 #[utoipa::path(
     tag = "sre-kata",
-    operation_id = "post_query",
     request_body(content((input::Text = "text/plain", example = "acx333x"), (input::Body = "application/json"))),
     responses(
         (status = 200, description = "The count", content(

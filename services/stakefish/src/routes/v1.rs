@@ -1,4 +1,5 @@
-//! The endpoints of the challenge's OpenAPI definition: other shapes and other words for the same.
+//! The endpoints of the challenge's OpenAPI definition, with its operation ids: other shapes and other words for the
+//! same.
 
 mod problems;
 
@@ -10,7 +11,7 @@ use actix_web::middleware::from_fn;
 use actix_web::{App, HttpResponse, get, post, web};
 use common::Problem;
 use serde::Serialize;
-use server::extract::{Json, Page, Query};
+use server::extract::{Json, Pagination, Query};
 use utoipa::ToSchema;
 use utoipa::openapi::{Info, Server};
 use utoipa_actix_web::{AppExt as _, OpenApiFactory};
@@ -28,9 +29,9 @@ use crate::store::{self, Store};
 pub(super) fn scope() -> impl HttpServiceFactory + OpenApiFactory {
     utoipa_actix_web::scope("/v1")
         .wrap(from_fn(problems::translate))
-        .service(lookup_domain)
-        .service(validate_ip)
-        .service(queries_history)
+        .service(get_v1_lookup)
+        .service(post_v1_validate)
+        .service(get_v1_history)
         .service(get_v1_openapi)
 }
 
@@ -63,6 +64,7 @@ impl From<store::Query> for SavedQuery {
 /// Look up the IPv4 addresses of a domain name, and save what was found.
 #[utoipa::path(
     tag = "v1",
+    operation_id = "lookup_domain",
     params(("domain" = Domain, Query, description = "The name; internationalised ones are converted to A-labels")),
     responses(
         (status = 200, description = "The addresses; they are saved", body = SavedQuery),
@@ -71,7 +73,7 @@ impl From<store::Query> for SavedQuery {
     ),
 )]
 #[get("/tools/lookup")]
-async fn lookup_domain(
+async fn get_v1_lookup(
     Query(request): Query<LookupRequest>,
     lookups: web::Data<Lookups>,
 ) -> Result<web::Json<SavedQuery>, Problem> {
@@ -89,6 +91,7 @@ struct ValidateResponse {
 /// Say whether a text is an IPv4 address.
 #[utoipa::path(
     tag = "v1",
+    operation_id = "validate_ip",
     request_body = ValidateRequest,
     responses(
         (status = 200, description = "Whether it is one", body = ValidateResponse),
@@ -96,14 +99,15 @@ struct ValidateResponse {
     ),
 )]
 #[post("/tools/validate")]
-async fn validate_ip(Json(request): Json<ValidateRequest>) -> web::Json<ValidateResponse> {
+async fn post_v1_validate(Json(request): Json<ValidateRequest>) -> web::Json<ValidateResponse> {
     web::Json(ValidateResponse { status: is_ipv4(&request.ip) })
 }
 
 /// List the saved lookups, newest first.
 #[utoipa::path(
     tag = "v1",
-    params(Page<20>),
+    operation_id = "queries_history",
+    params(Pagination<20>),
     responses(
         (status = 200, description = "A page of the list", body = Vec<SavedQuery>,
             headers(("link" = String, description = "The next page, if there is one: `<...>; rel=\"next\"`"))),
@@ -112,7 +116,10 @@ async fn validate_ip(Json(request): Json<ValidateRequest>) -> web::Json<Validate
     ),
 )]
 #[get("/history")]
-async fn queries_history(page: Page<20>, store: web::Data<Store>) -> Result<HttpResponse, Problem> {
+async fn get_v1_history(
+    page: Pagination<20>,
+    store: web::Data<Store>,
+) -> Result<HttpResponse, Problem> {
     history::answer::<SavedQuery>(page, &store).await
 }
 
