@@ -24,6 +24,18 @@ pub struct Config {
     pub log_files: LogFilesConfig,
 }
 
+impl Config {
+    /// Reads the variables.
+    pub fn load(loader: &mut Loader) -> Self {
+        let common = server::Config::load(&SERVICE, loader);
+        let (processing, log_files) = (loader.section(), loader.section::<LogFilesConfig>());
+        if let Some(Err(reason)) = log_files.logs_api_key.as_ref().map(api_keys) {
+            loader.problem("LOGS_API_KEY", reason);
+        }
+        Self { common, processing, log_files }
+    }
+}
+
 /// The work that a request stands for.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default)]
@@ -68,16 +80,4 @@ pub(crate) fn api_keys(keys: &Secret) -> Result<Secret, &'static str> {
     let is_key = |key: &str| key.bytes().all(|byte| byte.is_ascii_graphic());
     let is_right = keys.lines().next().is_some() && keys.lines().all(is_key);
     is_right.then(|| keys.clone()).ok_or("expected visible ASCII without spaces")
-}
-
-impl Config {
-    /// Reads the variables.
-    pub fn load(loader: &mut Loader) -> Self {
-        let common = server::Config::load(&SERVICE, loader);
-        let (processing, log_files) = (loader.section(), loader.section::<LogFilesConfig>());
-        if let Some(Err(reason)) = log_files.logs_api_key.as_ref().map(api_keys) {
-            loader.problem("LOGS_API_KEY", reason);
-        }
-        Self { common, processing, log_files }
-    }
 }

@@ -63,7 +63,7 @@ impl LogFiles {
         let volume = Arc::new(Volume::new(path, retention, metrics));
         let (jobs, queue) = mpsc::channel(MAX_BATCH);
         context.tasks.spawn(writer::run(Arc::clone(&volume), queue));
-        context.tasks.spawn(tend(Arc::clone(&volume)));
+        context.tasks.spawn(maintain(Arc::clone(&volume)));
         let (checked, permit) = (Arc::clone(&volume), Arc::new(Semaphore::new(1)));
         context.readiness.check(&context.tasks, "log-volume", move || {
             check(Arc::clone(&checked), Arc::clone(&permit))
@@ -149,10 +149,10 @@ impl LogFiles {
 }
 
 /// Lists and removes whenever there is something to.
-async fn tend(volume: Arc<Volume>) {
+async fn maintain(volume: Arc<Volume>) {
     loop {
         let worker = Arc::clone(&volume);
-        match blocking(move || worker.tend()).await {
+        match blocking(move || worker.maintain()).await {
             Ok(true) => sleep(REMOVAL_PAUSE).await,
             Ok(false) => volume.wake.notified().await,
             // The readiness check tells of it, until the other one ends.

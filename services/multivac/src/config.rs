@@ -32,6 +32,75 @@ pub struct Config {
     pub auth: AuthConfig,
 }
 
+impl Config {
+    /// Reads the variables of the server.
+    pub fn load(loader: &mut Loader) -> Self {
+        let common = server::Config::load(&SERVICE, loader);
+        Self::load_own(common, loader)
+    }
+
+    /// Reads the variables of the worker, which has nothing to do without Redis and MongoDB.
+    pub fn load_worker(loader: &mut Loader) -> Self {
+        let common = server::Config::load(&WORKER, loader);
+        let config = Self::load_own(common, loader);
+        loader.require("REDIS_URL", config.stores.redis_url.as_ref());
+        loader.require("MONGO_URL", config.stores.mongo_url.as_ref());
+        config
+    }
+
+    fn load_own(common: server::Config, loader: &mut Loader) -> Self {
+        let config = Self {
+            common,
+            stores: loader.section(),
+            jobs: loader.section(),
+            auth: loader.section(),
+        };
+        config.check(loader);
+        config
+    }
+
+    /// Notes what does not go together.
+    fn check(&self, loader: &mut Loader) {
+        let Self { stores, jobs, auth, common } = self;
+        match (&stores.redis_url, &stores.mongo_url) {
+            (Some(redis), Some(mongo)) => {
+                if redis::Client::open(redis.expose()).is_err() {
+                    loader.problem("REDIS_URL", "expected a URL such as redis://host:6379");
+                }
+                if mongodb::options::ConnectionString::parse(mongo.expose()).is_err() {
+                    loader.problem("MONGO_URL", "expected a URL such as mongodb://host:27017");
+                }
+                if common.server.body_limit > MAX_BODY {
+                    loader.problem("BODY_LIMIT", "must be at most 15MiB with MONGO_URL");
+                }
+            }
+            (None, None) if !stores.database().is_sqlite() => {
+                loader.problem("MULTIVAC_DB", "expected sqlite://<file>");
+            }
+            (None, None) => {}
+            (Some(_), None) => loader.require::<Secret>("MONGO_URL", None),
+            (None, Some(_)) => loader.require::<Secret>("REDIS_URL", None),
+        }
+        match (&auth.auth_username, &auth.auth_password) {
+            (Some(_), None) => loader.require::<Secret>("AUTH_PASSWORD", None),
+            (None, Some(_)) => loader.require::<String>("AUTH_USERNAME", None),
+            _ => {}
+        }
+        if auth.auth_username.as_ref().is_some_and(|name| name.contains(':')) {
+            loader.problem(
+                "AUTH_USERNAME",
+                "must not contain a colon, which ends the name in HTTP Basic",
+            );
+        }
+        if jobs.job_claim_after < Duration::from_millis(100) {
+            loader.problem("JOB_CLAIM_AFTER", "must be at least 100ms");
+        }
+        if !(1..=i32::MAX.unsigned_abs().into()).contains(&jobs.tombstone_ttl.as_secs()) {
+            loader.problem("TOMBSTONE_TTL", "must be from 1s to 68years");
+        }
+    }
+}
+
 /// Where jobs and data are: Redis with MongoDB if their URLs are set, else one SQLite file.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default)]
@@ -101,73 +170,4 @@ pub struct AuthConfig {
     pub auth_username: Option<String>,
     /// `AUTH_PASSWORD`: that user's password, of several lines each; together with `AUTH_USERNAME`.
     pub auth_password: Option<Secret>,
-}
-
-impl Config {
-    /// Reads the variables of the server.
-    pub fn load(loader: &mut Loader) -> Self {
-        let common = server::Config::load(&SERVICE, loader);
-        Self::load_own(common, loader)
-    }
-
-    /// Reads the variables of the worker, which has nothing to do without Redis and MongoDB.
-    pub fn load_worker(loader: &mut Loader) -> Self {
-        let common = server::Config::load(&WORKER, loader);
-        let config = Self::load_own(common, loader);
-        loader.require("REDIS_URL", config.stores.redis_url.as_ref());
-        loader.require("MONGO_URL", config.stores.mongo_url.as_ref());
-        config
-    }
-
-    fn load_own(common: server::Config, loader: &mut Loader) -> Self {
-        let config = Self {
-            common,
-            stores: loader.section(),
-            jobs: loader.section(),
-            auth: loader.section(),
-        };
-        config.check(loader);
-        config
-    }
-
-    /// Notes what does not go together.
-    fn check(&self, loader: &mut Loader) {
-        let Self { stores, jobs, auth, common } = self;
-        match (&stores.redis_url, &stores.mongo_url) {
-            (Some(redis), Some(mongo)) => {
-                if redis::Client::open(redis.expose()).is_err() {
-                    loader.problem("REDIS_URL", "expected a URL such as redis://host:6379");
-                }
-                if mongodb::options::ConnectionString::parse(mongo.expose()).is_err() {
-                    loader.problem("MONGO_URL", "expected a URL such as mongodb://host:27017");
-                }
-                if common.server.body_limit > MAX_BODY {
-                    loader.problem("BODY_LIMIT", "must be at most 15MiB with MONGO_URL");
-                }
-            }
-            (None, None) if !stores.database().is_sqlite() => {
-                loader.problem("MULTIVAC_DB", "expected sqlite://<file>");
-            }
-            (None, None) => {}
-            (Some(_), None) => loader.require::<Secret>("MONGO_URL", None),
-            (None, Some(_)) => loader.require::<Secret>("REDIS_URL", None),
-        }
-        match (&auth.auth_username, &auth.auth_password) {
-            (Some(_), None) => loader.require::<Secret>("AUTH_PASSWORD", None),
-            (None, Some(_)) => loader.require::<String>("AUTH_USERNAME", None),
-            _ => {}
-        }
-        if auth.auth_username.as_ref().is_some_and(|name| name.contains(':')) {
-            loader.problem(
-                "AUTH_USERNAME",
-                "must not contain a colon, which ends the name in HTTP Basic",
-            );
-        }
-        if jobs.job_claim_after < Duration::from_millis(100) {
-            loader.problem("JOB_CLAIM_AFTER", "must be at least 100ms");
-        }
-        if !(1..=i32::MAX.unsigned_abs().into()).contains(&jobs.tombstone_ttl.as_secs()) {
-            loader.problem("TOMBSTONE_TTL", "must be from 1s to 68years");
-        }
-    }
 }

@@ -38,9 +38,9 @@ pub(crate) async fn record<B: MessageBody + 'static>(
             ServiceResponse::new(request, response)
         }
     };
-    let unkept = response.request().extensions_mut().remove::<Audited>();
+    let pending = response.request().extensions_mut().remove::<Audited>();
     if let (Some(audited), Some(store)) =
-        (unkept, response.request().app_data::<web::Data<Store>>())
+        (pending, response.request().app_data::<web::Data<Store>>())
     {
         keep(store, audited, response.status()).await;
     }

@@ -28,6 +28,19 @@ pub struct Config {
     pub audit: AuditConfig,
 }
 
+impl Config {
+    /// Reads the variables.
+    pub fn load(loader: &mut Loader) -> Self {
+        let common = server::Config::load(&SERVICE, loader);
+        let database = DatabaseConfig::load("sqlite://data/randomize.db", loader);
+        let (api, audit) = (loader.section::<ApiConfig>(), loader.section());
+        if let Some(Err(reason)) = api.jwt_secret.as_ref().map(Tokens::new) {
+            loader.problem("JWT_SECRET", reason);
+        }
+        Self { common, database, api, audit }
+    }
+}
+
 /// The API.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
@@ -47,19 +60,6 @@ pub struct AuditConfig {
     /// `AUDIT_RETENTION`: how long its rows are kept, such as `90d`; by default for ever.
     #[serde(with = "humantime_serde")]
     pub audit_retention: Option<Duration>,
-}
-
-impl Config {
-    /// Reads the variables.
-    pub fn load(loader: &mut Loader) -> Self {
-        let common = server::Config::load(&SERVICE, loader);
-        let database = DatabaseConfig::load("sqlite://data/randomize.db", loader);
-        let (api, audit) = (loader.section::<ApiConfig>(), loader.section());
-        if let Some(Err(reason)) = api.jwt_secret.as_ref().map(Tokens::new) {
-            loader.problem("JWT_SECRET", reason);
-        }
-        Self { common, database, api, audit }
-    }
 }
 
 /// Origins of pages, such as `https://app.example.com`; without any, all are meant.

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("`word` is missing or empty")]
-    NoWord,
+    MissingWord,
     /// What is wrong with each member of the body, for the original's clients.
     #[error("the body is not as it should be")]
     Invalid(Map<String, Value>),
@@ -18,7 +18,7 @@ pub(crate) enum Error {
     #[error("`Authorization: Bearer <token>` is missing, wrong or has expired")]
     Unauthorized(#[source] Option<jsonwebtoken::errors::Error>),
     #[error(transparent)]
-    Storage(#[from] storage::Error),
+    Database(#[from] storage::Error),
 }
 
 impl From<Error> for Problem {
@@ -26,7 +26,7 @@ impl From<Error> for Problem {
         let detail = error.to_string();
         let problem = |status| Self::new(status).detail(detail);
         match error {
-            Error::NoWord => problem(StatusCode::BAD_REQUEST),
+            Error::MissingWord => problem(StatusCode::BAD_REQUEST),
             Error::Invalid(members) => problem(StatusCode::UNPROCESSABLE_ENTITY)
                 .member("errors", json!({ "json": members })),
             Error::NotFound => problem(StatusCode::NOT_FOUND),
@@ -35,7 +35,7 @@ impl From<Error> for Problem {
                     .header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
                 cause.into_iter().fold(problem, Self::caused_by)
             }
-            Error::Storage(error) => error.into(),
+            Error::Database(error) => error.into(),
         }
     }
 }

@@ -16,22 +16,22 @@ pub(crate) struct Word(String);
 
 /// Why a text is no word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NoWord {
+pub(crate) enum WordError {
     Empty,
     TooLong,
     HoldsNul,
 }
 
 impl TryFrom<String> for Word {
-    type Error = NoWord;
+    type Error = WordError;
 
-    fn try_from(text: String) -> Result<Self, NoWord> {
+    fn try_from(text: String) -> Result<Self, WordError> {
         if text.is_empty() {
-            Err(NoWord::Empty)
+            Err(WordError::Empty)
         } else if text.chars().nth(MAX_WORD).is_some() {
-            Err(NoWord::TooLong)
+            Err(WordError::TooLong)
         } else if text.contains('\0') {
-            Err(NoWord::HoldsNul)
+            Err(WordError::HoldsNul)
         } else {
             Ok(Self(text))
         }
@@ -216,7 +216,7 @@ mod tests {
             let jumbled = word(&text).jumble(&mut rand::rng());
             assert_eq!(jumbled.chars().count(), text.chars().count());
         }
-        assert_eq!(Word::try_from("x".repeat(256)), Err(NoWord::TooLong));
+        assert_eq!(Word::try_from("x".repeat(256)), Err(WordError::TooLong));
         assert_eq!(Word::try_from("👍".repeat(255)).map(|word| word.0.len()), Ok(1020));
     }
 }

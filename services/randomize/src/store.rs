@@ -292,14 +292,14 @@ fn insert<'a>(
         let count = i64::try_from(count).unwrap_or(i64::MAX);
         let mut ids = match connection {
             Connection::Sqlite(connection) => {
-                let insert = sqlx::query(include_str!("store/insert_batch.sqlite.sql"));
+                let insert = sqlx::query(include_str!("store/sqlite/insert_batch.sql"));
                 let inserted = insert.bind(requests).bind(words).execute(connection).await?;
                 // Nobody else writes meanwhile, so the words' ids are the last one and those before it.
                 let last = inserted.last_insert_rowid();
                 (last - count + 1..=last).collect()
             }
             Connection::Postgres(connection) => {
-                let insert = sqlx::query_scalar(include_str!("store/insert_batch.postgres.sql"));
+                let insert = sqlx::query_scalar(include_str!("store/postgres/insert_batch.sql"));
                 let insert = insert.bind(words).bind(requests);
                 let mut ids: Vec<i64> = insert.fetch_all(connection).await?;
                 // Rows get ids in the order in which they are inserted, but may be returned in another.

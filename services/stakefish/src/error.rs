@@ -19,7 +19,7 @@ pub(crate) enum Error {
     #[error("too many lookups from this address")]
     TooManyLookups(Duration),
     #[error(transparent)]
-    Store(#[from] storage::Error),
+    Database(#[from] storage::Error),
 }
 
 impl From<Error> for Problem {
@@ -32,7 +32,7 @@ impl From<Error> for Problem {
             Error::Resolver(cause) => problem(StatusCode::BAD_GATEWAY).caused_by(cause.to_string()),
             Error::ResolverTimedOut => problem(StatusCode::GATEWAY_TIMEOUT),
             Error::TooManyLookups(wait) => problem(StatusCode::TOO_MANY_REQUESTS).retry_after(wait),
-            Error::Store(error) => error.into(),
+            Error::Database(error) => error.into(),
         }
     }
 }

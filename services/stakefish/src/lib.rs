@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod command;
 mod config;
 mod domain;
 mod error;
@@ -12,6 +13,7 @@ use actix_web::web::Data;
 use server::{Application, Running, StartError};
 use utoipa::openapi::OpenApi;
 
+pub use command::Command;
 pub use config::{Config, DnsServers, LookupConfig, SERVICE};
 pub use store::SCHEMA;
 

@@ -74,6 +74,6 @@ fn outcome(result: &Result<Query, Error>) -> &'static str {
         Err(Error::Resolver(_)) => failed,
         Err(Error::ResolverTimedOut) => timed_out,
         Err(Error::TooManyLookups(_)) => limited,
-        Err(Error::Store(_)) => not_saved,
+        Err(Error::Database(_)) => not_saved,
     }
 }

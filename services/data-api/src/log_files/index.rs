@@ -27,7 +27,7 @@ pub(super) struct Index {
 
 impl Index {
     /// Begins anew if this is another directory than before; returns whether it is.
-    pub(super) fn turn_to(&mut self, directory: DirectoryId) -> bool {
+    pub(super) fn reset_if_changed(&mut self, directory: DirectoryId) -> bool {
         let news = self.directory != Some(directory);
         if news {
             *self = Self { directory: Some(directory), ..Self::default() };
@@ -98,7 +98,7 @@ mod tests {
 
     fn index(held: BTreeSet<Stamp>) -> Index {
         let mut index = Index::default();
-        index.turn_to(DIRECTORY);
+        index.reset_if_changed(DIRECTORY);
         index.load(DIRECTORY, held);
         index
     }
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn files_written_while_the_directory_is_read_are_kept() {
         let mut index = Index::default();
-        index.turn_to(DIRECTORY);
+        index.reset_if_changed(DIRECTORY);
 
         index.add(DIRECTORY, stamps(5..7));
         assert!(!index.loaded);

@@ -68,7 +68,7 @@ impl Volume {
         }
         let directory = Directory::open(&self.path)?;
         self.own(&directory)?;
-        if self.with_index(|index| index.turn_to(directory.id)) {
+        if self.with_index(|index| index.reset_if_changed(directory.id)) {
             self.wake.notify_one();
         }
         Ok(directory)
@@ -127,7 +127,7 @@ impl Volume {
     }
 
     /// Lists the directory or removes some files; returns whether more is to be done.
-    pub(super) fn tend(&self) -> io::Result<bool> {
+    pub(super) fn maintain(&self) -> io::Result<bool> {
         let directory = self.open()?;
         if !self.with_index(|index| index.loaded) {
             let (found, leftovers) = directory.scan(Stamp::before(LEFTOVER_AGE))?;

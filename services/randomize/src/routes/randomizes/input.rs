@@ -8,13 +8,13 @@ use server::extract::{Body, Json};
 use utoipa::ToSchema;
 
 use crate::error::Error;
-use crate::jumble::{NoWord, Word};
+use crate::jumble::{Word, WordError};
 use crate::store::Audited;
 
 /// A word to jumble.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "describes the body, which is judged member by member")]
+#[expect(dead_code, reason = "describes the body, which is checked member by member")]
 pub(in crate::routes) struct NewRandomize {
     /// 1 to 255 code points, without NUL.
     #[schema(example = "string", min_length = 1, max_length = 255, pattern = "^[^\\u0000]+$")]
@@ -53,10 +53,10 @@ fn parse(body: Value) -> Result<Word, Error> {
     let word = members.remove("word");
     let mut errors: Map<String, Value> =
         members.into_iter().map(|(name, _)| (name, json!(["Unknown field."]))).collect();
-    let word = match word.map(judge) {
+    let word = match word.map(parse_word) {
         Some(Ok(word)) if errors.is_empty() => return Ok(word),
         Some(Err(Some(reason))) => Some(reason),
-        Some(Err(None)) | None if errors.is_empty() => return Err(Error::NoWord),
+        Some(Err(None)) | None if errors.is_empty() => return Err(Error::MissingWord),
         _ => None,
     };
     errors.extend(word.map(|reason| ("word".to_owned(), json!([reason]))));
@@ -64,12 +64,12 @@ fn parse(body: Value) -> Result<Word, Error> {
 }
 
 /// A word, or what is wrong with it; nothing where it is empty.
-fn judge(word: Value) -> Result<Word, Option<&'static str>> {
+fn parse_word(word: Value) -> Result<Word, Option<&'static str>> {
     match word {
-        Value::String(text) => Word::try_from(text).map_err(|no_word| match no_word {
-            NoWord::Empty => None,
-            NoWord::TooLong => Some("Longer than maximum length 255."),
-            NoWord::HoldsNul => Some("Null characters are not allowed."),
+        Value::String(text) => Word::try_from(text).map_err(|error| match error {
+            WordError::Empty => None,
+            WordError::TooLong => Some("Longer than maximum length 255."),
+            WordError::HoldsNul => Some("Null characters are not allowed."),
         }),
         Value::Null => Err(Some("Field may not be null.")),
         _ => Err(Some("Not a valid string.")),

@@ -1,0 +1,25 @@
+//! The service's own commands.
+
+use server::cli::{Program, Work};
+use storage::migrate;
+
+use crate::{Config, SCHEMA};
+
+/// What `stakefish` can do beside serving.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Apply pending migrations to the database.
+    Migrate,
+}
+
+impl Command {
+    /// What the command comes to.
+    #[must_use]
+    pub fn work(self, program: Program<Config>) -> Work<Config> {
+        match self {
+            Self::Migrate => {
+                Work::once(program, async |config: Config| migrate(&config.database, &SCHEMA).await)
+            }
+        }
+    }
+}
