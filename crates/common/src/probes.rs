@@ -10,12 +10,16 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use serde::Serialize;
+use tokio::time::{sleep, timeout};
 use utoipa::ToSchema;
 
 use crate::{Metrics, Tasks};
 
 /// How long to wait between two runs of a check.
 const INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often whoever waits looks whether all checks pass.
+const WAIT_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A check that takes longer has failed.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -108,7 +112,7 @@ impl Readiness {
         tasks.spawn(async move {
             loop {
                 let started = Instant::now();
-                let result = match tokio::time::timeout(TIMEOUT, check()).await {
+                let result = match timeout(TIMEOUT, check()).await {
                     Ok(result) => result,
                     Err(elapsed) => Err(elapsed.into()),
                 };
@@ -119,7 +123,7 @@ impl Readiness {
                         Err(error) => tracing::warn!(check = name, error = %error, "Check fails"),
                     }
                 }
-                tokio::time::sleep(INTERVAL).await;
+                sleep(INTERVAL).await;
             }
         });
     }
@@ -139,6 +143,23 @@ impl Readiness {
     #[must_use]
     pub fn checks(&self) -> Vec<Check> {
         self.with(|checks| checks.clone())
+    }
+
+    /// Waits until all checks pass.
+    ///
+    /// # Errors
+    /// When that takes longer: the names of those that fail, joined by commas.
+    pub async fn wait(&self, limit: Duration) -> Result<(), String> {
+        let ready = async {
+            while !self.is_ready() {
+                sleep(WAIT_INTERVAL).await;
+            }
+        };
+        timeout(limit, ready).await.map_err(|_| {
+            let checks = self.checks();
+            let failing = checks.iter().filter(|check| !check.is_ok()).map(Check::name);
+            failing.collect::<Vec<_>>().join(", ")
+        })
     }
 
     /// Notes what a check found; returns whether that is news.

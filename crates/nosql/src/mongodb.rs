@@ -20,6 +20,18 @@ const SELECTION_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long an operation may take. The driver itself waits for a silent server for ever.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Whether a text is the URL of a MongoDB.
+///
+/// # Errors
+/// What is expected. Its own errors may repeat a part of the URL.
+pub fn check_url(url: &str) -> Result<(), &'static str> {
+    parse(url).map(drop)
+}
+
+fn parse(url: &str) -> Result<ConnectionString, &'static str> {
+    ConnectionString::parse(url).map_err(|_| "expected a URL such as mongodb://host:27017")
+}
+
 /// What leads to a database; clones share it.
 #[derive(Clone)]
 pub struct Connection(Arc<Inner>);
@@ -97,11 +109,7 @@ impl Connection {
         E: From<MongoError> + From<Elapsed> + Into<Refusal>,
         F: Future<Output = Result<(), E>>,
     {
-        // Their own errors may repeat a part of the URL.
-        let servers = |url: &str| {
-            let parsed = ConnectionString::parse(url).map(|url| (url.host_info, url.replica_set));
-            parsed.map_err(|_| "expected a URL such as mongodb://host:27017")
-        };
+        let servers = |url: &str| parse(url).map(|url| (url.host_info, url.replica_set));
         let is_another = servers(url)? != servers(&self.current().url)?;
         let other = Connected::new(url);
         self.check_at(&other, prepare).await.map_err(Into::into)?;

@@ -19,6 +19,24 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 /// The error codes of a node that is not, or not yet, the primary.
 const NOT_PRIMARY: [&str; 4] = ["READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN"];
 
+/// The other error codes of a Redis that has refused a script before its first write.
+const REFUSALS: [&str; 6] = ["MISCONF", "NOREPLICAS", "BUSY", "NOAUTH", "WRONGPASS", "MOVED"];
+
+/// Whether a command or script that failed so has changed nothing.
+#[must_use]
+pub fn was_refused(error: &RedisError) -> bool {
+    error.is_connection_refusal()
+        || error.code().is_some_and(|code| NOT_PRIMARY.contains(&code) || REFUSALS.contains(&code))
+}
+
+/// Whether a text is the URL of a Redis.
+///
+/// # Errors
+/// What is expected.
+pub fn check_url(url: &str) -> Result<(), &'static str> {
+    Client::open(url).map(drop).map_err(|_| "expected a URL such as redis://host:6379")
+}
+
 /// The connections of a process; clones share them.
 #[derive(Clone)]
 pub struct Connections(Arc<Inner>);
@@ -73,8 +91,8 @@ impl Connections {
         url: &str,
         holds_jobs: impl Future<Output = Result<bool, E>> + Send,
     ) -> Result<(), Refusal> {
-        let other = Self::open(url, self.0.write_check)
-            .map_err(|_| "expected a URL such as redis://host:6379")?;
+        check_url(url)?;
+        let other = Self::open(url, self.0.write_check)?;
         other.check().await?;
         let other = other.with_current(|pair| pair.clone());
         let mut exclusive = None;

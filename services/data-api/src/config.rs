@@ -29,9 +29,7 @@ impl Config {
     pub fn load(loader: &mut Loader) -> Self {
         let common = server::Config::load(&SERVICE, loader);
         let (processing, log_files) = (loader.section(), loader.section::<LogFilesConfig>());
-        if let Some(Err(reason)) = log_files.logs_api_key.as_ref().map(api_keys) {
-            loader.problem("LOGS_API_KEY", reason);
-        }
+        loader.check("LOGS_API_KEY", log_files.logs_api_key.as_ref().map(api_keys).transpose());
         Self { common, processing, log_files }
     }
 }

@@ -4,19 +4,14 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use clap::Subcommand;
-use common::probes::Check;
 use server::Application;
 use server::cli::{Outcome, Program, Work};
-use tokio::time::{sleep, timeout};
 
 use crate::config::{Config, SERVICE, WORKER};
 use crate::{store, worker};
 
 /// How long a command waits for the stores.
 const READY_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How often it checks whether they are ready.
-const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The commands of this program.
 #[derive(Debug, Subcommand)]
@@ -76,16 +71,8 @@ impl DeadLetters {
         let application = Application::new(SERVICE, &config.common);
         let store = store::open(&config, &application.context)?;
         let readiness = &application.context.readiness;
-        let ready = async {
-            while !readiness.is_ready() {
-                sleep(POLL_INTERVAL).await;
-            }
-        };
-        timeout(READY_TIMEOUT, ready).await.map_err(|_| {
-            let checks = readiness.checks();
-            let failing = checks.iter().filter(|check| !check.is_ok()).map(Check::name);
-            format!("cannot be reached: {}", failing.collect::<Vec<_>>().join(", "))
-        })?;
+        let ready = readiness.wait(READY_TIMEOUT).await;
+        ready.map_err(|failing| format!("cannot be reached: {failing}"))?;
         let mut text = String::new();
         match self {
             Self::List { limit } => {

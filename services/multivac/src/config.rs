@@ -62,30 +62,21 @@ impl Config {
     /// Notes what does not go together.
     fn check(&self, loader: &mut Loader) {
         let Self { stores, jobs, auth, common } = self;
-        match (&stores.redis_url, &stores.mongo_url) {
-            (Some(redis), Some(mongo)) => {
-                if redis::Client::open(redis.expose()).is_err() {
-                    loader.problem("REDIS_URL", "expected a URL such as redis://host:6379");
-                }
-                if mongodb::options::ConnectionString::parse(mongo.expose()).is_err() {
-                    loader.problem("MONGO_URL", "expected a URL such as mongodb://host:27017");
-                }
-                if common.server.body_limit > MAX_BODY {
-                    loader.problem("BODY_LIMIT", "must be at most 15MiB with MONGO_URL");
-                }
+        let (redis, mongo) = (stores.redis_url.as_ref(), stores.mongo_url.as_ref());
+        loader.require_together([("REDIS_URL", redis.is_some()), ("MONGO_URL", mongo.is_some())]);
+        if let (Some(redis), Some(mongo)) = (redis, mongo) {
+            loader.check("REDIS_URL", nosql::redis::check_url(redis.expose()));
+            loader.check("MONGO_URL", nosql::mongodb::check_url(mongo.expose()));
+            if common.server.body_limit > MAX_BODY {
+                loader.problem("BODY_LIMIT", "must be at most 15MiB with MONGO_URL");
             }
-            (None, None) if !stores.database().is_sqlite() => {
-                loader.problem("MULTIVAC_DB", "expected sqlite://<file>");
-            }
-            (None, None) => {}
-            (Some(_), None) => loader.require::<Secret>("MONGO_URL", None),
-            (None, Some(_)) => loader.require::<Secret>("REDIS_URL", None),
+        } else if redis.or(mongo).is_none() && !stores.database().is_sqlite() {
+            loader.problem("MULTIVAC_DB", "expected sqlite://<file>");
         }
-        match (&auth.auth_username, &auth.auth_password) {
-            (Some(_), None) => loader.require::<Secret>("AUTH_PASSWORD", None),
-            (None, Some(_)) => loader.require::<String>("AUTH_USERNAME", None),
-            _ => {}
-        }
+        loader.require_together([
+            ("AUTH_USERNAME", auth.auth_username.is_some()),
+            ("AUTH_PASSWORD", auth.auth_password.is_some()),
+        ]);
         if auth.auth_username.as_ref().is_some_and(|name| name.contains(':')) {
             loader.problem(
                 "AUTH_USERNAME",

@@ -5,7 +5,6 @@ mod config;
 mod error;
 mod metrics;
 mod routes;
-mod spans;
 mod store;
 mod worker;
 

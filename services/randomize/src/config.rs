@@ -34,9 +34,7 @@ impl Config {
         let common = server::Config::load(&SERVICE, loader);
         let database = DatabaseConfig::load("sqlite://data/randomize.db", loader);
         let (api, audit) = (loader.section::<ApiConfig>(), loader.section());
-        if let Some(Err(reason)) = api.jwt_secret.as_ref().map(Tokens::new) {
-            loader.problem("JWT_SECRET", reason);
-        }
+        loader.check("JWT_SECRET", api.jwt_secret.as_ref().map(Tokens::new).transpose());
         Self { common, database, api, audit }
     }
 }

@@ -129,6 +129,22 @@ impl Loader {
         }
     }
 
+    /// Notes a problem where a check of a value has failed.
+    pub fn check<T>(&mut self, name: &str, checked: Result<T, impl ToString>) {
+        if let Err(reason) = checked {
+            self.problem(name, reason.to_string());
+        }
+    }
+
+    /// Notes a problem for each variable of a group that is missing, unless none of them is set.
+    pub fn require_together<const N: usize>(&mut self, group: [(&str, bool); N]) {
+        if group.iter().any(|(_, is_set)| *is_set) {
+            for (name, is_set) in group {
+                self.require(name, is_set.then_some(&()));
+            }
+        }
+    }
+
     /// Notes a problem where a duration is not within a range.
     pub fn within(&mut self, name: &str, value: Duration, range: RangeInclusive<Duration>) {
         if !range.contains(&value) {

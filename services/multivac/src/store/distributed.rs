@@ -1,11 +1,11 @@
 //! Jobs in Redis, data in MongoDB.
 
-mod add;
 mod dead_letters;
 mod entropy;
 mod entry;
 mod keys;
 mod order;
+mod producer;
 mod queue;
 
 use std::io;
@@ -14,7 +14,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use common::ServiceContext;
 use common::config::Secret;
+use common::secrets::Refusal;
 use faults::Faults;
+use nosql::Watch;
 use nosql::redis::Connections;
 use server::StartError;
 use tokio::sync::Mutex;
@@ -24,17 +26,17 @@ use super::interface::{DeadLetter, Job, QueueState, Store};
 use crate::config::Config;
 use crate::error::Error;
 use crate::metrics::JobMetrics;
-use add::Adder;
 use entropy::Entropy;
 use entry::Entry;
 use keys::WRITE_CHECK;
 use order::Order;
+use producer::{JobStream, Producer};
 use queue::{DEAD_LETTER_QUEUE, JobQueue, QUEUE};
 
 /// The queue and the store, for any number of servers and workers.
 pub(crate) struct Distributed {
     redis: Connections,
-    adder: Adder,
+    producer: Producer,
     queue: JobQueue,
     order: Order,
     entropy: Entropy,
@@ -60,9 +62,14 @@ impl Distributed {
             .map_err(|error| StartError::Other(error.into()))?;
         let entropy = Entropy::open(mongo_url.expose(), config);
         let order = Order::new(redis.clone(), entropy.clone());
-        let of_adder = (context, metrics.accepted.clone());
+        let stream = JobStream {
+            redis: redis.clone(),
+            order: order.clone(),
+            max_length: config.jobs.queue_max_length,
+            accepted: metrics.accepted.clone(),
+        };
         let store = Arc::new(Self {
-            adder: Adder::start(redis.clone(), order.clone(), &config.jobs, of_adder),
+            producer: Producer::start(context, stream),
             queue: JobQueue::new(redis.clone(), &config.jobs),
             redis,
             order,
@@ -71,46 +78,33 @@ impl Distributed {
             metrics,
             faults: context.faults.clone(),
         });
-        let follower = Arc::clone(&store);
-        let redis_secret = context.secrets.follow(redis_url, move |url| {
-            let store = Arc::clone(&follower);
-            async move {
-                store.redis.switch_to(url.expose(), store.holds_jobs()).await?;
-                store.order.invalidate();
-                Ok(())
-            }
-        });
-        let (redis, checked) = (store.redis.clone(), Arc::clone(&store));
-        context.readiness.check(&context.tasks, "redis", move || {
-            let (redis, store, secret) =
-                (redis.clone(), Arc::clone(&checked), redis_secret.clone());
-            async move {
-                store.reach_redis().await?;
-                let failed = |_: &redis::RedisError| {
-                    store.order.invalidate();
-                    secret.request_reload();
-                };
-                Ok(redis.check().await.inspect_err(failed)?)
-            }
-        });
-        let follower = Arc::clone(&store);
-        let mongo_secret = context.secrets.follow(mongo_url, move |url| {
-            let store = Arc::clone(&follower);
-            async move {
-                store.entropy.switch_to(url.expose(), store.holds_data()).await?;
-                store.order.invalidate();
-                Ok(())
-            }
-        });
-        let checked = Arc::clone(&store);
-        context.readiness.check(&context.tasks, "mongodb", move || {
-            let (store, secret) = (Arc::clone(&checked), mongo_secret.clone());
-            async move {
-                store.reach_mongodb().await?;
-                Ok(store.entropy.check().await.inspect_err(|_| secret.request_reload())?)
-            }
-        });
+        let (switch, check) = (Self::switch_redis, Self::check_redis);
+        Watch { name: "redis", url: redis_url, switch, check }.start(context, &store);
+        let (switch, check) = (Self::switch_mongodb, Self::check_mongodb);
+        Watch { name: "mongodb", url: mongo_url, switch, check }.start(context, &store);
         Ok(store)
+    }
+
+    async fn switch_redis(self: Arc<Self>, url: Secret) -> Result<(), Refusal> {
+        self.redis.switch_to(url.expose(), self.holds_jobs()).await?;
+        self.order.invalidate();
+        Ok(())
+    }
+
+    async fn check_redis(self: Arc<Self>) -> Result<(), Error> {
+        self.reach_redis().await?;
+        Ok(self.redis.check().await.inspect_err(|_| self.order.invalidate())?)
+    }
+
+    async fn switch_mongodb(self: Arc<Self>, url: Secret) -> Result<(), Refusal> {
+        self.entropy.switch_to(url.expose(), self.holds_data()).await?;
+        self.order.invalidate();
+        Ok(())
+    }
+
+    async fn check_mongodb(self: Arc<Self>) -> Result<(), Error> {
+        self.reach_mongodb().await?;
+        self.entropy.check().await
     }
 
     /// Waits, or fails, where a rule says so of Redis.
@@ -185,7 +179,7 @@ impl Distributed {
 impl Store for Distributed {
     async fn add(&self, datum: &str, key: Option<&str>) -> Result<String, Error> {
         self.reach_redis().await?;
-        self.adder.add(datum, key).await
+        self.producer.add(datum, key).await
     }
 
     async fn oldest(&self) -> Result<Option<String>, Error> {

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use nosql::spans::Destination;
 use sqlx::SqliteConnection;
 use tracing::Instrument as _;
 
 use super::limits::Limits;
 use super::time::{now, since};
 use super::{dead_letters, entropy};
-use crate::spans::Destination;
 use crate::store::interface::{Job, QueueState, Status};
 
 /// The queue and the dead letters in spans.

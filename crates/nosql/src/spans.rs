@@ -1,4 +1,4 @@
-//! Spans of the queue and the stores, by OpenTelemetry's semantic conventions for messaging and databases
+//! Spans of queues and databases, by OpenTelemetry's semantic conventions for messaging and databases
 //! (<https://opentelemetry.io/docs/specs/semconv/>). None has a value that a client sent.
 
 use common::context::TraceParent;
@@ -7,23 +7,25 @@ use common::telemetry::spans::{fail, is_recording};
 use tracing::Span;
 use tracing::field::Empty;
 
-/// The queue or the dead letters of one of the stores.
+/// A queue: jobs that wait, or dead letters.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Destination {
+pub struct Destination {
     /// `messaging.system`.
-    pub(crate) system: &'static str,
+    pub system: &'static str,
     /// `messaging.destination.name`.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
 }
 
 impl Destination {
     /// Of a job that is queued, if its request is recorded.
-    pub(crate) fn send(self) -> Span {
+    #[must_use]
+    pub fn send(self) -> Span {
         if is_recording() { self.span("send", "producer", None) } else { Span::none() }
     }
 
     /// Of jobs that are stored: part of the trace of the first one that is recorded, and linked to each.
-    pub(crate) fn process<'a>(self, jobs: impl Iterator<Item = Option<&'a str>>) -> Span {
+    #[must_use]
+    pub fn process<'a>(self, jobs: impl Iterator<Item = Option<&'a str>>) -> Span {
         let mut count = 0;
         let recorded: Vec<_> = jobs.inspect(|_| count += 1).filter_map(recorded).collect();
         let Some(first) = recorded.first() else { return Span::none() };
@@ -39,7 +41,7 @@ impl Destination {
     }
 
     /// Of a job that has become a dead letter, within the span that processes it. It has ended.
-    pub(crate) fn sent_dead_letter(self, job: &str, traceparent: Option<&str>) {
+    pub fn sent_dead_letter(self, job: &str, traceparent: Option<&str>) {
         let span = self.send();
         span.record("messaging.message.id", job);
         if let Some(context) = recorded(traceparent) {
@@ -49,7 +51,8 @@ impl Destination {
     }
 
     /// Of jobs that are taken out of the queue.
-    pub(crate) fn settle(self) -> Span {
+    #[must_use]
+    pub fn settle(self) -> Span {
         if is_recording() { self.span("settle", "client", None) } else { Span::none() }
     }
 
@@ -73,7 +76,8 @@ impl Destination {
 }
 
 /// Of an operation of a database, if what needs it is recorded.
-pub(crate) fn operation(
+#[must_use]
+pub fn operation(
     system: &'static str,
     name: &'static str,
     collection: Option<&'static str>,
