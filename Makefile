@@ -250,8 +250,8 @@ clients-check: $(OPENAPI_CLIENT) $(HTTPIE) $(if $(shell command -v npm),$(TYPESC
 		docs/clients/check
 
 .PHONY: lint
-lint: ## Check all that needs no test: lint/format, clippy, rustdoc, dependencies, workspace, openapi, image
-lint: lint/format lint/clippy lint/rustdoc lint/dependencies lint/workspace lint/openapi lint/image
+lint: ## Check all that needs no test: lint/format, clippy, rustdoc, dependencies, workspace, openapi, variables, image
+lint: lint/format lint/clippy lint/rustdoc lint/dependencies lint/workspace lint/openapi lint/variables lint/image
 
 .PHONY: lint/format
 lint/format:
@@ -277,6 +277,10 @@ lint/workspace:
 .PHONY: lint/openapi
 lint/openapi:
 	@$(XTASK) openapi --check
+
+.PHONY: lint/variables
+lint/variables:
+	@$(XTASK) check-variables
 
 .PHONY: lint/image
 lint/image: $(HADOLINT)

@@ -13,7 +13,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use crate::config::{Config, ServerConfig};
 use crate::endpoints::Endpoints;
 use crate::error::StartError;
-use crate::listener::{self, Shared};
+use crate::listener::{self, Port, Shared};
 use crate::metrics::HttpMetrics;
 use crate::rate_limit::RateLimiter;
 use crate::running::{self, Running};
@@ -80,11 +80,13 @@ impl Application {
         let of_admin = Endpoints::Admin { faults: self.context.faults.is_on() };
         let endpoints = if admin.is_some() { Endpoints::Public } else { Endpoints::All };
         let scheme = if tls.is_some() { Scheme::Https } else { Scheme::Http };
-        let server = listener::listen(&shared, routes.clone(), listener, endpoints, tls)?;
+        let port = Port { listener, endpoints, tls };
+        let server = listener::listen(&shared, routes.clone(), port)?;
         let admin = admin
             .map(|(listener, address)| {
                 // Plain HTTP: it is for the cluster's own probes and scrapes.
-                let server = listener::listen(&shared, routes, listener, of_admin, None)?;
+                let port = Port { listener, endpoints: of_admin, tls: None };
+                let server = listener::listen(&shared, routes, port)?;
                 Ok::<_, StartError>((server, address))
             })
             .transpose()?;

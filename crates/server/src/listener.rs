@@ -41,17 +41,20 @@ pub(crate) struct Shared {
     pub(crate) descriptors: Arc<ClientQuota>,
 }
 
-/// Serves these endpoints on a listener, over TLS or not.
-pub(crate) fn listen<F>(
-    shared: &Shared,
-    routes: F,
-    listener: TcpListener,
-    endpoints: Endpoints,
-    tls: Option<Arc<rustls::ServerConfig>>,
-) -> Result<Listener, StartError>
+/// What a port serves.
+pub(crate) struct Port {
+    pub(crate) listener: TcpListener,
+    pub(crate) endpoints: Endpoints,
+    /// None for plain HTTP.
+    pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+/// Serves a port.
+pub(crate) fn listen<F>(shared: &Shared, routes: F, port: Port) -> Result<Listener, StartError>
 where
     F: Fn(&mut ServiceConfig<'_>) + Clone + Send + 'static,
 {
+    let Port { listener, endpoints, tls } = port;
     let configure =
         move |config: &mut ServiceConfig<'_>| endpoints::configure(config, &routes, endpoints);
     let document = openapi::document(&shared.service, &configure);

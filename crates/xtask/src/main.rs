@@ -20,6 +20,7 @@ mod session;
 mod smoke;
 mod stack;
 mod table;
+mod variables;
 mod watch;
 
 use std::process::ExitCode;
@@ -41,6 +42,8 @@ enum Command {
     CheckWorkspace,
     /// Checks that `docs/documents.md` names files that exist.
     CheckDocuments,
+    /// Checks that every variable is described, and set by the charts.
+    CheckVariables,
     /// Writes the services' OpenAPI documents below `docs/openapi`.
     Openapi(checks::OpenapiArgs),
     /// Generates what is generated of the charts, or checks them.
@@ -69,6 +72,7 @@ async fn main() -> ExitCode {
         Command::CheckWorkspace => checks::check_workspace(),
         Command::Gameday(args) => gameday::run(&args).await,
         Command::CheckDocuments => documents::check(),
+        Command::CheckVariables => variables::check(),
         Command::Openapi(args) => checks::write_openapi(&args),
         Command::Charts(args) => charts::run(&args),
         Command::Book(args) => book::stage(&args),

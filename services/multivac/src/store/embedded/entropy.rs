@@ -10,11 +10,20 @@ pub(super) async fn oldest(connection: &mut SqliteConnection) -> sqlx::Result<Op
     sqlx::query_scalar(oldest).fetch_optional(connection).await
 }
 
-/// Stores the data of the jobs of a range that are due, and takes these out of the queue.
+/// Jobs of a range that are due.
+#[derive(Clone, Copy)]
+pub(super) struct DueJobs {
+    pub(super) first: i64,
+    pub(super) last: i64,
+    pub(super) now: i64,
+    /// A job that is due later than this was given that time by a clock that has since been set back.
+    pub(super) latest: i64,
+}
+
+/// Stores their data, and takes them out of the queue.
 pub(super) async fn insert(
     connection: &mut SqliteConnection,
-    (first, last): (i64, i64),
-    (now, latest): (i64, i64),
+    DueJobs { first, last, now, latest }: DueJobs,
 ) -> sqlx::Result<()> {
     for step in [
         "INSERT INTO entropy (seq, data, created) SELECT seq, data, created FROM jobs \

@@ -6,6 +6,7 @@ use nosql::spans::Destination;
 use sqlx::SqliteConnection;
 use tracing::Instrument as _;
 
+use super::entropy::DueJobs;
 use super::limits::Limits;
 use super::time::{now, since};
 use super::{dead_letters, entropy};
@@ -101,7 +102,8 @@ pub(super) async fn move_due(
         return Ok(Moved::default());
     };
     let span = QUEUE.process(due.iter().map(|(.., traceparent)| traceparent.as_deref()));
-    let insert = entropy::insert(connection, (*first, *last), (now, latest));
+    let jobs = DueJobs { first: *first, last: *last, now, latest };
+    let insert = entropy::insert(connection, jobs);
     match insert.instrument(span.clone()).await {
         Ok(()) => {
             let stored = due.iter().map(|(_, created, ..)| *created).collect();
@@ -113,7 +115,7 @@ pub(super) async fn move_due(
     // One of them is refused. Stored one by one, it does not hold up the others.
     let mut moved = Moved::default();
     for (seq, created, attempts, traceparent) in due {
-        match entropy::insert(connection, (seq, seq), (now, latest)).await {
+        match entropy::insert(connection, DueJobs { first: seq, last: seq, ..jobs }).await {
             Ok(()) => moved.stored.push(created),
             Err(error) if is_refusal(&error) => {
                 moved.refused += 1;
