@@ -41,6 +41,28 @@ pub struct App {
 }
 
 impl App {
+    /// Expects a path to answer with this status, and a problem whose detail contains this.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub async fn expect_problem(&self, path: &str, status: u16, detail: &str) {
+        let answer = self.get(path).await;
+        assert_eq!(answer.status(), status, "{path}");
+        let problem: Value = answer.json().await.expect("a problem");
+        assert!(problem["detail"].as_str().unwrap_or("").contains(detail), "{path}: {problem}");
+    }
+
+    /// Expects a path to answer 200 with this text and nothing else.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub async fn expect_text(&self, path: &str, text: &str) {
+        let answer = self.get(path).await;
+        assert_eq!(answer.status(), 200, "{path}");
+        assert_eq!(answer.headers()["content-type"], "text/plain; charset=utf-8", "{path}");
+        assert_eq!(answer.text().await.expect("a text"), text, "{path}");
+    }
+
     /// Starts the application that `build` makes of the configuration that `load` reads from
     /// `variables`; host and port are given.
     ///
@@ -205,4 +227,15 @@ pub fn logs(wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
     let text = LOGS.text();
     let lines = text.lines().map(|line| serde_json::from_str(line).expect("a line is JSON"));
     lines.filter(wanted).collect()
+}
+
+/// The path and query of the next page of a list, from an answer's `Link`.
+///
+/// # Panics
+/// When it is malformed.
+pub fn next_page(answer: &Response) -> Option<String> {
+    let link = answer.headers().get("link")?.to_str().expect("a link is text");
+    let url = link.strip_prefix('<').and_then(|link| link.strip_suffix(">; rel=\"next\""));
+    let url = answer.url().join(url.expect("the next page's link")).expect("a reference");
+    Some(format!("{}?{}", url.path(), url.query().unwrap_or_default()))
 }

@@ -47,6 +47,30 @@ impl Binary {
         Self { process, stdout, stderr }
     }
 
+    /// Starts `program` with variables that are all wrong, and returns what it says of them before it ends.
+    ///
+    /// # Panics
+    /// When it does not end with exit code 78, or does not name one of them.
+    pub async fn refuse(program: &str, variables: &[(&str, &str)]) -> String {
+        let mut binary = Self::start(program, &[], variables);
+        assert_eq!(binary.exit(TIMEOUT).await.code(), Some(78));
+        let said = binary.error_lines().join("\n");
+        for (name, _) in variables {
+            assert!(said.contains(&format!("{name}: ")), "{said}");
+        }
+        said
+    }
+
+    /// What `<program> config` prints with these variables.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub async fn config(program: &str, variables: &[(&str, &str)]) -> Vec<String> {
+        let mut binary = Self::start(program, &["config"], variables);
+        assert_eq!(binary.exit(TIMEOUT).await.code(), Some(0));
+        binary.lines()
+    }
+
     /// The lines that it has written to stdout so far.
     pub fn lines(&self) -> Vec<String> {
         self.stdout.borrow().clone()

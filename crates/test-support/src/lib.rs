@@ -24,7 +24,7 @@ mod variables;
 mod volume;
 mod wait;
 
-pub use app::{App, logs};
+pub use app::{App, logs, next_page};
 pub use binary::Binary;
 pub use client::GeneratedClient;
 pub use clock::shifted_clock;

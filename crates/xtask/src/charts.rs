@@ -18,14 +18,8 @@ use anyhow::{Context as _, ensure};
 use helm::{Chart, Helm, Render};
 use tooling::Workspace;
 
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
 #[derive(Debug, clap::Subcommand)]
-enum Command {
+pub(crate) enum Command {
     /// Writes the values and schemas, and the tables in the READMEs.
     Document {
         /// Write nothing, and fail if a file is not what would be written.
@@ -45,7 +39,7 @@ enum Command {
 }
 
 #[derive(Debug, clap::Args)]
-struct CheckArgs {
+pub(crate) struct CheckArgs {
     /// A Helm; all must render the same.
     #[arg(long, required = true)]
     helm: Vec<PathBuf>,
@@ -57,9 +51,9 @@ struct CheckArgs {
 ///
 /// # Errors
 /// When a tool cannot be run or a file not read, or with all that is wrong with the charts.
-pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+pub(crate) fn run(command: &Command) -> anyhow::Result<()> {
     let Workspace { root, target, .. } = Workspace::load()?;
-    match &args.command {
+    match command {
         Command::Document { check } => document(&root, *check),
         Command::Render { check, helm } => render(&root, *check, &Helm::new(helm)),
         Command::Check(args) => check(&root, &target.join("charts"), args),

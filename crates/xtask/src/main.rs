@@ -47,11 +47,13 @@ enum Command {
     /// Writes the services' OpenAPI documents below `docs/openapi`.
     Openapi(checks::OpenapiArgs),
     /// Generates what is generated of the charts, or checks them.
-    Charts(charts::Args),
+    #[command(subcommand)]
+    Charts(charts::Command),
     /// Writes what mdBook makes the book of.
     Book(book::Args),
     /// Checks alerts, runbook and dashboards, alone and on a real Prometheus.
-    Observability(observability::Args),
+    #[command(subcommand)]
+    Observability(observability::Command),
     /// Plays faults in a running stack, and checks alerts, probes and what clients see.
     Gameday(gameday::Args),
     /// What `dev` starts a service through.
@@ -74,9 +76,9 @@ async fn main() -> ExitCode {
         Command::CheckDocuments => documents::check(),
         Command::CheckVariables => variables::check(),
         Command::Openapi(args) => checks::write_openapi(&args),
-        Command::Charts(args) => charts::run(&args),
+        Command::Charts(command) => charts::run(&command),
         Command::Book(args) => book::stage(&args),
-        Command::Observability(args) => observability::run(args).await,
+        Command::Observability(command) => observability::run(command).await,
         Command::Supervised(args) => process::supervised(&args),
     };
     match result {

@@ -11,14 +11,8 @@ use std::path::{Path, PathBuf};
 
 use tooling::Workspace;
 
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
 #[derive(Debug, clap::Subcommand)]
-enum Command {
+pub(crate) enum Command {
     /// Compares the alerts with their tests and with the sections of the runbook.
     Alerts,
     /// Runs every query of the dashboards and rules on a Prometheus that is started for it and
@@ -30,9 +24,9 @@ enum Command {
 
 /// # Errors
 /// When anything does not fit together, or has no answer.
-pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
+pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
     let root = Workspace::load()?.root;
-    match args.command {
+    match command {
         Command::Alerts => alerts::check(&root),
         Command::Queries(args) => queries::check(&root, &args).await,
         Command::Traces(args) => traces::check(&root, &args).await,

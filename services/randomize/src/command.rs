@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use server::cli::{Program, Work};
-use storage::migrate;
 
 use crate::token::Tokens;
-use crate::{Config, SCHEMA};
+use crate::{Config, store};
 
 /// What `randomize` can do beside serving.
 #[derive(Debug, clap::Subcommand)]
@@ -29,9 +28,7 @@ impl Command {
     #[must_use]
     pub fn work(self, program: Program<Config>) -> Work<Config> {
         match self {
-            Self::Migrate => {
-                Work::once(program, async |config: Config| migrate(&config.database, &SCHEMA).await)
-            }
+            Self::Migrate => Work::once(program, store::migrate),
             Self::Token { subject, ttl } => Work::once(program, async move |config: Config| {
                 let secret = config.api.jwt_secret.as_ref().ok_or("JWT_SECRET is required")?;
                 Ok(Tokens::new(secret)?.issue(subject, ttl)?)

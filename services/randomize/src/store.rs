@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 use prometheus_client::metrics::counter::Counter;
 use serde::{Serialize, Serializer};
 use server::StartError;
+use server::cli::Outcome;
 use sqlx::FromRow;
 use storage::{
     Batch, Connection, Database, Error, Execution, Item, Operation, Schema, Writer, either,
@@ -23,6 +24,11 @@ pub static SCHEMA: Schema = Schema {
     sqlite: sqlx::migrate!("migrations/sqlite"),
     postgres: sqlx::migrate!("migrations/postgres"),
 };
+
+/// Applies pending migrations, and says which.
+pub(crate) async fn migrate(config: Config) -> Outcome {
+    storage::migrate(&config.database, &SCHEMA).await
+}
 
 /// How many audit rows are removed with one commit, and how long others may write before the next.
 const EXPIRED_ROWS: u64 = 1000;

@@ -1,9 +1,8 @@
 //! The service's own commands.
 
 use server::cli::{Program, Work};
-use storage::migrate;
 
-use crate::{Config, SCHEMA};
+use crate::{Config, store};
 
 /// What `stakefish` can do beside serving.
 #[derive(Debug, clap::Subcommand)]
@@ -17,9 +16,7 @@ impl Command {
     #[must_use]
     pub fn work(self, program: Program<Config>) -> Work<Config> {
         match self {
-            Self::Migrate => {
-                Work::once(program, async |config: Config| migrate(&config.database, &SCHEMA).await)
-            }
+            Self::Migrate => Work::once(program, store::migrate),
         }
     }
 }

@@ -11,6 +11,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 use server::StartError;
+use server::cli::Outcome;
 use sqlx::types::Json;
 use storage::{Batch, Connection, Database, Execution, Item, Operation, Schema, Writer};
 
@@ -49,6 +50,11 @@ pub static SCHEMA: Schema = Schema {
     sqlite: sqlx::migrate!("migrations/sqlite"),
     postgres: sqlx::migrate!("migrations/postgres"),
 };
+
+/// Applies pending migrations, and says which.
+pub(crate) async fn migrate(config: Config) -> Outcome {
+    storage::migrate(&config.database, &SCHEMA).await
+}
 
 /// The saved queries; clones share them.
 #[derive(Clone, Debug)]

@@ -22,10 +22,8 @@ async fn a_body_of_the_limit_is_taken_and_one_byte_more_is_not() {
 
 #[tokio::test]
 async fn a_body_that_is_announced_too_large_is_refused_before_it_is_sent() {
-    let app = demo::start(&[]);
-    let mut connection = app.connect().await;
-
-    connection.send("POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 10000000\r\n\r\n").await;
+    let (_app, mut connection) =
+        demo::send(&[], "POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 10000000\r\n\r\n").await;
 
     let answer = connection.response().await.unwrap();
     assert_eq!(answer.status, 413);
@@ -35,9 +33,9 @@ async fn a_body_that_is_announced_too_large_is_refused_before_it_is_sent() {
 
 #[tokio::test]
 async fn a_chunked_body_without_end_is_refused_and_its_connection_closed() {
-    let app = demo::start(&[]);
-    let mut connection = app.connect().await;
-    connection.send("POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n").await;
+    let (_app, mut connection) =
+        demo::send(&[], "POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
+            .await;
     let chunk = format!("1000\r\n{}\r\n", "x".repeat(0x1000));
 
     // The client writes on while the answer is on its way, until the server has had enough of it.
@@ -52,10 +50,8 @@ async fn a_chunked_body_without_end_is_refused_and_its_connection_closed() {
 
 #[tokio::test]
 async fn a_client_that_sends_on_after_a_413_reads_the_answer() {
-    let app = demo::start(&[]);
-    let mut connection = app.connect().await;
-
-    connection.send("POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 200000\r\n\r\n").await;
+    let (_app, mut connection) =
+        demo::send(&[], "POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 200000\r\n\r\n").await;
     connection.send(vec![b'x'; 200_000]).await;
 
     assert_eq!(connection.response().await.unwrap().status, 413);

@@ -216,9 +216,7 @@ async fn what_is_sent_ahead_of_an_answer_is_not_read_and_not_lost() {
 
 #[tokio::test]
 async fn a_client_that_sends_ahead_without_end_is_stopped_by_its_own_buffers() {
-    let app = demo::start(&[]);
-    let mut connection = app.connect().await;
-    connection.send("GET /gate HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let (_app, mut connection) = demo::send(&[], "GET /gate HTTP/1.1\r\nhost: x\r\n\r\n").await;
 
     // More than the buffers of two kernels take.
     let flood = vec![b'x'; 64 * 1024 * 1024];

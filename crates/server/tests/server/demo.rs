@@ -11,7 +11,7 @@ use futures_util::{StreamExt as _, stream};
 use serde::Deserialize;
 use server::extract::{Body, Json, Query};
 use server::{Application, Config};
-use test_support::App;
+use test_support::{App, RawConnection};
 use tokio::sync::Semaphore;
 use utoipa_actix_web::service_config::ServiceConfig;
 
@@ -37,6 +37,14 @@ pub(crate) fn start_with(variables: &[(&str, &str)], with: impl FnOnce(&ServiceC
         with(&application.context);
         application.serve(routes)
     })
+}
+
+/// Starts it with these variables, and sends it this on a connection.
+pub(crate) async fn send(variables: &[(&str, &str)], text: &str) -> (App, RawConnection) {
+    let app = start(variables);
+    let mut connection = app.connect().await;
+    connection.send(text).await;
+    (app, connection)
 }
 
 pub(crate) fn routes(config: &mut ServiceConfig<'_>) {

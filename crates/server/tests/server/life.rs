@@ -62,9 +62,9 @@ async fn a_stop_answers_the_requests_that_were_read() {
 
 #[tokio::test]
 async fn idle_connections_do_not_hold_up_a_stop() {
-    let app = demo::start(&[("SHUTDOWN_GRACE_PERIOD", "1m")]);
-    let mut connection = app.connect().await;
-    connection.send("GET /hello HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let (app, mut connection) =
+        demo::send(&[("SHUTDOWN_GRACE_PERIOD", "1m")], "GET /hello HTTP/1.1\r\nhost: x\r\n\r\n")
+            .await;
     connection.response().await.unwrap();
 
     let stopped = tokio::time::timeout(PATIENCE, app.stop()).await;
@@ -75,9 +75,9 @@ async fn idle_connections_do_not_hold_up_a_stop() {
 
 #[tokio::test]
 async fn a_stop_without_an_answer_in_the_grace_period_is_not_clean() {
-    let app = demo::start(&[("SHUTDOWN_GRACE_PERIOD", "200ms")]);
-    let mut connection = app.connect().await;
-    connection.send("GET /gate HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let (app, _connection) =
+        demo::send(&[("SHUTDOWN_GRACE_PERIOD", "200ms")], "GET /gate HTTP/1.1\r\nhost: x\r\n\r\n")
+            .await;
     wait_for_active(&app, 1.0).await;
 
     assert!(!app.stop().await);

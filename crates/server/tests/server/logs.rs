@@ -70,10 +70,8 @@ fn members_stand_in_the_agreed_order() {
 
 #[tokio::test]
 async fn a_missing_user_agent_is_not_available() {
-    let app = demo::start(&[]);
-    let mut connection = app.connect().await;
-
-    connection.send("GET /hello HTTP/1.1\r\nhost: x\r\nx-request-id: anonymous\r\n\r\n").await;
+    let (app, _connection) =
+        demo::send(&[], "GET /hello HTTP/1.1\r\nhost: x\r\nx-request-id: anonymous\r\n\r\n").await;
 
     assert_eq!(app.logs_of("anonymous").await[0]["req"]["user-agent"], "N/A");
 }
@@ -93,9 +91,8 @@ async fn probes_are_logged_at_debug_level_and_the_rest_at_info() {
 
 #[tokio::test]
 async fn a_client_that_goes_away_is_logged_as_499() {
-    let app = demo::start(&[]);
-    let mut connection = app.connect().await;
-    connection.send("GET /gate HTTP/1.1\r\nhost: x\r\nx-request-id: gone\r\n\r\n").await;
+    let (app, connection) =
+        demo::send(&[], "GET /gate HTTP/1.1\r\nhost: x\r\nx-request-id: gone\r\n\r\n").await;
     test_support::wait_until("it is active", std::time::Duration::from_secs(20), async || {
         app.metric("http_server_active_requests").await == Some(2.0)
     })

@@ -71,9 +71,7 @@ async fn the_process_and_the_build_are_described() {
 
 #[tokio::test]
 async fn a_request_in_progress_is_active() {
-    let app = demo::start(&[]);
-    let mut connection = app.connect().await;
-    connection.send("GET /gate HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let (app, mut connection) = demo::send(&[], "GET /gate HTTP/1.1\r\nhost: x\r\n\r\n").await;
 
     // The scrape itself is one.
     let active = async || app.metric("http_server_active_requests").await;

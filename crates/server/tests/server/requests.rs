@@ -85,10 +85,7 @@ async fn options_lists_the_methods() {
 
 #[tokio::test]
 async fn options_of_the_whole_server_lists_all_methods() {
-    let app = demo::start(&[]);
-    let mut connection = app.connect().await;
-
-    connection.send("OPTIONS * HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let (_app, mut connection) = demo::send(&[], "OPTIONS * HTTP/1.1\r\nhost: x\r\n\r\n").await;
     let answer = connection.response().await.unwrap();
     connection.send("GET * HTTP/1.1\r\nhost: x\r\n\r\n").await;
     let other = connection.response().await.unwrap();
@@ -98,30 +95,25 @@ async fn options_of_the_whole_server_lists_all_methods() {
     assert!((400..500).contains(&other.status), "{other:?}");
 }
 
-#[tokio::test]
-async fn head_is_get_without_the_body() {
-    let app = demo::start(&[]);
-    let mut connection = app.connect().await;
-
-    connection.send("HEAD /hello HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+/// Expects HEAD to be answered with this header and without a body.
+async fn expect_bare_head(path: &str, header: &str) {
+    let head = format!("HEAD {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    let (_app, mut connection) = demo::send(&[], &head).await;
     let all = connection.rest().await;
 
     assert!(all.starts_with("HTTP/1.1 200 OK\r\n"), "{all}");
-    assert!(all.contains("content-length: 5\r\n"), "{all}");
+    assert!(all.contains(&format!("{header}\r\n")), "{all}");
     assert!(all.ends_with("\r\n\r\n"), "{all}");
 }
 
 #[tokio::test]
+async fn head_is_get_without_the_body() {
+    expect_bare_head("/hello", "content-length: 5").await;
+}
+
+#[tokio::test]
 async fn head_reads_nothing_of_a_stream() {
-    let app = demo::start(&[]);
-    let mut connection = app.connect().await;
-
-    connection.send("HEAD /stream HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
-    let all = connection.rest().await;
-
-    assert!(all.starts_with("HTTP/1.1 200 OK\r\n"), "{all}");
-    assert!(all.contains("transfer-encoding: chunked\r\n"), "{all}");
-    assert!(all.ends_with("\r\n\r\n"), "{all}");
+    expect_bare_head("/stream", "transfer-encoding: chunked").await;
 }
 
 #[tokio::test]
@@ -230,10 +222,7 @@ async fn what_is_no_http_gets_a_bare_4xx_and_the_end() {
 
 #[tokio::test]
 async fn an_endless_head_is_refused() {
-    let app = demo::start(&[]);
-    let mut connection = app.connect().await;
-
-    connection.send("GET /hello HTTP/1.1\r\nhost: x\r\n").await;
+    let (app, mut connection) = demo::send(&[], "GET /hello HTTP/1.1\r\nhost: x\r\n").await;
     let line = format!("x: {}\r\n", "y".repeat(1000));
     for _ in 0..1000 {
         if connection.try_send(&line).await.is_err() {

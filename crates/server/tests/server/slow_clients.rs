@@ -6,10 +6,7 @@ const SHORT: [(&str, &str); 1] = [("REQUEST_TIMEOUT", "100ms")];
 
 #[tokio::test]
 async fn a_head_that_does_not_come_to_its_end_is_a_408() {
-    let app = demo::start(&SHORT);
-    let mut connection = app.connect().await;
-
-    connection.send("GET /hello HTTP/1.1\r\nhost:").await;
+    let (_app, mut connection) = demo::send(&SHORT, "GET /hello HTTP/1.1\r\nhost:").await;
 
     let answer = connection.response().await.unwrap();
     assert_eq!(answer.status, 408);
@@ -18,9 +15,7 @@ async fn a_head_that_does_not_come_to_its_end_is_a_408() {
 
 #[tokio::test]
 async fn so_is_a_later_head_on_the_same_connection() {
-    let app = demo::start(&SHORT);
-    let mut connection = app.connect().await;
-    connection.send("GET /hello HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let (_app, mut connection) = demo::send(&SHORT, "GET /hello HTTP/1.1\r\nhost: x\r\n\r\n").await;
     assert_eq!(connection.response().await.unwrap().status, 200);
 
     connection.send("GET /hello HTTP/1.1\r\nhost:").await;
@@ -31,9 +26,7 @@ async fn so_is_a_later_head_on_the_same_connection() {
 
 #[tokio::test]
 async fn a_head_that_drips_is_not_saved_by_its_drops() {
-    let app = demo::start(&SHORT);
-    let mut connection = app.connect().await;
-    connection.send("GET /hello HTTP/1.1\r\n").await;
+    let (_app, mut connection) = demo::send(&SHORT, "GET /hello HTTP/1.1\r\n").await;
 
     // One byte at a time, for as long as the server takes them.
     let mut dripped = 0_u32;
@@ -69,10 +62,8 @@ async fn an_idle_connection_is_kept_after_a_request() {
 
 #[tokio::test]
 async fn a_body_that_does_not_come_is_a_408() {
-    let app = demo::start(&SHORT);
-    let mut connection = app.connect().await;
-
-    connection.send("POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nabc").await;
+    let (_app, mut connection) =
+        demo::send(&SHORT, "POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nabc").await;
 
     let answer = connection.response().await.unwrap();
     assert_eq!(answer.status, 408);
@@ -83,10 +74,7 @@ async fn a_body_that_does_not_come_is_a_408() {
 
 #[tokio::test]
 async fn a_slow_request_does_not_count_against_its_handler() {
-    let app = demo::start(&SHORT);
-    let mut connection = app.connect().await;
-
-    connection.send("GET /gate HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let (app, mut connection) = demo::send(&SHORT, "GET /gate HTTP/1.1\r\nhost: x\r\n\r\n").await;
     tokio::time::sleep(std::time::Duration::from_millis(400)).await;
     app.post("/gate", "text/plain", "").await;
 

@@ -80,13 +80,28 @@ async fn server() -> Option<Postgres> {
     Some(postgres)
 }
 
+/// A service that uses the first role of such a server, by a file.
+struct Rotation {
+    postgres: Postgres,
+    admin: String,
+    file: SecretFile,
+    words: Arc<Words>,
+}
+
+impl Rotation {
+    async fn start() -> Option<Self> {
+        let postgres = server().await?;
+        let admin = postgres.url().to_owned();
+        let file = SecretFile::new(&url(&admin, "one", "p0"));
+        let words = Words::following(&file);
+        words.wait_until_ready(true).await;
+        Some(Self { postgres, admin, file, words })
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_role_s_password_is_altered_again_and_again_and_nothing_fails() {
-    let Some(postgres) = server().await else { return };
-    let admin = postgres.url().to_owned();
-    let file = SecretFile::new(&url(&admin, "one", "p0"));
-    let words = Words::following(&file);
-    words.wait_until_ready(true).await;
+    let Some(Rotation { postgres, admin, file, words }) = Rotation::start().await else { return };
     let load = load(&words);
 
     for n in 1..=rotations() {
@@ -113,11 +128,7 @@ async fn a_role_s_password_is_altered_again_and_again_and_nothing_fails() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_roles_take_turns_again_and_again_and_the_old_one_is_revoked() {
-    let Some(postgres) = server().await else { return };
-    let admin = postgres.url().to_owned();
-    let file = SecretFile::new(&url(&admin, "one", "p0"));
-    let words = Words::following(&file);
-    words.wait_until_ready(true).await;
+    let Some(Rotation { postgres, admin, file, words }) = Rotation::start().await else { return };
     let load = load(&words);
 
     for n in 1..=rotations() {
@@ -142,11 +153,7 @@ async fn two_roles_take_turns_again_and_again_and_the_old_one_is_revoked() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_that_needs_a_connection_waits_for_the_new_password() {
-    let Some(postgres) = server().await else { return };
-    let admin = postgres.url().to_owned();
-    let file = SecretFile::new(&url(&admin, "one", "p0"));
-    let words = Words::following(&file);
-    words.wait_until_ready(true).await;
+    let Some(Rotation { postgres, admin, file, words }) = Rotation::start().await else { return };
     postgres.execute(&admin, "ALTER ROLE one PASSWORD 'p1'").await.unwrap();
 
     // There is no connection but the keeper's yet.

@@ -61,7 +61,10 @@ const fn post(
     Expected { service, request: (Method::POST, path), body: Some(body), spans }
 }
 
-const DELETE: (Method, &str) = (Method::DELETE, "/multivac/zzz");
+const fn delete(spans: &'static str) -> Expected {
+    Expected { service: "multivac", request: (Method::DELETE, "/multivac/zzz"), body: None, spans }
+}
+
 const DATUM: &str = r#"{"data":"traced"}"#;
 
 /// Of the stack as `make dev` starts it.
@@ -122,17 +125,14 @@ multivac: server POST /multivac/data
     multivac: consumer process jobs
 ",
     ),
-    Expected {
-        service: "multivac",
-        request: DELETE,
-        body: None,
-        spans: "\
+    delete(
+        "\
 multivac: server DELETE /multivac/zzz
   multivac: internal write
     multivac: client write
       multivac: internal wait for connection
 ",
-    },
+    ),
 ];
 
 /// Of multivac's server and worker, on Redis and MongoDB.
@@ -150,15 +150,12 @@ multivac: server POST /multivac/data
       multivac: client settle {multivac}:jobs
 ",
     ),
-    Expected {
-        service: "multivac",
-        request: DELETE,
-        body: None,
-        spans: "\
+    delete(
+        "\
 multivac: server DELETE /multivac/zzz
   multivac: client findAndModify entropy
 ",
-    },
+    ),
 ];
 
 /// # Errors

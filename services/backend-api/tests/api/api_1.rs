@@ -80,11 +80,7 @@ async fn the_original_health_check_answers() {
     let app = start(&[]);
 
     for path in ["/health_check", "/health_check/"] {
-        let answer = app.get(path).await;
-
-        assert_eq!(answer.status(), 200);
-        assert_eq!(answer.headers()["content-type"], "text/plain; charset=utf-8");
-        assert_eq!(answer.text().await.unwrap(), "healthy");
+        app.expect_text(path, "healthy").await;
     }
 }
 

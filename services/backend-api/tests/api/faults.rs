@@ -91,29 +91,28 @@ async fn retries(app: &App) -> Option<f64> {
     app.metric("backend_api_external_retries_total").await
 }
 
+/// Expects that a status is a 502 which says so, and that it is not tried again.
+async fn expect_one_try(status: u16, what: &str, outcome: &str) {
+    let upstream = Upstream::start(vec![empty(&format!("{status} No"), "")]).await;
+    let app = start_with(&upstream, &[]);
+
+    let detail = format!("the external service {what} {status}");
+    expect_problem(&app, 502, &detail, outcome).await;
+
+    assert_eq!(upstream.requests().len(), 1, "it is not tried again");
+}
+
 #[tokio::test]
 async fn a_refused_key_is_a_502_that_says_so() {
     for status in [401, 403] {
-        let upstream = Upstream::start(vec![empty(&format!("{status} No"), "")]).await;
-        let app = start_with(&upstream, &[]);
-
-        let detail = format!("the external service refused the key with status {status}");
-        expect_problem(&app, 502, &detail, "key_refused").await;
-
-        assert_eq!(upstream.requests().len(), 1, "it is not tried again");
+        expect_one_try(status, "refused the key with status", "key_refused").await;
     }
 }
 
 #[tokio::test]
 async fn another_status_is_a_502_that_names_it() {
     for status in [300, 304, 400, 404, 407, 429, 500, 501, 599] {
-        let upstream = Upstream::start(vec![empty(&format!("{status} No"), "")]).await;
-        let app = start_with(&upstream, &[]);
-
-        let detail = format!("the external service answered with status {status}");
-        expect_problem(&app, 502, &detail, "status").await;
-
-        assert_eq!(upstream.requests().len(), 1, "it is not tried again");
+        expect_one_try(status, "answered with status", "status").await;
     }
 }
 
@@ -430,17 +429,21 @@ async fn a_client_that_leaves_an_endless_body_ends_the_call() {
     }
 }
 
+/// A client that leaves when the upstream, which answers so, was asked.
+async fn ask_and_leave(script: Vec<Step>) -> (App, Upstream) {
+    let upstream = Upstream::start(vec![script]).await;
+    let app = start_with(&upstream, &[("EXTERNAL_API_TIMEOUT", "1h")]);
+    let mut connection = app.connect().await;
+    connection.send(format!("GET {DOWNLOAD} HTTP/1.1\r\nhost: x\r\n\r\n")).await;
+    upstream.wait_for_request().await;
+    (app, upstream)
+}
+
 #[tokio::test]
 async fn a_client_that_leaves_while_nothing_comes_ends_the_call() {
     let part = "HTTP/1.1 200 OK\r\n\r\npart";
     for script in [vec![Step::Hang], vec![send(part), Step::Hang]] {
-        let upstream = Upstream::start(vec![script]).await;
-        let app = start_with(&upstream, &[("EXTERNAL_API_TIMEOUT", "1h")]);
-        let mut connection = app.connect().await;
-        connection.send(format!("GET {DOWNLOAD} HTTP/1.1\r\nhost: x\r\n\r\n")).await;
-        upstream.wait_for_request().await;
-
-        drop(connection);
+        let (app, upstream) = ask_and_leave(script).await;
 
         upstream.wait_until_left().await;
         wait_for_outcome(&app, "abandoned", 1.0).await;
@@ -450,13 +453,8 @@ async fn a_client_that_leaves_while_nothing_comes_ends_the_call() {
 #[tokio::test]
 async fn a_client_that_leaves_between_two_attempts_ends_the_call() {
     let busy = empty("503 Not now", "retry-after: 3000\r\n");
-    let upstream = Upstream::start(vec![busy]).await;
-    let app = start_with(&upstream, &[("EXTERNAL_API_TIMEOUT", "1h")]);
-    let mut connection = app.connect().await;
-    connection.send(format!("GET {DOWNLOAD} HTTP/1.1\r\nhost: x\r\n\r\n")).await;
-    upstream.wait_for_request().await;
 
-    drop(connection);
+    let (app, _upstream) = ask_and_leave(busy).await;
 
     wait_for_outcome(&app, "abandoned", 1.0).await;
 }

@@ -42,19 +42,20 @@ async fn external(accepted: Arc<Mutex<Vec<String>>>) -> String {
     url
 }
 
-fn start(url: &str, file: &SecretFile) -> App {
+/// The service with keys in a file, before an external service that accepts this one.
+async fn start(keys: &str, accepted: &str) -> (App, SecretFile, Arc<Mutex<Vec<String>>>) {
+    let accepted = Arc::new(Mutex::new(vec![accepted.to_owned()]));
+    let url = external(Arc::clone(&accepted)).await;
+    let file = SecretFile::new(keys);
     let path = file.variable();
     let variables =
-        [("EXTERNAL_API_URL", url), ("EXTERNAL_INTEGRATION_KEY_FILE", &path), RELOAD_INTERVAL];
-    App::start(&variables, Config::load, build)
+        [("EXTERNAL_API_URL", &*url), ("EXTERNAL_INTEGRATION_KEY_FILE", &path), RELOAD_INTERVAL];
+    (App::start(&variables, Config::load, build), file, accepted)
 }
 
 #[tokio::test]
 async fn a_key_is_turned_a_hundred_times_and_no_call_fails() {
-    let accepted = Arc::new(Mutex::new(vec!["key-0".to_owned()]));
-    let url = external(Arc::clone(&accepted)).await;
-    let file = SecretFile::new("key-0\n");
-    let app = start(&url, &file);
+    let (app, file, accepted) = start("key-0\n", "key-0").await;
     let (client, own) = (Client::builder().build().unwrap(), app.url(DOWNLOAD));
     let load = Load::start(4, move || {
         let (client, own) = (client.clone(), own.clone());
@@ -91,10 +92,7 @@ async fn a_key_is_turned_a_hundred_times_and_no_call_fails() {
 
 #[tokio::test]
 async fn a_key_that_no_one_accepts_is_a_502() {
-    let accepted = Arc::new(Mutex::new(vec!["right".to_owned()]));
-    let url = external(Arc::clone(&accepted)).await;
-    let file = SecretFile::new("wrong\n");
-    let app = start(&url, &file);
+    let (app, file, _accepted) = start("wrong\n", "right").await;
 
     assert_eq!(app.get(DOWNLOAD).await.status(), 502);
     replace(&file, "right\n", (&[&app], "EXTERNAL_INTEGRATION_KEY", "taken")).await;

@@ -2,7 +2,7 @@
 
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
-use test_support::wait_until;
+use test_support::{next_page, wait_until};
 
 use crate::{Service, TIMEOUT, folder_with, names_in};
 
@@ -12,11 +12,12 @@ const FILES: [(&str, &str); 3] = [
     ("log_1700000001.500000000.txt", "Processing request...\n"),
 ];
 
-fn next_page(answer: &Response) -> Option<String> {
-    let link = answer.headers().get("link")?.to_str().unwrap();
-    let url = link.strip_prefix('<').unwrap().strip_suffix(">; rel=\"next\"").unwrap();
-    let url = answer.url().join(url).unwrap();
-    Some(format!("{}?{}", url.path(), url.query().unwrap()))
+/// The service on so many files of a line each, and their names.
+async fn with_files(number: u32) -> (Service, Vec<String>) {
+    let names: Vec<_> =
+        (0..number).map(|number| format!("log_1700000000.{number:09}.txt")).collect();
+    let files: Vec<_> = names.iter().map(|name| (name.as_str(), "a\n")).collect();
+    (Service::start_on(folder_with(&files), &[]).await, names)
 }
 
 async fn names(answer: Response) -> Vec<String> {
@@ -46,11 +47,7 @@ async fn the_list_is_newest_first() {
 
 #[tokio::test]
 async fn pages_lead_through_all_files_and_no_further() {
-    let files: Vec<(String, &str)> =
-        (0..25).map(|number| (format!("log_1700000000.{number:09}.txt"), "a\n")).collect();
-    let files: Vec<(&str, &str)> =
-        files.iter().map(|(name, text)| (name.as_str(), *text)).collect();
-    let service = Service::start_on(folder_with(&files), &[]).await;
+    let (service, mut expected) = with_files(25).await;
 
     let (mut seen, mut pages) = (Vec::new(), 0);
     let mut next = Some("/logs?limit=10".to_owned());
@@ -63,7 +60,6 @@ async fn pages_lead_through_all_files_and_no_further() {
         assert_eq!(service.app.get("/").await.status(), 200);
     }
 
-    let mut expected: Vec<&str> = files.iter().map(|(name, _)| *name).collect();
     expected.reverse();
     assert_eq!(seen, expected);
     assert_eq!(pages, 3);
@@ -104,10 +100,7 @@ async fn bad_parameters_are_a_422_that_says_which() {
         ("since=yesterday", "`since`"),
         ("since=2023-11-14", "`since`"),
     ] {
-        let answer = service.app.get(&format!("/logs?{query}")).await;
-        assert_eq!(answer.status(), 422, "{query}");
-        let problem: Value = answer.json().await.unwrap();
-        assert!(problem["detail"].as_str().unwrap().contains(detail), "{query}: {problem}");
+        service.app.expect_problem(&format!("/logs?{query}"), 422, detail).await;
     }
     assert_eq!(service.app.get("/logs/download?since=x").await.status(), 422);
     assert_eq!(service.app.get("/logs?limit=%").await.status(), 400);
@@ -192,12 +185,8 @@ async fn a_download_has_all_lines_oldest_first() {
 
 #[tokio::test]
 async fn a_download_of_many_files_leaves_out_what_goes_meanwhile() {
-    let files: Vec<(String, &str)> =
-        (0..2000).map(|number| (format!("log_1700000000.{number:09}.txt"), "a\n")).collect();
-    let files: Vec<(&str, &str)> =
-        files.iter().map(|(name, text)| (name.as_str(), *text)).collect();
-    let service = Service::start_on(folder_with(&files), &[]).await;
-    for (name, _) in files.iter().skip(1).step_by(2) {
+    let (service, names) = with_files(2000).await;
+    for name in names.iter().skip(1).step_by(2) {
         std::fs::remove_file(service.logs().join(name)).unwrap();
     }
 

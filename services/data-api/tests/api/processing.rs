@@ -87,9 +87,5 @@ async fn the_answer_comes_after_the_delay_and_a_client_that_left_has_no_file() {
 async fn the_original_health_check_answers() {
     let service = Service::start(&[]).await;
 
-    let answer = service.app.get("/health_check").await;
-
-    assert_eq!(answer.status(), 200);
-    assert_eq!(answer.headers()["content-type"], "text/plain; charset=utf-8");
-    assert_eq!(answer.text().await.unwrap(), "healthy");
+    service.app.expect_text("/health_check", "healthy").await;
 }

@@ -1,6 +1,5 @@
 //! Hosts whose clocks differ by an hour.
 
-use redis::AsyncCommands as _;
 use serde_json::{Value, json};
 use test_support::{Binary, Mode, Proxy, shifted_clock, wait_until};
 
@@ -135,10 +134,7 @@ async fn a_worker_whose_clock_is_behind_takes_over_from_a_dead_one() {
     let multivac = servers.stores().start_without_worker(&variables).await;
     let mut redis = servers.redis().await;
     let job = multivac.add("one").await;
-    let _: () = redis.xgroup_create("{multivac}:jobs", "workers", "0").await.unwrap();
-    let options = redis::streams::StreamReadOptions::default().group("workers", "of old");
-    let _: redis::streams::StreamReadReply =
-        redis.xread_options(&["{multivac}:jobs"], &[">"], &options).await.unwrap();
+    crate::faults::take_and_die(&mut redis).await;
 
     let Some(_behind) = Process::start("worker", &servers.stores(), &variables, "-1h").await else {
         return;

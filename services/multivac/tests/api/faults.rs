@@ -281,6 +281,15 @@ async fn an_entry_that_no_server_has_added_becomes_a_dead_letter_with_its_reason
     assert_eq!(multivac.queue().await["stored"], 2);
 }
 
+/// Takes all jobs as a worker that dies; returns how many there are.
+pub(crate) async fn take_and_die(redis: &mut redis::aio::MultiplexedConnection) -> usize {
+    let _: () = redis.xgroup_create("{multivac}:jobs", "workers", "0").await.unwrap();
+    let options = redis::streams::StreamReadOptions::default().group("workers", "of old");
+    let taken: redis::streams::StreamReadReply =
+        redis.xread_options(&["{multivac}:jobs"], &[">"], &options).await.unwrap();
+    taken.keys[0].ids.len()
+}
+
 #[tokio::test]
 async fn jobs_of_a_dead_worker_are_taken_over() {
     let Some(servers) = Servers::start().await else { return };
@@ -288,11 +297,7 @@ async fn jobs_of_a_dead_worker_are_taken_over() {
     let multivac = servers.stores().start_without_worker(&variables).await;
     let mut redis = servers.redis().await;
     let jobs = [multivac.add("one").await, multivac.add("two").await];
-    let _: () = redis.xgroup_create("{multivac}:jobs", "workers", "0").await.unwrap();
-    let options = redis::streams::StreamReadOptions::default().group("workers", "of old");
-    let taken: redis::streams::StreamReadReply =
-        redis.xread_options(&["{multivac}:jobs"], &[">"], &options).await.unwrap();
-    assert_eq!(taken.keys[0].ids.len(), 2);
+    assert_eq!(take_and_die(&mut redis).await, 2);
 
     let _worker = servers.stores().start_worker(&variables).await;
 

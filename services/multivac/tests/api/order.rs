@@ -22,11 +22,17 @@ async fn expect_in_order(multivac: &Multivac, data: &[&str]) {
     assert_eq!(multivac.delete().await, "no such data");
 }
 
-#[tokio::test]
-async fn an_empty_redis_goes_on_above_what_is_stored_if_the_server_starts_first() {
-    let Some(servers) = Servers::start().await else { return };
+/// Servers whose Redis was emptied when two data were stored.
+async fn emptied() -> Option<Servers> {
+    let servers = Servers::start().await?;
     servers.stores().start(&[]).await.store(&["old0", "old1"]).await;
     flush(&servers).await;
+    Some(servers)
+}
+
+#[tokio::test]
+async fn an_empty_redis_goes_on_above_what_is_stored_if_the_server_starts_first() {
+    let Some(servers) = emptied().await else { return };
 
     let multivac = servers.stores().start_without_worker(&[]).await;
     let jobs = [multivac.add("new0").await, multivac.add("new1").await];
@@ -40,9 +46,7 @@ async fn an_empty_redis_goes_on_above_what_is_stored_if_the_server_starts_first(
 
 #[tokio::test]
 async fn an_empty_redis_goes_on_above_what_is_stored_if_the_worker_starts_first() {
-    let Some(servers) = Servers::start().await else { return };
-    servers.stores().start(&[]).await.store(&["old0", "old1"]).await;
-    flush(&servers).await;
+    let Some(servers) = emptied().await else { return };
 
     let _worker = servers.stores().start_worker(&[]).await;
     let mut redis = servers.redis().await;

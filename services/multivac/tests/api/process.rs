@@ -50,9 +50,7 @@ async fn the_configuration_is_printed_without_its_secrets() {
         ("AUTH_USERNAME", "multi"),
         ("AUTH_PASSWORD", "hush"),
     ];
-    let mut binary = Binary::start(PROGRAM, &["config"], &variables);
-    assert_eq!(binary.exit(TIMEOUT).await.code(), Some(0));
-    let printed = binary.lines();
+    let printed = Binary::config(PROGRAM, &variables).await;
     for line in [
         "PORT=5000",
         "REDIS_URL=********",

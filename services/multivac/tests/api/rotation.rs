@@ -34,6 +34,13 @@ fn load(server: &App) -> (Load, Arc<AtomicU64>) {
     (load, accepted)
 }
 
+/// Ends the load, and expects each datum that was accepted to be stored once.
+async fn expect_all_stored(multivac: &Multivac, load: Load, fed: &AtomicU64) {
+    assert!(load.end().await > u64::from(rotations()));
+    multivac.wait_until_settled().await;
+    assert_eq!(multivac.count().await, fed.load(Ordering::Relaxed), "each is stored once");
+}
+
 /// Server and worker, with these variables.
 async fn start(variables: &[(&str, &str)]) -> Multivac {
     let server = App::start(variables, Config::load, build);
@@ -93,9 +100,7 @@ async fn users_of_redis_take_turns_again_and_again_and_the_old_one_is_revoked() 
         acl(&mut admin, &["DELUSER", &old]).await;
     }
 
-    assert!(load.end().await > u64::from(rotations()));
-    multivac.wait_until_settled().await;
-    assert_eq!(multivac.count().await, fed.load(Ordering::Relaxed), "each is stored once");
+    expect_all_stored(&multivac, load, &fed).await;
 }
 
 #[tokio::test]
@@ -129,9 +134,7 @@ async fn a_url_of_mongodb_changes_again_and_again_and_nothing_is_lost() {
         replace(&file, &url(n), (&apps, "MONGO_URL", "taken")).await;
     }
 
-    assert!(load.end().await > u64::from(rotations()));
-    multivac.wait_until_settled().await;
-    assert_eq!(multivac.count().await, fed.load(Ordering::Relaxed), "each is stored once");
+    expect_all_stored(&multivac, load, &fed).await;
 }
 
 #[tokio::test]

@@ -30,12 +30,8 @@ async fn the_count_is_told_in_words() {
         ("aA", "characters in aA is 0!"),
         ("%00%00", "characters in \0\0 is 1!"),
     ] {
-        let answer = app.get(&format!("/query?param={query}")).await;
-
-        assert_eq!(answer.status(), 200, "{query}");
-        assert_eq!(answer.headers()["content-type"], "text/plain; charset=utf-8", "{query}");
         let expected = format!("Result: The amount of reoccurrence {sentence}");
-        assert_eq!(answer.text().await.unwrap(), expected);
+        app.expect_text(&format!("/query?param={query}"), &expected).await;
     }
 }
 
@@ -203,11 +199,7 @@ async fn a_body_up_to_the_limit_is_counted() {
 async fn the_original_health_check_answers() {
     let app = start(&[]);
 
-    let answer = app.get("/healthcheck").await;
-
-    assert_eq!(answer.status(), 200);
-    assert_eq!(answer.headers()["content-type"], "text/plain; charset=utf-8");
-    assert_eq!(answer.text().await.unwrap(), "OK");
+    app.expect_text("/healthcheck", "OK").await;
 }
 
 #[tokio::test]

@@ -3,16 +3,9 @@
 use futures_util::future::join_all;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
-use test_support::on_both_databases;
+use test_support::{next_page, on_both_databases};
 
 use crate::Service;
-
-fn next_page(answer: &Response) -> Option<String> {
-    let link = answer.headers().get("link")?.to_str().unwrap();
-    let url = link.strip_prefix('<').unwrap().strip_suffix(">; rel=\"next\"").unwrap();
-    let url = answer.url().join(url).unwrap();
-    Some(format!("{}?{}", url.path(), url.query().unwrap()))
-}
 
 async fn domains(answer: Response) -> Vec<String> {
     assert_eq!(answer.status(), 200);
@@ -164,10 +157,7 @@ async fn bad_parameters_are_a_422_and_under_v1_a_400() {
         ("cursor=1%20OR%201%3D1", "`cursor`"),
     ] {
         for (path, status) in [("/history", 422), ("/v1/history", 400)] {
-            let answer = service.app.get(&format!("{path}?{query}")).await;
-            assert_eq!(answer.status(), status, "{query}");
-            let problem: Value = answer.json().await.unwrap();
-            assert!(problem["detail"].as_str().unwrap().contains(detail), "{query}: {problem}");
+            service.app.expect_problem(&format!("{path}?{query}"), status, detail).await;
         }
     }
     assert_eq!(service.app.get("/history?limit=1&limit=2").await.status(), 400);
