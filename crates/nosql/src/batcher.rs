@@ -152,3 +152,62 @@ where
     }
     failed
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use common::Service;
+    use common::memory::MemoryLimit;
+    use tokio::sync::Semaphore;
+    use tokio::task::yield_now;
+
+    use super::*;
+
+    const SERVICE: Service = Service {
+        name: "test",
+        version: "0",
+        description: "",
+        readme: "",
+        log_name: "test",
+        default_port: 0,
+    };
+    const LIMITS: BatchLimits = BatchLimits { waiting: 3, items: 2, bytes: 100, in_flight: 1 };
+
+    #[tokio::test]
+    async fn items_gather_while_a_batch_is_written_and_fail_with_the_one_before() {
+        let context = ServiceContext::new(&SERVICE, MemoryLimit::NONE);
+        let (gate, begun) = (Arc::new(Semaphore::new(0)), Arc::new(Mutex::new(Vec::new())));
+        let batcher = Batcher::start(&context, LIMITS, {
+            let (gate, begun) = (Arc::clone(&gate), Arc::clone(&begun));
+            move |items: Vec<u32>| {
+                begun.lock().unwrap().push(items.clone());
+                let gate = Arc::clone(&gate);
+                async move {
+                    gate.acquire().await.unwrap().forget();
+                    if items.contains(&9) { Err("refused") } else { Ok(items) }
+                }
+            }
+        });
+        let write = |item| {
+            let batcher = batcher.clone();
+            tokio::spawn(async move { batcher.write(item, 1).await })
+        };
+
+        let first = write(1);
+        while begun.lock().unwrap().is_empty() {
+            yield_now().await;
+        }
+        let waiting = [write(9), write(3), write(4)];
+        yield_now().await;
+        assert!(matches!(batcher.write(5, 1).await, Err(BatchError::Full)));
+        gate.add_permits(2);
+
+        assert_eq!(first.await.unwrap().unwrap(), 1);
+        for failed in waiting {
+            assert!(matches!(failed.await.unwrap(), Err(BatchError::Failed("refused"))));
+        }
+        assert_eq!(*begun.lock().unwrap(), [vec![1], vec![9, 3]]);
+        context.tasks.stop().await;
+    }
+}
