@@ -15,7 +15,7 @@ use crate::plot::Plot;
 use crate::request::Request;
 use crate::subject::{Limits, NAME_SERVER, Subject};
 use crate::workloads::{
-    Chain, Growth, Grows, HeldFiles, InFlight, Jobs, Names, Queue, Rows, Streaming, Tls, Tracing,
+    Chain, Grows, Growth, HeldFiles, InFlight, Jobs, Names, Queue, Rows, Streaming, Tls, Tracing,
     Within, Workers, Workload, Writes,
 };
 
@@ -249,10 +249,7 @@ pub(crate) const CATALOGUE: &[Scenario] = &[
             limits: LIMITS,
         },
         first: &[],
-        requests: &[
-            COUNT,
-            Request { target: "/healthz", logged: false, cpu_ratio: None, ..PLAIN },
-        ],
+        requests: &[COUNT, Request { target: "/healthz", logged: false, cpu_ratio: None, ..PLAIN }],
         workloads: &[
             Workload::Tracing(Tracing {
                 request: COUNT,

@@ -2,8 +2,8 @@
 
 use anyhow::{Result, anyhow};
 use plotters::prelude::{
-    BLACK, ChartBuilder, Circle, Color as _, IntoDrawingArea as _, IntoLogRange as _, LineSeries, Palette,
-    Palette99, PathElement, SVGBackend, SeriesLabelPosition, WHITE,
+    BLACK, ChartBuilder, Circle, Color as _, IntoDrawingArea as _, IntoLogRange as _, LineSeries,
+    Palette, Palette99, PathElement, SVGBackend, SeriesLabelPosition, WHITE,
 };
 use serde::{Deserialize, Serialize};
 
@@ -71,8 +71,11 @@ impl Plot {
                     .draw_series(line)
                     .map_err(|error| drawn(error.to_string()))?
                     .label(&curve.name)
-                    .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2)));
-                let marks = curve.points.iter().map(|&point| Circle::new(point, 3, colour.filled()));
+                    .legend(move |(x, y)| {
+                        PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2))
+                    });
+                let marks =
+                    curve.points.iter().map(|&point| Circle::new(point, 3, colour.filled()));
                 chart.draw_series(marks).map_err(|error| drawn(error.to_string()))?;
             }
             chart

@@ -139,7 +139,12 @@ impl Row {
     }
 
     /// Repeated measurements with their interval, and the least that they may be, if that is asked.
-    pub(crate) fn samples_at_least(self, samples: &Samples, limit: Option<f64>, unit: &str) -> Self {
+    pub(crate) fn samples_at_least(
+        self,
+        samples: &Samples,
+        limit: Option<f64>,
+        unit: &str,
+    ) -> Self {
         let row = self.service(samples.with_interval(unit));
         let Some(limit) = limit else { return row };
         let (low, high) = samples.interval();
@@ -330,6 +335,9 @@ mod tests {
         ];
         let section = Section { name: "a".to_owned(), rows, conditions: String::new() };
         let table = costs(&[section]);
-        assert!(table.ends_with("| a       | /       | 20 s      | 0.024 %         | 10 MiB |\n"), "{table}");
+        assert!(
+            table.ends_with("| a       | /       | 20 s      | 0.024 %         | 10 MiB |\n"),
+            "{table}"
+        );
     }
 }

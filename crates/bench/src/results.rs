@@ -96,8 +96,8 @@ impl Results {
             pictures.push((plot, plot.to_svg(&curves)?));
         }
         let path = self.root.join("docs/performance.md");
-        let page = fs::read_to_string(&path)
-            .with_context(|| format!("cannot read {}", path.display()))?;
+        let page =
+            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let tables: String = sections.iter().map(Section::to_markdown).collect();
         let page = between(&page, "bench", &tables)?;
         let page = between(&page, "costs", &report::costs(&sections))?;
@@ -116,7 +116,8 @@ fn between(page: &str, name: &str, text: &str) -> Result<String> {
         let (_, after) = rest.split_once(&end)?;
         Some((before, after))
     });
-    let (before, after) = parts.with_context(|| format!("docs/performance.md has lost a marker of {name}"))?;
+    let (before, after) =
+        parts.with_context(|| format!("docs/performance.md has lost a marker of {name}"))?;
     Ok(format!("{before}{begin}{}\n\n{end}{after}", text.trim_end()))
 }
 

@@ -67,17 +67,21 @@ mod tests {
     #[tokio::test]
     async fn sides_take_turns_until_all_ratios_are_known() {
         let turns = RefCell::new(Vec::new());
-        let rounds = Rounds::<2>::run(&FULL, &[|[a, b]| a.cpu_us / b.cpu_us], async |side, time| {
-            turns.borrow_mut().push((side, time));
-            let cpu_us = if side == 0 { 12.0 } else { 10.0 };
-            Ok(Closed { requests: 1, rate: 1.0, cpu_us })
-        })
-        .await
-        .unwrap();
+        let rounds =
+            Rounds::<2>::run(&FULL, &[|[a, b]| a.cpu_us / b.cpu_us], async |side, time| {
+                turns.borrow_mut().push((side, time));
+                let cpu_us = if side == 0 { 12.0 } else { 10.0 };
+                Ok(Closed { requests: 1, rate: 1.0, cpu_us })
+            })
+            .await
+            .unwrap();
 
         assert!((rounds.samples(|[a, b]| a.cpu_us / b.cpu_us).median() - 1.2).abs() < 1e-9);
         let turns = turns.into_inner();
-        assert_eq!(turns[..4], [(0, FULL.warm_up), (1, FULL.warm_up), (0, FULL.round), (1, FULL.round)]);
+        assert_eq!(
+            turns[..4],
+            [(0, FULL.warm_up), (1, FULL.warm_up), (0, FULL.round), (1, FULL.round)]
+        );
         assert_eq!(turns.len(), 2 * (FULL.min_rounds + 1));
     }
 }

@@ -102,8 +102,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     build.args(services.iter().flat_map(|service| ["--bin", service]));
     ensure!(build.status()?.success(), "the build failed");
     let name_server = NameServer::start(NAMES).await?;
-    let bench =
-        Bench { plan: &plan, cargo_target: &workspace.target, name_server: &name_server };
+    let bench = Bench { plan: &plan, cargo_target: &workspace.target, name_server: &name_server };
     let results = Results::of_checkout(&workspace.root, &workspace.target, plan.name).await?;
 
     if let (Some(url), Some(pid)) = (args.peer, args.pid) {
@@ -167,7 +166,8 @@ async fn grow(growth: &'static Growth, bench: &Bench<'_>) -> Result<Curve> {
     eprintln!("how cost grows: {}", growth.name);
     let find = |scenario: &&Scenario| scenario.subject.name == growth.subject;
     let scenario = CATALOGUE.iter().find(find).context("no such scenario")?;
-    let points = step(bench.plan, async { growth.measure(&bench.environment(scenario).await?).await });
+    let points =
+        step(bench.plan, async { growth.measure(&bench.environment(scenario).await?).await });
     Ok(Curve { name: growth.name.to_owned(), points: points.await? })
 }
 
@@ -292,7 +292,8 @@ pub(crate) async fn compare(
     let latency = [at_rate(sides[0]).await?, at_rate(sides[1]).await?];
 
     let row = |figure: &str| Row::new(request.target, figure);
-    let both = |figure: &str, [service, other]: [String; 2]| row(figure).service(service).bare(other);
+    let both =
+        |figure: &str, [service, other]: [String; 2]| row(figure).service(service).bare(other);
     let cpu_us = rounds.cpu_us();
     Ok(vec![
         both("requests a second", rounds.rates().map(|rate| format!("{rate:.0}"))),

@@ -20,7 +20,7 @@ use crate::environment::Environment;
 use crate::report::Row;
 
 pub(crate) use chain::Chain;
-pub(crate) use growth::{Growth, Grows};
+pub(crate) use growth::{Grows, Growth};
 pub(crate) use held_files::HeldFiles;
 pub(crate) use in_flight::InFlight;
 pub(crate) use jobs::{Jobs, Within};

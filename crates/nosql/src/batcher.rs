@@ -174,6 +174,7 @@ mod tests {
     };
     const LIMITS: BatchLimits = BatchLimits { waiting: 3, items: 2, bytes: 100, in_flight: 1 };
 
+    #[expect(clippy::disallowed_methods, reason = "the test waits for all that it spawns")]
     #[tokio::test]
     async fn items_gather_while_a_batch_is_written_and_fail_with_the_one_before() {
         let context = ServiceContext::new(&SERVICE, MemoryLimit::NONE);

@@ -34,6 +34,7 @@ use common::context::RequestContext;
 use common::memory::MemoryUse;
 use common::probes::is_probe_path;
 use common::telemetry::RequestSampler;
+use common::telemetry::spans::fail;
 use common::{Problem, causes};
 use futures_util::FutureExt as _;
 use futures_util::future::{self, Either, LocalBoxFuture};
@@ -330,18 +331,10 @@ impl RequestLifecycle {
         headers.set(response, &self.context);
     }
 
-    /// Notes in the span, if there is one, why there is no complete answer.
-    fn record_error_type(&self, error_type: &str) {
-        if let Some(span) = &self.span {
-            span.record("error.type", error_type);
-        }
-    }
-
-    /// The same where that is the service's fault.
+    /// Notes in the span, if there is one, why the service did not answer as it should have.
     fn record_failure(&self, error_type: &str) {
-        self.record_error_type(error_type);
         if let Some(span) = &self.span {
-            span.record("otel.status_code", "ERROR");
+            fail(span, error_type);
         }
     }
 
@@ -393,8 +386,9 @@ impl RequestLifecycle {
 impl Drop for RequestLifecycle {
     fn drop(&mut self) {
         let status = self.status.get().unwrap_or(CLIENT_CLOSED_REQUEST);
-        if !self.ended.get() {
-            self.record_error_type("client_closed_request");
+        if let (false, Some(span)) = (self.ended.get(), &self.span) {
+            // Not the service's fault.
+            span.record("error.type", "client_closed_request");
         }
         self.end(status, Some("the client went away"));
     }

@@ -137,8 +137,7 @@ impl Trial {
         let server =
             Server { address: process.address, tls: tls.then(|| certificate.client.clone()) };
         let probes = (process.plain.into(), vec!["/healthz", "/readyz"]);
-        let others =
-            ordinary::ask_apart([(server, vec![self.service.ordinary]), probes], &leave)?;
+        let others = ordinary::ask_apart([(server, vec![self.service.ordinary]), probes], &leave)?;
         let mut crowds = Vec::new();
         let mut first_port = self.first_port;
         for order in &orders {

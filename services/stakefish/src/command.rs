@@ -2,7 +2,7 @@
 
 use server::cli::{Program, Work};
 
-use crate::{Config, store};
+use crate::{Config, SCHEMA};
 
 /// What `stakefish` can do beside serving.
 #[derive(Debug, clap::Subcommand)]
@@ -16,7 +16,9 @@ impl Command {
     #[must_use]
     pub fn work(self, program: Program<Config>) -> Work<Config> {
         match self {
-            Self::Migrate => Work::once(program, store::migrate),
+            Self::Migrate => Work::once(program, async |config: Config| {
+                storage::migrate(&config.database, &SCHEMA).await
+            }),
         }
     }
 }

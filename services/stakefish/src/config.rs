@@ -13,9 +13,6 @@ use storage::DatabaseConfig;
 /// Who this service is.
 pub const SERVICE: Service = common::service!(port: 3000);
 
-/// The database where none is configured, for development.
-const EMBEDDED: &str = "sqlite://data/stakefish.db";
-
 /// The configuration.
 #[derive(AsRef, Clone, Debug)]
 pub struct Config {
@@ -38,7 +35,7 @@ impl Config {
         // More than a client waits for would also overflow the clock.
         let sensible = Duration::from_millis(1)..=Duration::from_mins(1);
         loader.within("DNS_TIMEOUT", lookups.dns_timeout, sensible);
-        let database = DatabaseConfig::load_with_parts(EMBEDDED, loader);
+        let database = DatabaseConfig::load_with_parts("sqlite://data/stakefish.db", loader);
         Self { common, database, lookups, kubernetes: loader.is_set("KUBERNETES_SERVICE_HOST") }
     }
 }

@@ -11,7 +11,6 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 use server::StartError;
-use server::cli::Outcome;
 use sqlx::types::Json;
 use storage::{Batch, Connection, Database, Execution, Item, Operation, Schema, Writer};
 
@@ -51,11 +50,6 @@ pub static SCHEMA: Schema = Schema {
     postgres: sqlx::migrate!("migrations/postgres"),
 };
 
-/// Applies pending migrations, and says which.
-pub(crate) async fn migrate(config: Config) -> Outcome {
-    storage::migrate(&config.database, &SCHEMA).await
-}
-
 /// The saved queries; clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
@@ -71,8 +65,7 @@ impl Store {
     /// When the database's URL is of no use.
     pub(crate) fn start(config: &Config, context: &ServiceContext) -> Result<Self, StartError> {
         let database = Database::start(&config.database, &SCHEMA, context)?;
-        let batch =
-            Batch { operation: "save_queries", execution: Execution::Script, write: save };
+        let batch = Batch { operation: "save_queries", execution: Execution::Script, write: save };
         counts::keep(&database, config.lookups.metrics_top_domains, context);
         Ok(Self {
             writer: Writer::start(&database, context, batch),

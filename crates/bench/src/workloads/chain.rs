@@ -49,7 +49,8 @@ impl Chain {
         }
         through.stop().await?;
         from.stop().await?;
-        let row = |figure: &str| Row::new(self.target, &format!("{files} files of {service}: {figure}"));
+        let row =
+            |figure: &str| Row::new(self.target, &format!("{files} files of {service}: {figure}"));
         Ok(vec![
             row("MB a second, beside one thread that only reads the files")
                 .samples_at_least(&rate, Some(self.rate), "")

@@ -140,7 +140,8 @@ impl Jobs {
         let before = service.counts(self).await?;
         let (script, time) = (environment.path("jobs.lua"), environment.plan.round);
         let started = Instant::now();
-        load::closed(&service.server.endpoint, &self.request, &script, MANY_CONNECTIONS, time).await?;
+        load::closed(&service.server.endpoint, &self.request, &script, MANY_CONNECTIONS, time)
+            .await?;
         let after = service.all_stored(self).await?;
         let jobs = u32::try_from(after.stored - before.stored)?;
         Ok(f64::from(jobs) / started.elapsed().as_secs_f64())
@@ -155,7 +156,8 @@ impl Jobs {
     ) -> Result<Row> {
         let rate = (rate / 100.0).floor() * 100.0;
         let before = service.counts(self).await?;
-        load::at_rate(&service.server.endpoint, &self.request, rate, environment.plan.latency).await?;
+        load::at_rate(&service.server.endpoint, &self.request, rate, environment.plan.latency)
+            .await?;
         let after = service.all_stored(self).await?;
         let [timed, in_time] = [after.timed - before.timed, after.in_time - before.in_time];
         let share = f64::from(u32::try_from(in_time)?) / f64::from(u32::try_from(timed)?);

@@ -34,18 +34,6 @@ pub(super) enum DecodeError {
     NoMemory(Problem),
 }
 
-impl From<Problem> for DecodeError {
-    fn from(problem: Problem) -> Self {
-        Self::NoMemory(problem)
-    }
-}
-
-impl From<io::Error> for DecodeError {
-    fn from(error: io::Error) -> Self {
-        Self::Malformed(error)
-    }
-}
-
 impl Coding {
     /// The coding that the header names.
     ///
@@ -84,12 +72,13 @@ impl Coding {
         if self == Self::Identity || body.is_empty() {
             return Ok(body);
         }
-        let mut decoder = MultiGzDecoder::new(&*body);
+        let mut reader = MultiGzDecoder::new(&*body);
         let mut decoded = Vec::new();
         loop {
-            memory.take(body.len() + decoded.len() + STEP)?;
-            let mut part = decoder.by_ref().take(STEP as u64);
-            if part.read_to_end(&mut decoded)? == 0 {
+            let taken = memory.take(body.len() + decoded.len() + STEP);
+            taken.map_err(DecodeError::NoMemory)?;
+            let mut part = reader.by_ref().take(STEP as u64);
+            if part.read_to_end(&mut decoded).map_err(DecodeError::Malformed)? == 0 {
                 return Ok(decoded.into());
             }
             if decoded.len() > limit {

@@ -8,15 +8,14 @@ use server::{HtmlPage, PageParts};
 
 use crate::SERVICE;
 
-static PAGE: LazyLock<HtmlPage> = LazyLock::new(|| {
-    let parts = PageParts {
-        title: "MultiVAC",
-        main: include_str!("page.html"),
-        style: include_str!("page.css"),
-        script: include_str!("page.js"),
-    };
-    HtmlPage::new(&SERVICE, &parts)
-});
+const PARTS: PageParts = PageParts {
+    title: "MultiVAC",
+    main: include_str!("page.html"),
+    style: include_str!("page.css"),
+    script: include_str!("page.js"),
+};
+
+static PAGE: LazyLock<HtmlPage> = LazyLock::new(|| HtmlPage::new(&SERVICE, &PARTS));
 
 /// A welcome: for a client that prefers HTML a page that asks the question, feeds data and shows the queue.
 #[utoipa::path(

@@ -9,15 +9,14 @@ use server::{HtmlPage, PageParts, no_such_route};
 
 use crate::SERVICE;
 
-static PAGE: LazyLock<HtmlPage> = LazyLock::new(|| {
-    let parts = PageParts {
-        title: SERVICE.name,
-        main: include_str!("home/page.html"),
-        style: include_str!("home/page.css"),
-        script: include_str!("home/page.js"),
-    };
-    HtmlPage::new(&SERVICE, &parts)
-});
+const PARTS: PageParts = PageParts {
+    title: SERVICE.name,
+    main: include_str!("home/page.html"),
+    style: include_str!("home/page.css"),
+    script: include_str!("home/page.js"),
+};
+
+static PAGE: LazyLock<HtmlPage> = LazyLock::new(|| HtmlPage::new(&SERVICE, &PARTS));
 
 problems! {
     /// What others than browsers get.

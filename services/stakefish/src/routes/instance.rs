@@ -12,15 +12,14 @@ use utoipa::ToSchema;
 
 use crate::config::{Config, SERVICE};
 
-static PAGE: LazyLock<HtmlPage> = LazyLock::new(|| {
-    let parts = PageParts {
-        title: SERVICE.name,
-        main: include_str!("instance/page.html"),
-        style: include_str!("instance/page.css"),
-        script: include_str!("instance/page.js"),
-    };
-    HtmlPage::new(&SERVICE, &parts)
-});
+const PARTS: PageParts = PageParts {
+    title: SERVICE.name,
+    main: include_str!("instance/page.html"),
+    style: include_str!("instance/page.css"),
+    script: include_str!("instance/page.js"),
+};
+
+static PAGE: LazyLock<HtmlPage> = LazyLock::new(|| HtmlPage::new(&SERVICE, &PARTS));
 
 /// The instance that answers.
 #[derive(Debug, Serialize, ToSchema)]

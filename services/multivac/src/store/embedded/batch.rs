@@ -68,15 +68,12 @@ pub(super) async fn apply(
                 };
                 let room = limits.max_length.saturating_sub(waiting);
                 let room = usize::try_from(room).unwrap_or(usize::MAX);
-                let added = match key {
-                    Some(key) => {
-                        let datum = (datum.as_str(), traceparent.as_deref());
-                        vec![add_once(connection, datum, key, room).await?]
-                    }
-                    None => {
-                        let data = together.iter().filter_map(|(change, _)| change.plain());
-                        add(connection, &data.collect::<Vec<_>>(), room).await?
-                    }
+                let added = if let Some(key) = key {
+                    let datum = (datum.as_str(), traceparent.as_deref());
+                    vec![add_once(connection, datum, key, room).await?]
+                } else {
+                    let data = together.iter().filter_map(|(change, _)| change.plain());
+                    add(connection, &data.collect::<Vec<_>>(), room).await?
                 };
                 let new = added.iter().filter(|added| matches!(added, Added::New(_))).count();
                 length = Some(waiting + new as u64);

@@ -53,9 +53,7 @@ pub(super) async fn translate(
 fn wants_json(request: &HttpRequest) -> bool {
     let Ok(accept) = Accept::parse(request) else { return false };
     let accepted = |essence: &str| {
-        accept
-            .iter()
-            .any(|range| range.quality > Quality::ZERO && range.item.essence_str() == essence)
+        accept.iter().any(|it| it.quality > Quality::ZERO && it.item.essence_str() == essence)
     };
     accepted("application/json") && ![MEDIA_TYPE, "application/*", "*/*"].into_iter().any(accepted)
 }
