@@ -1,7 +1,7 @@
 //! What belongs to the request at hand: its id and its trace.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::rc::Rc;
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -48,6 +48,17 @@ pub struct RequestContext {
     client: IpAddr,
 }
 
+/// One subscriber has a whole /64 of IPv6 addresses.
+#[must_use]
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)))
+        }
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
 impl RequestContext {
     /// The ids that a request brings, new ones for those that it lacks.
     #[must_use]
@@ -92,6 +103,12 @@ impl RequestContext {
     #[must_use]
     pub fn client(&self) -> IpAddr {
         self.client
+    }
+
+    /// The client as one that shares are given to: its address, or the /64 that one subscriber of IPv6 has.
+    #[must_use]
+    pub fn client_network(&self) -> IpAddr {
+        network(self.client)
     }
 
     /// The trace's id: 32 hexadecimal digits.

@@ -165,11 +165,11 @@ impl Database {
         let span = self.target.load().operation(operation.name);
         self.measure(operation, span, async |pools| match pools {
             Pools::Sqlite { .. } => {
-                let mut connection = self.connect(pools, Pools::sqlite_reader).await?;
+                let (_turn, mut connection) = self.connect(pools, Pools::sqlite_reader).await?;
                 Ok(statements(Connection::Sqlite(&mut connection)).await?)
             }
-            Pools::Postgres(_) => {
-                let mut connection = self.connect(pools, Pools::postgres_reader).await?;
+            Pools::Postgres { .. } => {
+                let (_turn, mut connection) = self.connect(pools, Pools::postgres_reader).await?;
                 let value = statements(Connection::Postgres(&mut connection)).await?;
                 connection.commit().await?;
                 Ok(value)
@@ -219,7 +219,7 @@ impl Database {
                     connection.keep();
                     Ok(value)
                 }
-                Pools::Postgres(_) => {
+                Pools::Postgres { .. } => {
                     let mut begun = self.connect(pools, Pools::postgres_writer).await?;
                     let value = statements(Connection::Postgres(&mut begun)).await?;
                     begun.commit().await.map_err(Error::at_commit)?;

@@ -4,6 +4,7 @@ mod config;
 mod connection;
 mod database;
 mod error;
+mod fair;
 mod metrics;
 mod migrations;
 mod monitor;

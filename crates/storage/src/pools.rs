@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::config::Options;
-use crate::postgres::{self, Sessions};
+use crate::fair::{FairPermit, FairSemaphore};
+use crate::postgres::{self, PostgresConnection, Sessions};
 use crate::sqlite;
 
 /// Connections that read from SQLite, at most. Each has a thread of its own; more of them only wait for each other.
@@ -13,9 +14,9 @@ const SQLITE_READERS: usize = 4;
 #[derive(Clone, Debug)]
 pub(crate) enum Pools {
     /// SQLite has one writer at a time, and readers that it does not hold up.
-    Sqlite { readers: sqlite::Connections, writer: sqlite::Connections },
+    Sqlite { readers: sqlite::Connections, turns: FairSemaphore, writer: sqlite::Connections },
     /// PostgreSQL has one kind.
-    Postgres(postgres::Connections),
+    Postgres { connections: postgres::Connections, turns: FairSemaphore },
 }
 
 impl Pools {
@@ -33,54 +34,64 @@ impl Pools {
                 let read_only = options.clone().pragma("query_only", "ON");
                 Self::Sqlite {
                     readers: sqlite::Connections::new(read_only, readers),
+                    turns: FairSemaphore::new(readers),
                     writer: sqlite::Connections::new(options, 1),
                 }
             }
-            Options::Postgres(options) => Self::Postgres(postgres::Connections::new(
-                options,
-                sessions,
-                max_connections,
-                timeout,
-            )),
+            Options::Postgres(options) => Self::Postgres {
+                connections: postgres::Connections::new(
+                    options,
+                    sessions,
+                    max_connections,
+                    timeout,
+                ),
+                turns: FairSemaphore::new(max_connections as usize),
+            },
         }
     }
 
     /// How many connections are idle, and how many in use.
     pub(crate) fn connections(&self) -> (usize, usize) {
         let (size, idle) = match self {
-            Self::Sqlite { readers, writer } => {
+            Self::Sqlite { readers, writer, .. } => {
                 let (readers, writers) = (readers.size_and_idle(), writer.size_and_idle());
                 (readers.0 + writers.0, readers.1 + writers.1)
             }
-            Self::Postgres(pool) => pool.size_and_idle(),
+            Self::Postgres { connections, .. } => connections.size_and_idle(),
         };
         (idle, size.saturating_sub(idle))
     }
 
-    pub(crate) async fn sqlite_reader(self) -> sqlx::Result<sqlite::Connection> {
+    /// A connection that reads, which clients get in turns.
+    pub(crate) async fn sqlite_reader(self) -> sqlx::Result<(FairPermit, sqlite::Connection)> {
         match self {
-            Self::Sqlite { readers, .. } => readers.acquire().await,
-            Self::Postgres(_) => Err(sqlx::Error::PoolClosed),
+            Self::Sqlite { readers, turns, .. } => {
+                Ok((turns.acquire().await, readers.acquire().await?))
+            }
+            Self::Postgres { .. } => Err(sqlx::Error::PoolClosed),
         }
     }
 
     pub(crate) async fn sqlite_writer(self) -> sqlx::Result<sqlite::Lease> {
         match self {
             Self::Sqlite { writer, .. } => writer.lease().await,
-            Self::Postgres(_) => Err(sqlx::Error::PoolClosed),
+            Self::Postgres { .. } => Err(sqlx::Error::PoolClosed),
         }
     }
 
-    pub(crate) async fn postgres_reader(self) -> sqlx::Result<postgres::PostgresConnection> {
+    /// A connection that reads, which clients get in turns.
+    pub(crate) async fn postgres_reader(self) -> sqlx::Result<(FairPermit, PostgresConnection)> {
         match self {
-            Self::Postgres(pool) => pool.reader().await,
+            Self::Postgres { connections, turns } => {
+                Ok((turns.acquire().await, connections.reader().await?))
+            }
             Self::Sqlite { .. } => Err(sqlx::Error::PoolClosed),
         }
     }
 
-    pub(crate) async fn postgres_writer(self) -> sqlx::Result<postgres::PostgresConnection> {
+    pub(crate) async fn postgres_writer(self) -> sqlx::Result<PostgresConnection> {
         match self {
-            Self::Postgres(pool) => pool.writer().await,
+            Self::Postgres { connections, .. } => connections.writer().await,
             Self::Sqlite { .. } => Err(sqlx::Error::PoolClosed),
         }
     }
@@ -88,11 +99,11 @@ impl Pools {
     /// Closes what is idle now, and the rest when it comes back.
     pub(crate) async fn close(self) {
         match self {
-            Self::Sqlite { readers, writer } => {
+            Self::Sqlite { readers, writer, .. } => {
                 readers.close().await;
                 writer.close().await;
             }
-            Self::Postgres(pool) => pool.close().await,
+            Self::Postgres { connections, .. } => connections.close().await,
         }
     }
 }

@@ -5,10 +5,11 @@
 //! crowd from one address, or from nine, leaves room for a probe and for an ordinary client.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use common::context::network;
 use common::memory::{Budget, Exhausted, MemoryUse, Permit};
 
 /// The part of the budget that only addresses use which hold little: one in ten.
@@ -101,16 +102,6 @@ impl ClientQuota {
         let others = self.held.load(Ordering::Relaxed).saturating_sub(held);
         let contended = others > self.reserve / 2;
         (!contended || wanted <= self.share).then(|| self.budget.capacity() - self.reserve)
-    }
-}
-
-/// One subscriber has a whole /64 of IPv6 addresses.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)))
-        }
-        address @ IpAddr::V4(_) => address,
     }
 }
 
