@@ -200,7 +200,7 @@ pub(crate) fn table(rows: &[Row]) -> String {
         let [subject, figure, service, bare, target] = row.cells.clone();
         [subject, figure, service, bare, target, met.to_owned()]
     });
-    aligned(once(titles).chain(rows).collect())
+    aligned(&once(titles).chain(rows).collect::<Vec<_>>())
 }
 
 /// What a million requests a day cost each service. One microsecond a request is one second a million.
@@ -223,11 +223,11 @@ pub(crate) fn costs(sections: &[Section]) -> String {
             ]);
         }
     }
-    aligned(rows)
+    aligned(&rows)
 }
 
 /// The first row is the heading.
-fn aligned<const COLUMNS: usize>(rows: Vec<[String; COLUMNS]>) -> String {
+fn aligned<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
     let widths: [usize; COLUMNS] = std::array::from_fn(|column| {
         rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
     });

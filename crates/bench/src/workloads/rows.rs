@@ -71,13 +71,13 @@ pub(super) async fn filled(
     rows: u64,
     name: &str,
 ) -> Result<PathBuf> {
-    let file = environment.path(name);
-    let url = format!("sqlite://{}", file.display());
+    let path = environment.path(name);
+    let url = format!("sqlite://{}", path.display());
     // It makes the tables.
     environment.service(&[(variable, &url)]).await?.stop().await?;
     let mut connection =
         SqliteConnection::connect_with(&SqliteConnectOptions::from_str(&url)?).await?;
     sqlx::query(fill).bind(i64::try_from(rows)?).execute(&mut connection).await?;
     connection.close().await?;
-    Ok(file)
+    Ok(path)
 }
