@@ -16,6 +16,23 @@ use crate::plan::{PROFILE, Plan};
 use crate::server::Server;
 use crate::subject::{NAME_SERVER, Subject};
 
+/// What all measurements share.
+pub(crate) struct Bench<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) cargo_target: &'a Path,
+    pub(crate) name_server: &'a NameServer,
+}
+
+impl Bench<'_> {
+    /// A new environment for a subject.
+    ///
+    /// # Errors
+    /// As for [`Environment::new`].
+    pub(crate) async fn environment(&self, subject: &'static Subject) -> Result<Environment<'_>> {
+        Environment::new(subject, self.plan, self.cargo_target, self.name_server).await
+    }
+}
+
 /// Where the servers of a subject run.
 pub(crate) struct Environment<'a> {
     pub(crate) subject: &'a Subject,

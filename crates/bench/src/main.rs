@@ -10,6 +10,7 @@
 mod bare;
 mod catalogue;
 mod command;
+mod compare;
 mod environment;
 mod load;
 mod metrics;
@@ -21,6 +22,7 @@ mod request;
 mod results;
 mod rounds;
 mod run;
+mod samples;
 mod server;
 mod subject;
 mod workloads;

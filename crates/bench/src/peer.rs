@@ -3,9 +3,10 @@
 use anyhow::{Context as _, Result};
 
 use crate::catalogue::Scenario;
+use crate::compare::compare;
+use crate::environment::Bench;
 use crate::report::Row;
 use crate::request::Request;
-use crate::run::{self, Bench};
 use crate::server::Endpoint;
 
 /// A server that somebody else has started, and what is asked of it.
@@ -31,14 +32,14 @@ impl Peer {
         bench: &Bench<'_>,
         scenario: &'static Scenario,
     ) -> Result<Vec<Row>> {
-        let environment = bench.environment(scenario).await?;
+        let environment = bench.environment(&scenario.subject).await?;
         let service = environment.service(&[]).await?;
         for request in scenario.first {
             service.fetch(request).await?;
         }
         let is_get = |request: &&Request| request.method == "GET";
         let request = scenario.requests.iter().find(is_get).context("no plain request")?;
-        let mut rows = run::compare(&environment, request, &service, &self.0).await?;
+        let mut rows = compare(&environment, request, &service, &self.0).await?;
         let memory = |figure: &str, of: fn(&Endpoint) -> Result<f64>| {
             let [service, peer] = [of(&service.endpoint)?, of(&self.0)?];
             let row = Row::new("", figure).service(format!("{service:.1} MiB"));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::report::Samples;
+use crate::samples::Samples;
 
 /// The profile of what is measured: that of published images.
 pub(crate) const PROFILE: &str = "dist";
@@ -70,7 +70,7 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::FULL;
-    use crate::report::Samples;
+    use crate::samples::Samples;
 
     #[test]
     fn rounds_go_on_until_the_ratio_is_known_or_time_is_up() {

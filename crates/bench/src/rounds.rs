@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::load::Closed;
 use crate::plan::Plan;
-use crate::report::Samples;
+use crate::samples::Samples;
 
 /// A ratio of what the sides of one round have come to.
 pub(crate) type Ratio<const SIDES: usize> = fn(&[Closed; SIDES]) -> f64;

@@ -16,22 +16,18 @@ use tooling::NameServer;
 use tooling::workspace::{self, Workspace};
 
 use crate::catalogue::{CATALOGUE, PLOTS, Scenario};
-use crate::environment::Environment;
-use crate::load;
+use crate::compare::compare;
+use crate::environment::{Bench, Environment};
 use crate::metrics::sum_of_series;
 use crate::peer::Peer;
 use crate::plan::{FULL, PROFILE, Plan, QUICK};
 use crate::plot::Curve;
-use crate::report::{self, Cost, Row, Samples, Section};
+use crate::report::{self, Cost, Row, Section};
 use crate::request::Request;
 use crate::results::Results;
-use crate::rounds::{Ratio, Rounds};
-use crate::server::{Endpoint, Server};
+use crate::samples::Samples;
+use crate::server::Server;
 use crate::workloads::{Growth, NAMES};
-
-/// Requests a second up to which a latency is the server's: a small machine that runs the load
-/// generator too then has time to spare.
-const MAX_FIXED_RATE: f64 = 20_000.0;
 
 /// Builds the binaries as images have them, measures, prints a table. Needs Linux, wrk and oha.
 #[derive(Debug, clap::Args)]
@@ -64,23 +60,6 @@ fn names() -> PossibleValuesParser {
     names.sort_unstable();
     names.dedup();
     PossibleValuesParser::new(names)
-}
-
-/// What all measurements share.
-pub(crate) struct Bench<'a> {
-    pub(crate) plan: &'a Plan,
-    cargo_target: &'a Path,
-    name_server: &'a NameServer,
-}
-
-impl Bench<'_> {
-    /// A new environment for a scenario's subject.
-    ///
-    /// # Errors
-    /// When it cannot be made.
-    pub(crate) async fn environment(&self, scenario: &'static Scenario) -> Result<Environment<'_>> {
-        Environment::new(&scenario.subject, self.plan, self.cargo_target, self.name_server).await
-    }
 }
 
 /// Measures all services, or one.
@@ -166,19 +145,22 @@ async fn grow(growth: &'static Growth, bench: &Bench<'_>) -> Result<Curve> {
     eprintln!("how cost grows: {}", growth.name);
     let find = |scenario: &&Scenario| scenario.subject.name == growth.subject;
     let scenario = CATALOGUE.iter().find(find).context("no such scenario")?;
-    let points =
-        step(bench.plan, async { growth.measure(&bench.environment(scenario).await?).await });
+    let points = step(bench.plan, async {
+        growth.measure(&bench.environment(&scenario.subject).await?).await
+    });
     Ok(Curve { name: growth.name.to_owned(), points: points.await? })
 }
 
 /// All figures of a scenario. A step that fails is a row that says so, and the next one goes on.
 async fn measure(scenario: &'static Scenario, bench: &Bench<'_>) -> Vec<Row> {
-    let requests = async { measure_requests(scenario, &bench.environment(scenario).await?).await };
+    let requests =
+        async { measure_requests(scenario, &bench.environment(&scenario.subject).await?).await };
     let name = "requests";
     let requests = step(bench.plan, requests).await;
     let mut rows = requests.unwrap_or_else(|error| vec![Row::failed(name, &error)]);
     for workload in scenario.workloads {
-        let figures = async { workload.measure(&bench.environment(scenario).await?).await };
+        let figures =
+            async { workload.measure(&bench.environment(&scenario.subject).await?).await };
         let figures = step(bench.plan, figures).await;
         rows.extend(figures.unwrap_or_else(|error| vec![Row::failed(workload.name(), &error)]));
     }
@@ -266,45 +248,6 @@ async fn start_bare(
         ensure!(same, "the bare server does not send what the service sends: {}", request.target);
     }
     Ok(bare)
-}
-
-/// Loads the service and another server with one request in turns.
-///
-/// # Errors
-/// When an answer is missing or is no success.
-pub(crate) async fn compare(
-    environment: &Environment<'_>,
-    request: &Request,
-    service: &Server,
-    other: &Endpoint,
-) -> Result<Vec<Row>> {
-    let (plan, script) = (environment.plan, environment.path("request.lua"));
-    let ratio: Ratio<2> = |[service, other]| service.cpu_us / other.cpu_us;
-    let sides = [&service.endpoint, other];
-    let rounds = Rounds::run(plan, &[ratio], async |side, time| {
-        load::closed(sides[side], request, &script, load::CONNECTIONS, time).await
-    })
-    .await?;
-    // A round number, so that runs can be compared.
-    let half_of_peak = (rounds.rates()[0] / 2000.0).floor() * 1000.0;
-    let fixed_rate = half_of_peak.clamp(1000.0, MAX_FIXED_RATE);
-    let at_rate = |endpoint| load::at_rate(endpoint, request, fixed_rate, plan.latency);
-    let latency = [at_rate(sides[0]).await?, at_rate(sides[1]).await?];
-
-    let row = |figure: &str| Row::new(request.target, figure);
-    let both =
-        |figure: &str, [service, other]: [String; 2]| row(figure).service(service).bare(other);
-    let cpu_us = rounds.cpu_us();
-    Ok(vec![
-        both("requests a second", rounds.rates().map(|rate| format!("{rate:.0}"))),
-        both("CPU a request", cpu_us.each_ref().map(|cpu| cpu.with_interval(" µs")))
-            .costs(Cost::CpuUs(cpu_us[0].median())),
-        row("CPU a request, ratio").samples_at_most(&rounds.samples(ratio), request.cpu_ratio, ""),
-        both(
-            &format!("p50, p90, p99, p99.9 at {fixed_rate}/s"),
-            latency.map(|load| load.to_string()),
-        ),
-    ])
 }
 
 fn count_lines(log: &Path, part: &str) -> Result<u64> {

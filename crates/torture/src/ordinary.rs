@@ -14,7 +14,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_util::sync::CancellationToken;
 
-use crate::process::SERVER_NAME;
+/// The name that a server's certificate is for.
+pub(crate) const SERVER_NAME: &str = "localhost";
 
 /// How long a client waits for an answer before it counts as failed.
 const LIMIT: Duration = Duration::from_secs(5);

@@ -17,11 +17,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::cgroup::Cgroup;
-use crate::ordinary::{get, get_text};
+use crate::ordinary::{SERVER_NAME, get, get_text};
 use crate::services::Service;
-
-/// What the certificate is for.
-pub(crate) const SERVER_NAME: &str = "localhost";
 
 /// How long a service may take until it is ready.
 const READY_LIMIT: Duration = Duration::from_secs(30);

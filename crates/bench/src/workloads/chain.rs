@@ -7,7 +7,8 @@ use anyhow::{Result, ensure};
 use super::held_files;
 use super::streaming::receive;
 use crate::environment::Environment;
-use crate::report::{Row, Samples};
+use crate::report::Row;
+use crate::samples::Samples;
 
 /// A download through the service from another one.
 pub(crate) struct Chain {

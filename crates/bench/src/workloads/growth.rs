@@ -7,8 +7,8 @@ use anyhow::Result;
 use super::rows::filled;
 use crate::environment::Environment;
 use crate::load;
-use crate::report::Samples;
 use crate::request::Request;
+use crate::samples::Samples;
 
 /// Keep-alive connections, ten times as many each time; wrk is a process on the same machine, and keeps as many.
 const CONNECTIONS: [u16; 5] = [1, 10, 100, 1000, 10_000];

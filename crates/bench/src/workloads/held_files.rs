@@ -5,8 +5,9 @@ use std::{fs, path::Path, time::Instant};
 use anyhow::{Result, ensure};
 
 use crate::environment::Environment;
-use crate::report::{Row, Samples};
+use crate::report::Row;
 use crate::request::Request;
+use crate::samples::Samples;
 use crate::server::Server;
 use crate::subject::Variable;
 

@@ -24,8 +24,9 @@ use super::queue::connect;
 use crate::environment::{Environment, Stores};
 use crate::load::{self, MANY_CONNECTIONS};
 use crate::metrics::sum_of_series;
-use crate::report::{Row, Samples};
+use crate::report::Row;
 use crate::request::Request;
+use crate::samples::Samples;
 use crate::server::Server;
 
 /// How long what was accepted may take to be stored.

@@ -13,8 +13,9 @@ use tokio::{
 };
 
 use crate::environment::Environment;
-use crate::report::{Row, Samples};
+use crate::report::Row;
 use crate::request::Request;
+use crate::samples::Samples;
 use crate::server::Server;
 
 /// MiB of the body.

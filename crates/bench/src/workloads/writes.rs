@@ -21,9 +21,10 @@ use crate::command::output;
 use crate::environment::Environment;
 use crate::load::{self, MANY_CONNECTIONS};
 use crate::metrics::sum_of_series;
-use crate::report::{Row, Samples};
+use crate::report::Row;
 use crate::request::Request;
 use crate::rounds::{Ratio, Rounds};
+use crate::samples::Samples;
 use crate::server::Server;
 
 /// How often requests are timed one after the other, and how many.
