@@ -24,7 +24,7 @@ const MULTIVAC_LIMIT: usize = 2000;
 const MAIN_LIMIT: usize = 30;
 
 /// What is over its limit, and may not grow before it is cut: a limit that is raised says nothing any more.
-const OVER_LIMIT: [(&str, usize); 2] = [("multivac", 2127), ("stakefish", 1011)];
+const OVER_LIMIT: [(&str, usize); 1] = [("multivac", 2127)];
 
 /// A size that tells, and how large it may be.
 struct Size {

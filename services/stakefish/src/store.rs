@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 use server::StartError;
 use sqlx::types::Json;
-use storage::{Batch, Connection, Database, Execution, Item, Operation, Schema, Writer};
+use storage::{Batch, Connection, Database, Execution, Item, Operation, Schema, Writer, either};
 
 use crate::config::Config;
 use crate::domain::Domain;
@@ -89,40 +89,27 @@ impl Store {
     /// When the database is unavailable or refuses.
     pub(crate) async fn history(&self, below: i64, limit: i64) -> Result<Vec<Query>, Error> {
         let read = async |connection: Connection<'_>| {
-            let rows = match connection {
-                Connection::Sqlite(connection) => {
-                    let sql = include_str!("store/sqlite/history.sql");
-                    let rows = sqlx::query_scalar(sql).bind(below).bind(limit);
-                    let Json(mut rows): Json<Vec<JsonRow>> = rows.fetch_one(connection).await?;
-                    // An aggregate promises no order.
-                    rows.sort_unstable_by_key(|(id, ..)| Reverse(*id));
-                    rows.into_iter().map(row).collect::<sqlx::Result<Vec<_>>>()?
-                }
-                Connection::Postgres(connection) => {
-                    let sql = include_str!("store/postgres/history.sql");
-                    let rows = sqlx::query_as(sql).bind(below).bind(limit);
-                    rows.fetch_all(connection).await?
-                }
+            let sql = match connection {
+                Connection::Sqlite(_) => include_str!("store/sqlite/history.sql"),
+                Connection::Postgres(_) => include_str!("store/postgres/history.sql"),
             };
+            let Json(mut rows): Json<Vec<Row>> = either!(connection, |connection| {
+                sqlx::query_scalar(sql).bind(below).bind(limit).fetch_one(connection).await
+            })?;
+            // An aggregate promises no order.
+            rows.sort_unstable_by_key(|(id, ..)| Reverse(*id));
             rows.into_iter().map(query).collect()
         };
         Ok(self.database.read(&self.reading, read).await?)
     }
 }
 
-/// A query as PostgreSQL returns it.
-type Row = (i64, String, String, DateTime<Utc>, Json<Vec<Ipv4Addr>>);
+/// A query as it is read, in JSON.
+type Row = (i64, String, String, String, Vec<Ipv4Addr>);
 
-/// A query as SQLite returns it, in JSON.
-type JsonRow = (i64, String, String, String, Vec<Ipv4Addr>);
-
-fn row((id, domain, client_ip, created_at, addresses): JsonRow) -> sqlx::Result<Row> {
-    let created_at = created_at.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
-    Ok((id, domain, client_ip, created_at, Json(addresses)))
-}
-
-fn query((id, domain, client_ip, created_at, Json(mut addresses)): Row) -> sqlx::Result<Query> {
+fn query((id, domain, client_ip, created_at, mut addresses): Row) -> sqlx::Result<Query> {
     let client_ip = client_ip.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+    let created_at = created_at.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
     addresses.sort_unstable();
     let (domain, addresses) = (Domain::saved(domain), addresses.into());
     Ok(Query { id, lookup: Lookup { domain, client_ip, created_at, addresses } })
@@ -158,10 +145,9 @@ fn save<'a>(
             Connection::Sqlite(connection) => {
                 let save = sqlx::query_scalar(include_str!("store/sqlite/save.sql"));
                 // All statements run to their end; one of them returns a row.
-                let last: Vec<i64> = save.bind(&items).fetch_all(connection).await?;
-                let last = last.first().copied().unwrap_or_default();
-                let count = i64::try_from(lookups.len()).unwrap_or_default();
-                Ok((last + 1 - count..=last).collect())
+                let last: Option<i64> = save.bind(&items).fetch_all(connection).await?.pop();
+                let next = last.map_or(1, |last| last + 1);
+                Ok((next - i64::try_from(lookups.len()).unwrap_or_default()..next).collect())
             }
         }
     }
