@@ -34,6 +34,11 @@ impl Plot {
         self.growths.iter().map(|growth| growth.name)
     }
 
+    /// The picture in a page below `docs`.
+    pub(crate) fn to_markdown(&self) -> String {
+        format!("![CPU time a request over {}](images/{})\n\n", self.grows, self.file)
+    }
+
     /// The picture, both axes logarithmic: a cost that does not grow is a horizontal line.
     ///
     /// # Errors

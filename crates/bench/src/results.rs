@@ -101,6 +101,8 @@ impl Results {
         let tables: String = sections.iter().map(Section::to_markdown).collect();
         let page = between(&page, "bench", &tables)?;
         let page = between(&page, "costs", &report::costs(&sections))?;
+        let links: String = plots.iter().map(Plot::to_markdown).collect();
+        let page = between(&page, "growth", &links)?;
         fs::write(path, page)?;
         for (plot, svg) in pictures {
             fs::write(self.root.join("docs/images").join(plot.file), svg)?;
