@@ -23,13 +23,10 @@ pub(crate) async fn compare(
     service: &Server,
     other: &Endpoint,
 ) -> Result<Vec<Row>> {
-    let (plan, script) = (environment.plan, environment.path("request.lua"));
+    let plan = environment.plan;
     let ratio: Ratio<2> = |[service, other]| service.cpu_us / other.cpu_us;
     let sides = [&service.endpoint, other];
-    let rounds = Rounds::run(plan, &[ratio], async |side, time| {
-        load::closed(sides[side], request, &script, load::CONNECTIONS, time).await
-    })
-    .await?;
+    let rounds = Rounds::of_request(environment, &[ratio], request, sides).await?;
     // A round number, so that runs can be compared.
     let half_of_peak = (rounds.rates()[0] / 2000.0).floor() * 1000.0;
     let fixed_rate = half_of_peak.clamp(1000.0, MAX_FIXED_RATE);

@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::load::Closed;
+use crate::environment::Environment;
+use crate::load::{self, Closed};
 use crate::plan::Plan;
+use crate::request::Request;
 use crate::samples::Samples;
+use crate::server::Endpoint;
 
 /// A ratio of what the sides of one round have come to.
 pub(crate) type Ratio<const SIDES: usize> = fn(&[Closed; SIDES]) -> f64;
@@ -36,6 +39,23 @@ impl<const SIDES: usize> Rounds<SIDES> {
             rounds.0.push(round);
         }
         Ok(rounds)
+    }
+
+    /// As [`run`](Self::run), with one and the same request to each of the servers.
+    ///
+    /// # Errors
+    /// When an answer is missing or its status is 400 or above.
+    pub(crate) async fn of_request(
+        environment: &Environment<'_>,
+        ratios: &[Ratio<SIDES>],
+        request: &Request,
+        sides: [&Endpoint; SIDES],
+    ) -> Result<Self> {
+        let script = environment.path("request.lua");
+        Self::run(environment.plan, ratios, async |side, time| {
+            load::closed(sides[side], request, &script, load::CONNECTIONS, time).await
+        })
+        .await
     }
 
     /// A figure of each round.

@@ -6,7 +6,6 @@ use anyhow::Result;
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use crate::environment::Environment;
-use crate::load;
 use crate::report::Row;
 use crate::request::Request;
 use crate::rounds::{Ratio, Rounds};
@@ -36,12 +35,13 @@ impl Rows {
             self.server(environment, held, "large.db").await?,
             self.server(environment, self.baseline, "baseline.db").await?,
         ];
-        let script = environment.path("request.lua");
         let ratio: Ratio<2> = |[large, baseline]| large.cpu_us / baseline.cpu_us;
-        let rounds = Rounds::run(environment.plan, &[ratio], async |side, time| {
-            let endpoint = &servers[side].endpoint;
-            load::closed(endpoint, &self.request, &script, load::CONNECTIONS, time).await
-        })
+        let rounds = Rounds::of_request(
+            environment,
+            &[ratio],
+            &self.request,
+            servers.each_ref().map(|server| &server.endpoint),
+        )
         .await?;
         for server in servers {
             server.stop().await?;

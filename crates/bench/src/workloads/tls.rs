@@ -24,7 +24,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use crate::environment::Environment;
-use crate::load::{self, Closed};
+use crate::load::Closed;
 use crate::report::Row;
 use crate::request::Request;
 use crate::rounds::{Ratio, Rounds};
@@ -62,12 +62,13 @@ impl Tls {
         let service = environment.https_service(&cert_file, &key_file).await?;
         let bare = environment.https_bare(&answers, &cert_file, &key_file).await?;
         let sides = [&service, &bare];
-        let script = environment.path("request.lua");
         let cpu: Ratio<2> = |[service, bare]| service.cpu_us / bare.cpu_us;
-        let kept = Rounds::run(environment.plan, &[cpu], async |side, time| {
-            let endpoint = &sides[side].endpoint;
-            load::closed(endpoint, &self.request, &script, load::CONNECTIONS, time).await
-        })
+        let kept = Rounds::of_request(
+            environment,
+            &[cpu],
+            &self.request,
+            sides.map(|server| &server.endpoint),
+        )
         .await?;
 
         let connector = connector(cert.der())?;

@@ -4,7 +4,6 @@ use anyhow::Result;
 
 use crate::bare::Answer;
 use crate::environment::Environment;
-use crate::load;
 use crate::report::Row;
 use crate::request::Request;
 use crate::rounds::{Ratio, Rounds};
@@ -43,16 +42,17 @@ impl Tracing {
             // The port of the discard protocol, where nobody listens.
             environment.service(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")]).await?,
         ];
-        let script = environment.path("request.lua");
         let ratios: [Ratio<4>; 3] = [
             |[without, one_percent, _, _]| one_percent.cpu_us / without.cpu_us,
             |[without, _, all, _]| all.cpu_us / without.cpu_us,
             |[_, _, all, away]| away.cpu_us / all.cpu_us,
         ];
-        let rounds = Rounds::run(environment.plan, &ratios, async |side, time| {
-            let endpoint = &servers[side].endpoint;
-            load::closed(endpoint, &self.request, &script, load::CONNECTIONS, time).await
-        })
+        let rounds = Rounds::of_request(
+            environment,
+            &ratios,
+            &self.request,
+            servers.each_ref().map(|server| &server.endpoint),
+        )
         .await?;
         for server in servers {
             server.stop().await?;

@@ -5,7 +5,6 @@ use std::thread::available_parallelism;
 use anyhow::Result;
 
 use crate::environment::Environment;
-use crate::load;
 use crate::report::Row;
 use crate::request::Request;
 use crate::rounds::{Ratio, Rounds};
@@ -30,13 +29,14 @@ impl Workers {
             environment.service(&[("WORKERS", "2")]).await?,
             environment.service(&[("WORKERS", "1")]).await?,
         ];
-        let script = environment.path("request.lua");
         let cpu: Ratio<2> = |[two, one]| two.cpu_us / one.cpu_us;
         let rate: Ratio<2> = |[two, one]| two.rate / one.rate;
-        let rounds = Rounds::run(environment.plan, &[cpu], async |side, time| {
-            let endpoint = &servers[side].endpoint;
-            load::closed(endpoint, &self.request, &script, load::CONNECTIONS, time).await
-        })
+        let rounds = Rounds::of_request(
+            environment,
+            &[cpu],
+            &self.request,
+            servers.each_ref().map(|server| &server.endpoint),
+        )
         .await?;
         for server in servers {
             server.stop().await?;
