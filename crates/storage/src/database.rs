@@ -234,23 +234,23 @@ impl Database {
     /// that come after these are asked as well.
     async fn connect<C, F>(&self, mut pools: Pools, get: fn(Pools) -> F) -> Result<C, Error>
     where
-        F: Future<Output = sqlx::Result<C>>,
+        F: Future<Output = Result<C, Error>>,
     {
         let waiting = Instant::now();
         let connection = async {
             loop {
-                match Box::pin(get(pools)).await {
+                let connection = Box::pin(get(pools)).await;
+                let refused = connection.as_ref().err().and_then(Error::connection_error);
+                match refused.filter(|error| is_of_credentials(error)) {
                     // A statement needs some of the time, too.
-                    Err(error)
-                        if is_of_credentials(&error) && waiting.elapsed() < self.timeout / 2 =>
-                    {
+                    Some(error) if waiting.elapsed() < self.timeout / 2 => {
                         if !matches!(error, sqlx::Error::PoolClosed) {
                             self.credentials.request_reload();
                         }
                         sleep(RECONNECT).await;
                         pools = self.state.borrow().pools()?.clone();
                     }
-                    connection => return connection.map_err(Error::from),
+                    _ => return connection,
                 }
             }
         };
@@ -270,6 +270,9 @@ impl Database {
         let result = self.while_up(run).instrument(span.clone()).await;
         if let Err(error) = &result {
             spans::fail(&span, error);
+            if matches!(error, Error::Overloaded) {
+                self.metrics.refused.inc();
+            }
         }
         operation.durations.observe(started.elapsed().as_secs_f64());
         result

@@ -7,6 +7,8 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use common::{Problem, problems};
 
+use crate::fair::TooManyWaiting;
+
 problems! {
     /// What an endpoint that reads may answer.
     pub ReadProblems { 503: "The database is unavailable" }
@@ -30,7 +32,7 @@ pub enum Error {
     /// It did not answer within `DATABASE_TIMEOUT`; what was to be stored may have been.
     #[error("the database did not answer in time")]
     TimedOut,
-    /// More is to be written than it keeps up with: nothing was stored.
+    /// More is to be read or written than it keeps up with: nothing was stored.
     #[error("the database does not keep up")]
     Overloaded,
     /// The connection broke during the commit: nobody knows whether it was stored.
@@ -87,10 +89,25 @@ impl Error {
         }
     }
 
+    /// Of the connection that an operation was to have.
+    pub(crate) fn connection_error(&self) -> Option<&sqlx::Error> {
+        let Self::Unavailable(reason) = self else { return None };
+        match &**reason {
+            Reason::Connection(error) => Some(error),
+            Reason::State(_) => None,
+        }
+    }
+
     /// Whether the database, and not the statement, is at fault.
     #[must_use]
     pub fn is_of_the_database(&self) -> bool {
         !matches!(self, Self::Refused(_))
+    }
+}
+
+impl From<TooManyWaiting> for Error {
+    fn from(_: TooManyWaiting) -> Self {
+        Self::Overloaded
     }
 }
 

@@ -31,6 +31,7 @@ pub(crate) struct StorageMetrics {
     pub(crate) durations: Family<OperationLabel, Histogram, fn() -> Histogram>,
     pub(crate) waits: Histogram,
     pub(crate) batches: Histogram,
+    pub(crate) refused: Counter,
     pub(crate) lost: Counter,
 }
 
@@ -52,6 +53,11 @@ impl StorageMetrics {
                 "db_client_batch_size",
                 "Rows that were committed together; as many batches as commits",
                 Histogram::new(BATCH_SIZES),
+            ),
+            refused: metrics.add(
+                "db_client_operations_refused",
+                "Operations that were refused because too many waited",
+                Counter::default(),
             ),
             lost: metrics.add(
                 "db_client_rows_lost",

@@ -3,12 +3,17 @@
 use std::time::Duration;
 
 use crate::config::Options;
+use crate::error::Error;
 use crate::fair::{FairPermit, FairSemaphore};
 use crate::postgres::{self, PostgresConnection, Sessions};
 use crate::sqlite;
 
 /// Connections that read from SQLite, at most. Each has a thread of its own; more of them only wait for each other.
 const SQLITE_READERS: usize = 4;
+
+/// Reads that wait for a connection, at most. Each holds some 10 KiB with its request, and as many more would take
+/// longer than clients wait.
+const MAX_WAITING_READS: usize = 2048;
 
 /// One pool or two, by the kind of database.
 #[derive(Clone, Debug)]
@@ -34,7 +39,7 @@ impl Pools {
                 let read_only = options.clone().pragma("query_only", "ON");
                 Self::Sqlite {
                     readers: sqlite::Connections::new(read_only, readers),
-                    turns: FairSemaphore::new(readers),
+                    turns: FairSemaphore::new(readers, MAX_WAITING_READS),
                     writer: sqlite::Connections::new(options, 1),
                 }
             }
@@ -45,7 +50,7 @@ impl Pools {
                     max_connections,
                     timeout,
                 ),
-                turns: FairSemaphore::new(max_connections as usize),
+                turns: FairSemaphore::new(max_connections as usize, MAX_WAITING_READS),
             },
         }
     }
@@ -63,36 +68,36 @@ impl Pools {
     }
 
     /// A connection that reads, which clients get in turns.
-    pub(crate) async fn sqlite_reader(self) -> sqlx::Result<(FairPermit, sqlite::Connection)> {
+    pub(crate) async fn sqlite_reader(self) -> Result<(FairPermit, sqlite::Connection), Error> {
         match self {
             Self::Sqlite { readers, turns, .. } => {
-                Ok((turns.acquire().await, readers.acquire().await?))
+                Ok((turns.acquire().await?, readers.acquire().await?))
             }
-            Self::Postgres { .. } => Err(sqlx::Error::PoolClosed),
+            Self::Postgres { .. } => Err(sqlx::Error::PoolClosed.into()),
         }
     }
 
-    pub(crate) async fn sqlite_writer(self) -> sqlx::Result<sqlite::Lease> {
+    pub(crate) async fn sqlite_writer(self) -> Result<sqlite::Lease, Error> {
         match self {
-            Self::Sqlite { writer, .. } => writer.lease().await,
-            Self::Postgres { .. } => Err(sqlx::Error::PoolClosed),
+            Self::Sqlite { writer, .. } => Ok(writer.lease().await?),
+            Self::Postgres { .. } => Err(sqlx::Error::PoolClosed.into()),
         }
     }
 
     /// A connection that reads, which clients get in turns.
-    pub(crate) async fn postgres_reader(self) -> sqlx::Result<(FairPermit, PostgresConnection)> {
+    pub(crate) async fn postgres_reader(self) -> Result<(FairPermit, PostgresConnection), Error> {
         match self {
             Self::Postgres { connections, turns } => {
-                Ok((turns.acquire().await, connections.reader().await?))
+                Ok((turns.acquire().await?, connections.reader().await?))
             }
-            Self::Sqlite { .. } => Err(sqlx::Error::PoolClosed),
+            Self::Sqlite { .. } => Err(sqlx::Error::PoolClosed.into()),
         }
     }
 
-    pub(crate) async fn postgres_writer(self) -> sqlx::Result<PostgresConnection> {
+    pub(crate) async fn postgres_writer(self) -> Result<PostgresConnection, Error> {
         match self {
-            Self::Postgres { connections, .. } => connections.writer().await,
-            Self::Sqlite { .. } => Err(sqlx::Error::PoolClosed),
+            Self::Postgres { connections, .. } => Ok(connections.writer().await?),
+            Self::Sqlite { .. } => Err(sqlx::Error::PoolClosed.into()),
         }
     }
 

@@ -122,7 +122,10 @@ impl<I: Item, O: Send + 'static> Writer<I, O> {
     /// When the database is unavailable, silent, full or slower than the items come, or refuses this item.
     pub async fn write(&self, item: I) -> Result<O, Error> {
         self.shared.database.check()?;
-        let _queued = self.shared.capacity.try_acquire().map_err(|_| Error::Overloaded)?;
+        let Ok(_queued) = self.shared.capacity.try_acquire() else {
+            self.shared.database.metrics.refused.inc();
+            return Err(Error::Overloaded);
+        };
         let memory = self.shared.take_memory(&item)?;
         let span = spans::wait_for_batch(self.shared.operation.name);
         let (outcome, leader) = self.shared.join(item, Waiter { span: span.clone(), memory });

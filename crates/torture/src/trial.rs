@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::crowd::{Kind, Order, Outcome};
@@ -28,9 +28,16 @@ const GIVE_BACK: Duration = Duration::from_secs(10);
 /// How long the clients of a crowd may take to tell how it went.
 const TELL_LIMIT: Duration = Duration::from_secs(90);
 
-/// How long clients of a crowd, which leave the processor to everybody else, may take to notice that the service has
-/// stopped.
-const NOTICE: Duration = Duration::from_secs(2);
+/// How long clients of a crowd may take to notice that the service has stopped. Who had filled the receive window learns
+/// of it by the kernel's next probe of the window, and probes come ever later (RFC 9293, 3.8.6.1).
+const NOTICE: Duration = Duration::from_secs(15);
+
+/// Where a service counts whom it refuses.
+const REFUSALS: [&str; 3] = [
+    "memory_budget_refused_total",
+    "connections_refused_total",
+    "db_client_operations_refused_total",
+];
 
 const MEBIBYTE: f64 = 1024.0 * 1024.0;
 
@@ -152,9 +159,9 @@ impl Trial {
                 Err(error) => report.broken.push(format!("{error:#}")),
             }
             others.await?;
-            sleep(NOTICE).await;
+            let noticed = Instant::now() + NOTICE;
             for crowd in crowds {
-                report.outcome = report.outcome.with(gone(crowd).await?);
+                report.outcome = report.outcome.with(gone(crowd, noticed).await?);
             }
             // A slow reader does not see the end before what was sent until then.
             if report.outcome.held > 0 && !self.kinds.contains(&Kind::SlowReaders) {
@@ -163,11 +170,12 @@ impl Trial {
             return Ok(Some(report));
         }
 
+        let now = Instant::now();
         for crowd in crowds {
-            report.outcome = report.outcome.with(gone(crowd).await?);
+            report.outcome = report.outcome.with(gone(crowd, now).await?);
         }
         let mut refused = 0.0;
-        for counter in ["memory_budget_refused_total", "connections_refused_total"] {
+        for counter in REFUSALS {
             refused += process.metric(counter).await.unwrap_or(0.0);
         }
         leave.cancel();
@@ -256,9 +264,11 @@ async fn send(program: &Path, order: &Order, first_port: &mut u16) -> anyhow::Re
     Ok(crowds)
 }
 
-/// Sends a crowd home, and asks how it was.
-async fn gone(mut crowd: Child) -> anyhow::Result<Outcome> {
-    drop(crowd.stdin.take());
+/// Sends a crowd home, at the latest at this time, and asks how it was.
+async fn gone(mut crowd: Child, at: Instant) -> anyhow::Result<Outcome> {
+    let stay = crowd.stdin.take();
+    let _ = timeout_at(at.into(), crowd.wait()).await;
+    drop(stay);
     let output = timeout(TELL_LIMIT, crowd.wait_with_output()).await.context("it stays")??;
     serde_json::from_slice(&output.stdout).context("the crowd does not tell how it was")
 }

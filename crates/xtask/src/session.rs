@@ -212,6 +212,12 @@ mod tests {
         std::os::unix::fs::symlink("/bin/sleep", &ours).unwrap();
         let sleep = |program: &Path| std::process::Command::new(program).arg("60").spawn().unwrap();
         let (mut left_behind, mut foreign) = (sleep(&ours), sleep(Path::new("/bin/sleep")));
+        for child in [&left_behind, &foreign] {
+            // The kernel lets `spawn` return before it has written the arguments of the new program.
+            while command_of(child.id()).is_none_or(|command| command.is_empty()) {
+                tokio::task::yield_now().await;
+            }
+        }
         let services = [&left_behind, &foreign].map(|child| ("sleep".to_owned(), child.id()));
         let notes = Notes { services: services.into(), ..Notes::default() };
         let folder = folder(&workspace).join("0");

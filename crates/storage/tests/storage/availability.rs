@@ -1,11 +1,22 @@
 //! The database unavailable, silent, full, replaced, and back.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::try_join_all;
 use storage::Error;
 use test_support::{Durability, Postgres, Proxy, Sql, Volume, wait_until};
 
+use tokio::sync::Semaphore;
+
 use crate::{SCHEMA, TIMEOUT, Words};
+
+/// Connections that read from SQLite.
+const READERS: usize = 4;
+
+/// Reads that may wait for one of them.
+const MAX_WAITING_READS: usize = 2048;
 
 /// PostgreSQL and a service of its own.
 async fn postgres() -> Option<(Postgres, Words)> {
@@ -108,6 +119,40 @@ async fn a_statement_that_takes_too_long_is_ended() {
 
     assert!(matches!(slept, Err(Error::TimedOut)), "{slept:?}");
     assert_eq!(words.count().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn reads_beyond_those_that_may_wait_are_refused_at_once() {
+    let database = Sql::Sqlite.database().await.unwrap();
+    let variables = [("DATABASE_URL", database.url()), ("DATABASE_TIMEOUT", "1m")];
+    let words = Words::begin(&variables, &SCHEMA);
+    words.wait_until_ready(true).await;
+    let (begun, gate) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    for _ in 0..READERS {
+        let (database, operation) = (words.database.clone(), words.database.operation("hold"));
+        let (begun, gate) = (Arc::clone(&begun), Arc::clone(&gate));
+        tokio::spawn(async move {
+            let hold = async |_: storage::Connection<'_>| {
+                begun.add_permits(1);
+                let _ = gate.acquire().await;
+                Ok(())
+            };
+            database.read(&operation, hold).await
+        });
+    }
+    let _all = begun.acquire_many(u32::try_from(READERS).unwrap()).await.unwrap();
+    let mut waiting: Vec<_> = (0..MAX_WAITING_READS).map(|_| Box::pin(words.count())).collect();
+    for read in &mut waiting {
+        assert!(read.now_or_never().is_none());
+    }
+
+    let refused = words.count().await;
+
+    assert!(matches!(refused, Err(Error::Overloaded)), "{refused:?}");
+    assert_eq!(words.metric("db_client_operations_refused_total").await, 1);
+    gate.add_permits(READERS);
+    assert!(try_join_all(waiting).await.unwrap().iter().all(|count| *count == 0));
+    words.count().await.unwrap();
 }
 
 #[tokio::test]
