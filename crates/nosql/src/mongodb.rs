@@ -20,6 +20,17 @@ const SELECTION_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long an operation may take. The driver itself waits for a silent server for ever.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Why something is not done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The server, or the way to it, has failed.
+    #[error("MongoDB failed")]
+    Failed(#[from] MongoError),
+    /// It took longer than [`TIMEOUT`].
+    #[error("MongoDB did not answer in time")]
+    Timeout(#[from] Elapsed),
+}
+
 /// Whether a text is the URL of a MongoDB.
 ///
 /// # Errors
@@ -86,10 +97,9 @@ impl Connection {
     ///
     /// # Errors
     /// When it does not, or cannot be.
-    pub async fn check<E, F>(&self, prepare: impl Fn(Database) -> F) -> Result<(), E>
+    pub async fn check<F>(&self, prepare: impl Fn(Database) -> F) -> Result<(), Error>
     where
-        E: From<MongoError> + From<Elapsed>,
-        F: Future<Output = Result<(), E>>,
+        F: Future<Output = Result<(), Error>>,
     {
         self.check_at(&self.current(), prepare).await
     }
@@ -106,13 +116,13 @@ impl Connection {
         holds_data: impl Future<Output = Result<bool, E>>,
     ) -> Result<(), Refusal>
     where
-        E: From<MongoError> + From<Elapsed> + Into<Refusal>,
-        F: Future<Output = Result<(), E>>,
+        E: Into<Refusal>,
+        F: Future<Output = Result<(), Error>>,
     {
         let servers = |url: &str| parse(url).map(|url| (url.host_info, url.replica_set));
         let is_another = servers(url)? != servers(&self.current().url)?;
         let other = Connected::new(url);
-        self.check_at(&other, prepare).await.map_err(Into::into)?;
+        self.check_at(&other, prepare).await?;
         if is_another && holds_data.await.map_err(Into::into)? {
             return Err("it is another server, and there are jobs or data that do not move".into());
         }
@@ -120,14 +130,13 @@ impl Connection {
         Ok(())
     }
 
-    async fn check_at<E, F>(
+    async fn check_at<F>(
         &self,
         connected: &Connected,
         prepare: impl Fn(Database) -> F,
-    ) -> Result<(), E>
+    ) -> Result<(), Error>
     where
-        E: From<MongoError> + From<Elapsed>,
-        F: Future<Output = Result<(), E>>,
+        F: Future<Output = Result<(), Error>>,
     {
         let database = self.database_at(connected).await?;
         connected.prepared.get_or_try_init(|| prepare(database.clone())).await?;

@@ -18,10 +18,8 @@ pub(crate) enum Error {
     Queue(#[from] redis::RedisError),
     #[error("Redis took no job")]
     NotQueued(#[source] redis::RedisError),
-    #[error("MongoDB failed")]
-    Store(#[from] mongodb::error::Error),
-    #[error("MongoDB did not answer in time")]
-    StoreTimeout(#[from] tokio::time::error::Elapsed),
+    #[error(transparent)]
+    Store(#[from] nosql::mongodb::Error),
     #[error(transparent)]
     Database(#[from] storage::Error),
     #[error("the queue is full")]
@@ -58,7 +56,7 @@ impl From<Error> for Problem {
             Error::NotQueued(_) => {
                 unavailable("Redis takes no jobs at present; nothing was queued", error)
             }
-            Error::Store(_) | Error::StoreTimeout(_) => unavailable(
+            Error::Store(_) => unavailable(
                 "MongoDB cannot be reached; whether anything was changed is not known",
                 error,
             ),

@@ -97,14 +97,14 @@ impl Distributed {
     }
 
     async fn switch_mongodb(self: Arc<Self>, url: Secret) -> Result<(), Refusal> {
-        self.entropy.switch_to(url.expose(), self.holds_data()).await?;
+        self.entropy.collection.switch_to(url.expose(), self.holds_data()).await?;
         self.order.invalidate();
         Ok(())
     }
 
     async fn check_mongodb(self: Arc<Self>) -> Result<(), Error> {
         self.reach_mongodb().await?;
-        self.entropy.check().await
+        Ok(self.entropy.collection.check().await?)
     }
 
     /// Waits, or fails, where a rule says so of Redis.
@@ -116,7 +116,7 @@ impl Distributed {
     /// The same for MongoDB.
     async fn reach_mongodb(&self) -> Result<(), Error> {
         let reached = self.faults.reach(faults::Store::Mongodb).await;
-        reached.map_err(|outage| Error::Store(mongodb::error::Error::custom(outage)))
+        reached.map_err(|outage| Error::Store(mongodb::error::Error::custom(outage).into()))
     }
 
     /// Whether jobs wait, or are dead letters, in Redis.
@@ -184,12 +184,12 @@ impl Store for Distributed {
 
     async fn oldest(&self) -> Result<Option<String>, Error> {
         self.reach_mongodb().await?;
-        self.entropy.oldest().await
+        Ok(self.entropy.oldest().await?)
     }
 
     async fn delete_oldest(&self) -> Result<bool, Error> {
         self.reach_mongodb().await?;
-        self.entropy.delete_oldest().await
+        Ok(self.entropy.delete_oldest().await?)
     }
 
     async fn job(&self, id: &str) -> Result<Option<Job>, Error> {
@@ -213,7 +213,8 @@ impl Store for Distributed {
 
     async fn queue_and_stored(&self) -> Result<(QueueState, u64), Error> {
         tokio::try_join!(self.reach_redis(), self.reach_mongodb())?;
-        tokio::try_join!(self.queue.state(), self.entropy.count())
+        let stored = async { Ok(self.entropy.count().await?) };
+        tokio::try_join!(self.queue.state(), stored)
     }
 
     async fn store_next(&self) -> Result<(), Error> {

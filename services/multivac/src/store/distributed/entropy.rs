@@ -1,21 +1,12 @@
 //! The data, in a collection of MongoDB.
 
-use std::time::Duration;
-
-use common::secrets::Refusal;
 use mongodb::bson::{DateTime, Document, doc};
-use mongodb::error::Error as MongoError;
-use mongodb::{Collection, Database};
-use nosql::collection::{self, Inserted, create_expiry_index, create_sparse_index, insert_new};
-use nosql::mongodb::Connection;
+use nosql::collection::{Collection, Documents, Index, Inserted};
+use nosql::mongodb::{Connection, Error};
 
 use super::entry::{Entry, created};
 use crate::config::Config;
-use crate::error::Error;
 use crate::store::interface::Status;
-
-/// The collection's name.
-const COLLECTION: &str = "entropy";
 
 /// Up to how many data are counted one by one.
 const EXACT_COUNT: u64 = 100_000;
@@ -24,35 +15,17 @@ const EXACT_COUNT: u64 = 100_000;
 /// is deleted leaves `{_id, created, deleted}` for `TOMBSTONE_TTL`.
 #[derive(Clone)]
 pub(super) struct Entropy {
-    connection: Connection,
-    tombstone_ttl: Duration,
+    pub(super) collection: Collection,
 }
-
-type Data = Collection<Document>;
 
 impl Entropy {
     /// Connects when it is first needed.
     pub(super) fn open(url: &str, config: &Config) -> Self {
-        let database = &config.stores.mongo_db_name;
-        Self {
-            connection: Connection::open(url, database, env!("CARGO_PKG_NAME")),
-            tombstone_ttl: config.jobs.tombstone_ttl,
-        }
-    }
-
-    /// Whether the server answers, and has the indexes.
-    pub(super) async fn check(&self) -> Result<(), Error> {
-        self.connection.check(|database| self.create_indexes(database)).await
-    }
-
-    /// Switches to what a new URL leads to, unless that is another server and this one `holds_data`.
-    pub(super) async fn switch_to(
-        &self,
-        url: &str,
-        holds_data: impl Future<Output = Result<bool, Error>> + Send,
-    ) -> Result<(), Refusal> {
-        let prepare = |database| self.create_indexes(database);
-        self.connection.switch_to(url, prepare, holds_data).await
+        let connection =
+            Connection::open(url, &config.stores.mongo_db_name, env!("CARGO_PKG_NAME"));
+        // Tombstones, which have no `seq`, are not in the first one.
+        let indexes = [Index::Sparse("seq"), Index::Expiry("deleted", config.jobs.tombstone_ttl)];
+        Self { collection: Collection::new(connection, "entropy", &indexes) }
     }
 
     /// Stores data, in the order of their numbers above `offset`. A document that has the same id already is left as it is.
@@ -64,22 +37,22 @@ impl Entropy {
             let created = DateTime::from_millis(job.created);
             doc! { "_id": &job.id, "seq": offset + job.seq, "data": &job.data, "created": created }
         });
-        let data = self.connection.database().await?.collection(COLLECTION);
-        insert_new(&data, COLLECTION, documents.collect()).await
+        self.collection.insert_new(documents.collect()).await
     }
 
     /// The highest `seq` that is stored, and the time in the latest id of data and tombstones; each 0 if
     /// there is none.
     pub(super) async fn latest(&self) -> Result<(i64, i64), Error> {
-        let seq = self.run("find", async |data| {
-            data.find_one(stored()).sort(doc! { "seq": -1 }).projection(doc! { "seq": 1 }).await
-        });
-        let seq = seq.await?;
+        let highest = async |filter, field| {
+            let find = async |data: Documents| {
+                let find = data.find_one(filter).sort(doc! { field: -1 });
+                find.projection(doc! { field: 1 }).await
+            };
+            self.collection.run("find", find).await
+        };
+        let seq = highest(stored(), "seq").await?;
         // Ids are texts, but their times have as many digits until the year 2286.
-        let id = self.run("find", async |data| {
-            data.find_one(doc! {}).sort(doc! { "_id": -1 }).projection(doc! { "_id": 1 }).await
-        });
-        let id = id.await?;
+        let id = highest(doc! {}, "_id").await?;
         let seq = seq.and_then(|found| found.get_i64("seq").ok());
         let time = id.and_then(|found| created(found.get_str("_id").ok()?));
         Ok((seq.unwrap_or_default(), time.unwrap_or_default()))
@@ -87,8 +60,8 @@ impl Entropy {
 
     /// The oldest datum.
     pub(super) async fn oldest(&self) -> Result<Option<String>, Error> {
-        let find = async |data: Data| data.find_one(stored()).sort(doc! { "seq": 1 }).await;
-        let found = self.run("find", find).await?;
+        let find = async |data: Documents| data.find_one(stored()).sort(doc! { "seq": 1 }).await;
+        let found = self.collection.run("find", find).await?;
         Ok(found.and_then(|found| found.get_str("data").ok().map(str::to_owned)))
     }
 
@@ -99,7 +72,7 @@ impl Entropy {
             // By the server's clock, as its expiry is.
             "$currentDate": { "deleted": true },
         };
-        let deleted = self.run("findAndModify", async |data| {
+        let deleted = self.collection.run("findAndModify", async |data| {
             let update = data.find_one_and_update(stored(), tombstone).sort(doc! { "seq": 1 });
             update.projection(doc! { "_id": 1 }).await
         });
@@ -108,7 +81,7 @@ impl Entropy {
 
     /// Whether a job's datum is stored or deleted; none if neither.
     pub(super) async fn status(&self, id: &str) -> Result<Option<Status>, Error> {
-        let found = self.run("find", async |data| {
+        let found = self.collection.run("find", async |data| {
             data.find_one(doc! { "_id": id }).projection(doc! { "deleted": 1 }).await
         });
         let is_deleted = found.await?.map(|found| found.contains_key("deleted"));
@@ -117,28 +90,13 @@ impl Entropy {
 
     /// How many data there are; an estimate, with tombstones, if they are many.
     pub(super) async fn count(&self) -> Result<u64, Error> {
-        let estimate = self.run("count", async |data| data.estimated_document_count().await);
+        let estimate =
+            self.collection.run("count", async |data| data.estimated_document_count().await);
         let estimate = estimate.await?;
         if estimate > EXACT_COUNT {
             return Ok(estimate);
         }
-        self.run("aggregate", async |data| data.count_documents(stored()).await).await
-    }
-
-    async fn run<T>(
-        &self,
-        name: &'static str,
-        operation: impl AsyncFnOnce(Data) -> Result<T, MongoError>,
-    ) -> Result<T, Error> {
-        let data = self.connection.database().await?.collection(COLLECTION);
-        collection::run(name, COLLECTION, operation(data)).await
-    }
-
-    async fn create_indexes(&self, database: Database) -> Result<(), Error> {
-        let collection = database.collection(COLLECTION);
-        // Tombstones, which have no `seq`, are not in it.
-        create_sparse_index::<Error>(&collection, "seq").await?;
-        create_expiry_index(&database, &collection, "deleted", self.tombstone_ttl).await
+        self.collection.run("aggregate", async |data| data.count_documents(stored()).await).await
     }
 }
 
