@@ -4,6 +4,7 @@ pub mod batcher;
 pub mod collection;
 pub mod mongodb;
 pub mod redis;
+pub mod script;
 pub mod spans;
 pub mod stream;
 mod watch;

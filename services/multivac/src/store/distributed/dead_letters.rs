@@ -1,10 +1,9 @@
 //! Jobs that were refused too often, in a stream of Redis.
 
-use std::sync::LazyLock;
-
 use nosql::redis::Connections;
+use nosql::script::Script;
+use redis::AsyncCommands as _;
 use redis::streams::{StreamId, StreamRangeReply};
-use redis::{AsyncCommands as _, Script};
 
 use super::keys::{ATTEMPTS, DEAD_LETTERS, DEAD_LETTERS_BY_JOB, JOBS, SEQ};
 use crate::error::Error;
@@ -13,7 +12,7 @@ use crate::store::interface::DeadLetter;
 /// Dead letters that are read at once when all are queued again.
 const BATCH: usize = 256;
 
-static RETRY: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("retry.lua")));
+static RETRY: Script = Script::new(include_str!("retry.lua"));
 
 /// The oldest ones.
 pub(super) async fn list(redis: &Connections, limit: usize) -> Result<Vec<DeadLetter>, Error> {
@@ -50,7 +49,6 @@ pub(super) async fn retry(redis: &Connections, id: Option<&str>) -> Result<u64, 
 }
 
 async fn retry_one(redis: &Connections, id: &str) -> Result<u64, Error> {
-    let mut retry = RETRY.key(JOBS);
-    retry.key(ATTEMPTS).key(DEAD_LETTERS).key(DEAD_LETTERS_BY_JOB).key(SEQ).arg(id);
-    Ok(retry.invoke_async(&mut redis.commands()).await?)
+    let keys = [JOBS, ATTEMPTS, DEAD_LETTERS, DEAD_LETTERS_BY_JOB, SEQ];
+    Ok(RETRY.run(redis, &keys, id).await?)
 }

@@ -4,17 +4,18 @@
 //! numbers from below what is stored: its numbers are raised by an offset, and its ids to above the stored
 //! ones.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock};
 
 use nosql::redis::Connections;
-use redis::{AsyncCommands as _, RedisResult, Script};
+use nosql::script::Script;
+use redis::{AsyncCommands as _, RedisResult};
 
 use super::entropy::Entropy;
 use super::keys::{GROUP, JOBS, OFFSET, SEQ};
 use crate::error::Error;
 
-static CONTINUE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("continue.lua")));
+static CONTINUE: Script = Script::new(include_str!("continue.lua"));
 
 /// The order of jobs; clones share its state.
 #[derive(Clone)]
@@ -64,8 +65,6 @@ impl Order {
     /// Sees to it that jobs to come are numbered above what is stored; returns the offset.
     pub(super) async fn verify(&self) -> Result<i64, Error> {
         let (seq, time) = self.entropy.latest().await?;
-        let mut raise = CONTINUE.key(JOBS);
-        raise.key(SEQ).key(OFFSET).arg(GROUP).arg(seq).arg(time);
-        Ok(raise.invoke_async(&mut self.redis.commands()).await?)
+        Ok(CONTINUE.run(&self.redis, &[JOBS, SEQ, OFFSET], (GROUP, seq, time)).await?)
     }
 }

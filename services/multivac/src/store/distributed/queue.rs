@@ -3,14 +3,14 @@
 //! All workers are one consumer of one group. An acknowledged job leaves the stream at once, so that the stream holds
 //! what is pending or undelivered and nothing else.
 
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use nosql::redis::Connections;
+use nosql::script::Script;
 use nosql::spans::{Destination, operation};
 use nosql::stream::{ConsumerGroup, GroupConfig};
+use redis::pipe;
 use redis::streams::StreamRangeReply;
-use redis::{Script, pipe};
 use tracing::Instrument as _;
 
 use super::entry::{Entry, InvalidEntry, created};
@@ -29,10 +29,9 @@ pub(super) const DEAD_LETTER_QUEUE: Destination =
 /// Jobs that are taken at once: with bodies of the default size limit, 16 MiB.
 const BATCH: usize = 256;
 
-static ACKNOWLEDGE: LazyLock<Script> =
-    LazyLock::new(|| Script::new(include_str!("acknowledge.lua")));
-static REFUSE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("refuse.lua")));
-static FIND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("find.lua")));
+static ACKNOWLEDGE: Script = Script::new(include_str!("acknowledge.lua"));
+static REFUSE: Script = Script::new(include_str!("refuse.lua"));
+static FIND: Script = Script::new(include_str!("find.lua"));
 
 /// The queue; clones share its state.
 #[derive(Clone)]
@@ -73,36 +72,34 @@ impl JobQueue {
         &self,
         jobs: impl Iterator<Item = &'a Entry> + Clone,
     ) -> Result<impl Iterator<Item = Duration>, Error> {
-        let mut acknowledge = ACKNOWLEDGE.key(JOBS);
-        acknowledge.key(ATTEMPTS).arg(GROUP);
-        for job in jobs.clone() {
-            acknowledge.arg(&job.stream_id).arg(&job.id);
-        }
-        let mut redis = self.redis.commands();
-        let now: i64 = acknowledge.invoke_async(&mut redis).instrument(QUEUE.settle()).await?;
+        let ids: Vec<_> = jobs.clone().map(|job| (&job.stream_id, &job.id)).collect();
+        let acknowledge = ACKNOWLEDGE.run(&self.redis, &[JOBS, ATTEMPTS], (GROUP, ids));
+        let now: i64 = acknowledge.instrument(QUEUE.settle()).await?;
         Ok(jobs.map(move |job| Duration::from_millis(now.abs_diff(job.created))))
     }
 
     /// Counts an attempt that the store refused; returns whether the job has become a dead letter.
     pub(super) async fn refuse(&self, job: &Entry, reason: &str) -> Result<bool, Error> {
-        let (entry, job) = (&job.stream_id, &job.id);
-        self.run_refuse(Refusal { entry, job, reason, max_attempts: self.max_attempts }).await
+        self.count_refusal((&job.stream_id, &job.id), reason, self.max_attempts).await
     }
 
     /// Makes a dead letter of an entry that is no job; returns whether it was still there.
     pub(super) async fn reject(&self, entry: &InvalidEntry) -> Result<bool, Error> {
-        let InvalidEntry { stream_id, reason } = entry;
-        let refusal = Refusal { entry: stream_id, job: stream_id, reason, max_attempts: 1 };
-        self.run_refuse(refusal).await
+        self.count_refusal((&entry.stream_id, &entry.stream_id), entry.reason, 1).await
     }
 
-    async fn run_refuse(&self, refusal: Refusal<'_>) -> Result<bool, Error> {
-        let Refusal { entry, job, reason, max_attempts } = refusal;
-        let mut refuse = REFUSE.key(JOBS);
-        refuse.key(ATTEMPTS).key(DEAD_LETTERS).key(DEAD_LETTERS_BY_JOB).arg(GROUP).arg(CONSUMER);
-        refuse.arg(entry).arg(job).arg(reason).arg(max_attempts);
-        refuse.arg(milliseconds(FIRST_BACK_OFF)).arg(milliseconds(self.claim_after));
-        Ok(refuse.invoke_async(&mut self.redis.commands()).await?)
+    /// Counts a refused attempt of a job, given the id of its entry in the stream and its own. At `max_attempts` the job
+    /// becomes a dead letter; returns whether it has.
+    async fn count_refusal(
+        &self,
+        (entry, job): (&str, &str),
+        reason: &str,
+        max_attempts: u32,
+    ) -> Result<bool, Error> {
+        let keys = [JOBS, ATTEMPTS, DEAD_LETTERS, DEAD_LETTERS_BY_JOB];
+        let back_off = (FIRST_BACK_OFF.as_millis(), self.claim_after.as_millis());
+        let refusal = (GROUP, CONSUMER, entry, job, reason, max_attempts, back_off);
+        Ok(REFUSE.run(&self.redis, &keys, refusal).await?)
     }
 
     /// A job that is not stored.
@@ -110,10 +107,9 @@ impl JobQueue {
         if created(id).is_none() {
             return Ok(None);
         }
-        let mut find = FIND.key(JOBS);
-        find.key(ATTEMPTS).key(DEAD_LETTERS_BY_JOB).arg(id);
-        let (mut redis, span) = (self.redis.commands(), operation("redis", "EVALSHA", None));
-        let found: Option<(bool, u32)> = find.invoke_async(&mut redis).instrument(span).await?;
+        let find = FIND.run(&self.redis, &[JOBS, ATTEMPTS, DEAD_LETTERS_BY_JOB], id);
+        let span = operation("redis", "EVALSHA", None);
+        let found: Option<(bool, u32)> = find.instrument(span).await?;
         Ok(found.map(|(dead, attempts)| Job {
             status: if dead { Status::Failed } else { Status::Queued },
             attempts,
@@ -136,19 +132,4 @@ impl JobQueue {
         let oldest_age = Duration::from_millis(waited.unsigned_abs());
         Ok(QueueState { length, oldest_age, dead_letters })
     }
-}
-
-/// An attempt that was refused.
-struct Refusal<'a> {
-    /// The id of the entry in the stream.
-    entry: &'a str,
-    /// The job's id.
-    job: &'a str,
-    reason: &'a str,
-    /// With as many, the job becomes a dead letter.
-    max_attempts: u32,
-}
-
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
