@@ -101,6 +101,26 @@ pub fn operation(
     )
 }
 
+/// Of one operation for many requests, given the spans of those that are recorded and their contexts: part of the trace
+/// of the first one, and linked to the others.
+#[must_use]
+pub fn batch_operation<'a>(
+    system: &'static str,
+    name: &'static str,
+    size: usize,
+    mut recorded: impl Iterator<Item = (&'a Span, TraceParent)>,
+) -> Span {
+    let Some((first, _)) = recorded.next() else { return Span::none() };
+    let span = first.in_scope(|| operation(system, name, None));
+    if size > 1 {
+        span.record("db.operation.batch.size", size);
+    }
+    for (_, context) in recorded {
+        context.add_link_to(&span);
+    }
+    span
+}
+
 /// The context of a job whose request is recorded.
 fn recorded(traceparent: Option<&str>) -> Option<TraceParent> {
     TraceParent::parse(traceparent?).filter(|context| context.is_sampled())

@@ -1,15 +1,14 @@
 //! Adds jobs to the queue, those of many requests in one step.
 
-use std::sync::LazyLock;
-
 use common::ServiceContext;
 use common::context::TraceParent;
 use common::telemetry::spans::fail;
 use nosql::batcher::{BatchError, BatchLimits, Batcher};
 use nosql::redis::{Connections, was_refused};
-use nosql::spans;
+use nosql::script::Script;
+use nosql::spans::batch_operation;
 use prometheus_client::metrics::counter::Counter;
-use redis::{RedisError, RedisResult, Script};
+use redis::{RedisError, RedisResult};
 use tracing::{Instrument as _, Span};
 
 use super::keys::{IDEMPOTENCY_KEY, JOBS, OFFSET, SEQ};
@@ -21,7 +20,7 @@ use crate::store::interface::KEY_TTL;
 /// Redis does nothing else while a script adds a batch, and writes the jobs of one to its disk while the next gather.
 const LIMITS: BatchLimits = BatchLimits { waiting: 4096, items: 256, bytes: 1 << 20, in_flight: 4 };
 
-static ADD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("add.lua")));
+static ADD: Script = Script::new(include_str!("add.lua"));
 
 /// A job's id and whether the job is new; none if the queue is full.
 type Added = Option<(String, bool)>;
@@ -33,8 +32,9 @@ pub(super) struct Producer(Batcher<NewJob, Added, RedisError>);
 struct NewJob {
     datum: String,
     key: Option<String>,
-    /// The span of the request that waits for it.
+    /// The span of the request that waits for it, and its context if it is recorded.
     span: Span,
+    context: Option<TraceParent>,
 }
 
 impl Producer {
@@ -46,7 +46,8 @@ impl Producer {
     pub(super) async fn add(&self, datum: &str, key: Option<&str>) -> Result<String, Error> {
         let (span, bytes) = (QUEUE.send(), datum.len());
         let (datum, key) = (datum.to_owned(), key.map(|key| format!("{IDEMPOTENCY_KEY}{key}")));
-        match self.0.write(NewJob { datum, key, span: span.clone() }, bytes).await {
+        let context = span.in_scope(TraceParent::current);
+        match self.0.write(NewJob { datum, key, span: span.clone(), context }, bytes).await {
             Ok(Some((id, _))) => {
                 span.record("messaging.message.id", &id);
                 Ok(id)
@@ -75,18 +76,17 @@ pub(super) struct JobStream {
 
 impl JobStream {
     async fn append(self, jobs: Vec<NewJob>) -> RedisResult<Vec<Added>> {
-        let contexts: Vec<_> =
-            jobs.iter().map(|job| job.span.in_scope(TraceParent::current)).collect();
-        let span = batch_span(&jobs, &contexts);
+        let recorded = jobs.iter().filter_map(|job| Some((&job.span, job.context?)));
+        let span = batch_operation("redis", "EVALSHA", jobs.len(), recorded);
         let _held = self.redis.hold_server().await;
         let mut added = match self.order.prepare().await {
-            Ok(()) => self.run(&jobs, &contexts, OnEmpty::Refuse).instrument(span.clone()).await,
+            Ok(()) => self.run(&jobs, OnEmpty::Refuse).instrument(span.clone()).await,
             Err(error) => Err(error),
         };
         if matches!(added, Ok(None)) {
             // While the store cannot be reached, the worker finds the position of these jobs.
             let _ = self.order.verify().await;
-            added = self.run(&jobs, &contexts, OnEmpty::Begin).instrument(span.clone()).await;
+            added = self.run(&jobs, OnEmpty::Begin).instrument(span.clone()).await;
         }
         let added = added.inspect_err(|error| {
             self.order.invalidate();
@@ -99,23 +99,15 @@ impl JobStream {
     }
 
     /// Runs the script; none if Redis is empty and no new order is to begin.
-    async fn run(
-        &self,
-        jobs: &[NewJob],
-        contexts: &[Option<TraceParent>],
-        on_empty: OnEmpty,
-    ) -> RedisResult<Option<Vec<Added>>> {
-        let mut add = ADD.key(JOBS);
-        add.key(SEQ).key(OFFSET);
-        add.arg(self.max_length).arg(KEY_TTL.as_secs()).arg(on_empty as i32);
-        for (NewJob { datum, key, .. }, context) in jobs.iter().zip(contexts) {
+    async fn run(&self, jobs: &[NewJob], on_empty: OnEmpty) -> RedisResult<Option<Vec<Added>>> {
+        let keys = jobs.iter().filter_map(|job| job.key.as_deref());
+        let keys: Vec<_> = [JOBS, SEQ, OFFSET].into_iter().chain(keys).collect();
+        let jobs = jobs.iter().map(|NewJob { datum, key, context, .. }| {
             let context = context.map(|context| context.to_string()).unwrap_or_default();
-            add.arg(datum).arg(key.is_some()).arg(context);
-            if let Some(key) = key {
-                add.key(key);
-            }
-        }
-        add.invoke_async(&mut self.redis.commands()).await
+            (datum, key.is_some(), context)
+        });
+        let limits = (self.max_length, KEY_TTL.as_secs(), on_empty as i32);
+        ADD.run(&self.redis, &keys, (limits, jobs.collect::<Vec<_>>())).await
     }
 }
 
@@ -125,21 +117,6 @@ enum OnEmpty {
     Refuse,
     /// Begins a new order.
     Begin,
-}
-
-/// The span of a script: part of the trace of the first recorded request, and linked to the others.
-fn batch_span(jobs: &[NewJob], contexts: &[Option<TraceParent>]) -> Span {
-    let mut recorded =
-        jobs.iter().zip(contexts).filter_map(|(job, context)| Some((job, (*context)?)));
-    let Some((first, _)) = recorded.next() else { return Span::none() };
-    let span = first.span.in_scope(|| spans::operation("redis", "EVALSHA", None));
-    if jobs.len() > 1 {
-        span.record("db.operation.batch.size", jobs.len());
-    }
-    for (_, context) in recorded {
-        context.add_link_to(&span);
-    }
-    span
 }
 
 /// What an error says of the jobs that were to be added.
