@@ -127,7 +127,7 @@ impl StoresConfig {
 }
 
 /// How jobs are treated.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(default)]
 pub struct JobsConfig {
     /// `JOB_CLAIM_AFTER`: how long a worker may hold a job before others take it over, `30s`.

@@ -70,7 +70,7 @@ impl Distributed {
         };
         let store = Arc::new(Self {
             producer: Producer::start(context, stream),
-            queue: JobQueue::new(redis.clone(), &config.jobs),
+            queue: JobQueue::new(redis.clone(), config.jobs),
             redis,
             order,
             entropy,

@@ -4,7 +4,6 @@ mod add;
 mod batch;
 mod dead_letters;
 mod entropy;
-mod limits;
 mod queue;
 mod time;
 
@@ -23,12 +22,11 @@ use tokio::time::timeout;
 use tracing::Instrument as _;
 
 use super::interface::{DeadLetter, Job, QueueState, Store};
-use crate::config::Config;
+use crate::config::{Config, JobsConfig};
 use crate::error::Error;
 use crate::metrics::JobMetrics;
 use add::Added;
 use batch::{Change, Outcome};
-use limits::Limits;
 use time::since;
 
 /// How long the worker waits for a job before it reads the file: the command `dead-letters` queues jobs
@@ -46,10 +44,10 @@ pub(crate) struct Embedded {
     database: Database,
     read: Operation,
     /// All changes go through here, many with one commit.
-    writer: Writer<(Change, Limits), Outcome>,
+    writer: Writer<(Change, JobsConfig), Outcome>,
     /// Notified of each job.
     job_added: Notify,
-    limits: Limits,
+    jobs: JobsConfig,
     metrics: JobMetrics,
 }
 
@@ -76,7 +74,7 @@ impl Embedded {
             writer: Writer::start(&database, context, batch),
             database,
             job_added: Notify::new(),
-            limits: Limits::of(&config.jobs),
+            jobs: config.jobs,
             metrics,
         }))
     }
@@ -90,7 +88,7 @@ impl Embedded {
     }
 
     async fn write(&self, change: Change) -> Result<Outcome, Error> {
-        Ok(self.writer.write((change, self.limits)).await?)
+        Ok(self.writer.write((change, self.jobs)).await?)
     }
 
     /// Waits until a job may be due, up to half a second; returns whether one is.
@@ -98,7 +96,7 @@ impl Embedded {
         if timeout(POLL_INTERVAL, self.job_added.notified()).await.is_ok() {
             return Ok(true);
         }
-        self.read(async |connection| queue::is_due(connection, &self.limits).await).await
+        self.read(async |connection| queue::is_due(connection, &self.jobs).await).await
     }
 }
 

@@ -38,26 +38,19 @@ static FIND: Script = Script::new(include_str!("find.lua"));
 pub(super) struct JobQueue {
     redis: Connections,
     group: ConsumerGroup,
-    claim_after: Duration,
-    max_attempts: u32,
+    config: JobsConfig,
 }
 
 impl JobQueue {
-    pub(super) fn new(redis: Connections, config: &JobsConfig) -> Self {
-        let claim_after = config.job_claim_after;
+    pub(super) fn new(redis: Connections, config: JobsConfig) -> Self {
         let group = GroupConfig {
             stream: JOBS,
             group: GROUP,
             consumer: CONSUMER,
             batch: BATCH,
-            claim_after,
+            claim_after: config.job_claim_after,
         };
-        Self {
-            group: ConsumerGroup::new(redis.clone(), group),
-            redis,
-            claim_after,
-            max_attempts: config.job_max_attempts.get(),
-        }
+        Self { group: ConsumerGroup::new(redis.clone(), group), redis, config }
     }
 
     /// Takes the next jobs, first those that others have held for too long. If there are none, it waits for
@@ -80,7 +73,8 @@ impl JobQueue {
 
     /// Counts an attempt that the store refused; returns whether the job has become a dead letter.
     pub(super) async fn refuse(&self, job: &Entry, reason: &str) -> Result<bool, Error> {
-        self.count_refusal((&job.stream_id, &job.id), reason, self.max_attempts).await
+        self.count_refusal((&job.stream_id, &job.id), reason, self.config.job_max_attempts.get())
+            .await
     }
 
     /// Makes a dead letter of an entry that is no job; returns whether it was still there.
@@ -97,7 +91,7 @@ impl JobQueue {
         max_attempts: u32,
     ) -> Result<bool, Error> {
         let keys = [JOBS, ATTEMPTS, DEAD_LETTERS, DEAD_LETTERS_BY_JOB];
-        let back_off = (FIRST_BACK_OFF.as_millis(), self.claim_after.as_millis());
+        let back_off = (FIRST_BACK_OFF.as_millis(), self.config.job_claim_after.as_millis());
         let refusal = (GROUP, CONSUMER, entry, job, reason, max_attempts, back_off);
         Ok(REFUSE.run(&self.redis, &keys, refusal).await?)
     }

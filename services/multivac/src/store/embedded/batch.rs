@@ -4,9 +4,9 @@ use sqlx::SqliteConnection;
 use storage::Item;
 
 use super::add::{Added, Datum, add, add_once};
-use super::limits::Limits;
 use super::queue::{self, Moved};
 use super::{dead_letters, entropy};
+use crate::config::JobsConfig;
 
 /// A change.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ impl Change {
 /// Applies changes in their order; data that follow each other are queued together.
 pub(super) async fn apply(
     connection: &mut SqliteConnection,
-    changes: &[(Change, Limits)],
+    changes: &[(Change, JobsConfig)],
 ) -> sqlx::Result<Vec<Outcome>> {
     let mut outcomes = Vec::with_capacity(changes.len());
     // Counted once: nobody else adds within the transaction.
@@ -59,14 +59,14 @@ pub(super) async fn apply(
         first.plain().is_some() && second.plain().is_some()
     };
     for together in changes.chunk_by(both_plain) {
-        let Some((change, limits)) = together.first() else { continue };
+        let Some((change, config)) = together.first() else { continue };
         match change {
             Change::Add { datum, key, traceparent } => {
                 let waiting = match length {
                     Some(length) => length,
                     None => queue::length(connection).await?,
                 };
-                let room = limits.max_length.saturating_sub(waiting);
+                let room = config.queue_max_length.saturating_sub(waiting);
                 let room = usize::try_from(room).unwrap_or(usize::MAX);
                 let added = if let Some(key) = key {
                     let datum = (datum.as_str(), traceparent.as_deref());
@@ -80,12 +80,12 @@ pub(super) async fn apply(
                 outcomes.extend(added.into_iter().map(Outcome::Added));
             }
             Change::DeleteOldest => {
-                let deleted = entropy::delete_oldest(connection, limits.tombstone_ttl).await?;
+                let deleted = entropy::delete_oldest(connection, config.tombstone_ttl).await?;
                 outcomes.push(Outcome::Deleted(deleted));
             }
             Change::MoveDue => {
                 length = None;
-                outcomes.push(Outcome::Moved(queue::move_due(connection, limits).await?));
+                outcomes.push(Outcome::Moved(queue::move_due(connection, config).await?));
             }
             Change::Retry { seq } => {
                 length = None;

@@ -1,8 +1,10 @@
 //! The stored data, and the tombstones of those that were deleted.
 
+use std::time::Duration;
+
 use sqlx::SqliteConnection;
 
-use super::time::now;
+use super::time::{milliseconds, now};
 
 /// The oldest datum.
 pub(super) async fn oldest(connection: &mut SqliteConnection) -> sqlx::Result<Option<String>> {
@@ -39,12 +41,13 @@ pub(super) async fn insert(
 /// Makes a tombstone of the oldest datum; returns whether there was one.
 pub(super) async fn delete_oldest(
     connection: &mut SqliteConnection,
-    tombstone_ttl: i64,
+    tombstone_ttl: Duration,
 ) -> sqlx::Result<bool> {
     let delete = "DELETE FROM entropy WHERE seq = (SELECT min(seq) FROM entropy) RETURNING seq";
     let deleted = sqlx::query_scalar::<_, i64>(delete).fetch_optional(&mut *connection).await?;
     let Some(seq) = deleted else { return Ok(false) };
+    let expires = now().saturating_add(milliseconds(tombstone_ttl));
     let tombstone = sqlx::query("INSERT INTO tombstones (seq, expires) VALUES (?, ?)");
-    tombstone.bind(seq).bind(now().saturating_add(tombstone_ttl)).execute(connection).await?;
+    tombstone.bind(seq).bind(expires).execute(connection).await?;
     Ok(true)
 }

@@ -7,10 +7,10 @@ use sqlx::SqliteConnection;
 use tracing::Instrument as _;
 
 use super::entropy::DueJobs;
-use super::limits::Limits;
-use super::time::{now, since};
+use super::time::{milliseconds, now, since};
 use super::{dead_letters, entropy};
-use crate::store::interface::{Job, QueueState, Status};
+use crate::config::JobsConfig;
+use crate::store::interface::{FIRST_BACK_OFF, Job, QueueState, Status};
 
 /// The queue and the dead letters in spans.
 pub(super) const QUEUE: Destination = Destination { system: "sqlite", name: "jobs" };
@@ -74,85 +74,93 @@ pub(super) async fn job(connection: &mut SqliteConnection, seq: i64) -> sqlx::Re
 /// Whether a job is due.
 pub(super) async fn is_due(
     connection: &mut SqliteConnection,
-    limits: &Limits,
+    config: &JobsConfig,
 ) -> sqlx::Result<bool> {
+    // A job that is due later than after the longest back-off was given that time by a clock that has since been set back.
     let is_due = "SELECT EXISTS (SELECT 1 FROM jobs WHERE due <= ?1 OR due > ?1 + ?2)";
-    let is_due = sqlx::query_scalar(is_due).bind(now()).bind(limits.longest_back_off);
+    let is_due = sqlx::query_scalar(is_due).bind(now()).bind(milliseconds(config.job_claim_after));
     is_due.fetch_one(connection).await
 }
 
 /// Moves the oldest jobs that are due into the store, and removes what has expired.
 pub(super) async fn move_due(
     connection: &mut SqliteConnection,
-    limits: &Limits,
+    config: &JobsConfig,
 ) -> sqlx::Result<Moved> {
-    let now = now();
+    let time = now();
     for expire in [
         "DELETE FROM tombstones WHERE expires <= ?",
         "DELETE FROM idempotency_keys WHERE expires <= ?",
     ] {
-        sqlx::query(expire).bind(now).execute(&mut *connection).await?;
+        sqlx::query(expire).bind(time).execute(&mut *connection).await?;
     }
-    let latest = now.saturating_add(limits.longest_back_off);
+    let latest = time.saturating_add(milliseconds(config.job_claim_after));
     let due = "SELECT seq, created, attempts, traceparent FROM jobs WHERE due <= ? OR due > ? \
         ORDER BY seq LIMIT ?";
-    let due = sqlx::query_as(due).bind(now).bind(latest).bind(BATCH);
+    let due = sqlx::query_as(due).bind(time).bind(latest).bind(BATCH);
     let due: Vec<DueJob> = due.fetch_all(&mut *connection).await?;
     let (Some((first, ..)), Some((last, ..))) = (due.first(), due.last()) else {
         return Ok(Moved::default());
     };
     let span = QUEUE.process(due.iter().map(|(.., traceparent)| traceparent.as_deref()));
-    let jobs = DueJobs { first: *first, last: *last, now, latest };
+    let jobs = DueJobs { first: *first, last: *last, now: time, latest };
     let insert = entropy::insert(connection, jobs);
-    match insert.instrument(span.clone()).await {
-        Ok(()) => {
-            let stored = due.iter().map(|(_, created, ..)| *created).collect();
-            return Ok(Moved { stored, ..Moved::default() });
-        }
-        Err(error) if is_refusal(&error) => {}
-        Err(error) => return Err(error),
+    if refusal(insert.instrument(span.clone()).await)?.is_none() {
+        let stored = due.iter().map(|(_, created, ..)| *created).collect();
+        return Ok(Moved { stored, ..Moved::default() });
     }
     // One of them is refused. Stored one by one, it does not hold up the others.
     let mut moved = Moved::default();
     for (seq, created, attempts, traceparent) in due {
-        match entropy::insert(connection, DueJobs { first: seq, last: seq, ..jobs }).await {
-            Ok(()) => moved.stored.push(created),
-            Err(error) if is_refusal(&error) => {
-                moved.refused += 1;
-                let (attempts, reason) = (attempts + 1, error.to_string());
-                if attempts < limits.max_attempts {
-                    back_off(connection, seq, attempts, limits).await?;
-                } else {
-                    dead_letters::insert(connection, seq, attempts, &reason).await?;
-                    span.in_scope(|| {
-                        let traceparent = traceparent.as_deref();
-                        DEAD_LETTER_QUEUE.sent_dead_letter(&seq.to_string(), traceparent);
-                    });
-                    moved.dead.push((seq, reason));
-                }
-            }
-            Err(error) => return Err(error),
+        let job = DueJobs { first: seq, last: seq, ..jobs };
+        let Some(reason) = refusal(entropy::insert(connection, job).await)? else {
+            moved.stored.push(created);
+            continue;
+        };
+        moved.refused += 1;
+        let attempts = attempts + 1;
+        if attempts < config.job_max_attempts.get() {
+            let wait = sqlx::query("UPDATE jobs SET attempts = ?, due = ? WHERE seq = ?");
+            let wait = wait.bind(attempts).bind(now() + back_off(attempts, config)).bind(seq);
+            wait.execute(&mut *connection).await?;
+        } else {
+            dead_letters::insert(connection, seq, attempts, &reason).await?;
+            let traceparent = traceparent.as_deref();
+            span.in_scope(|| {
+                DEAD_LETTER_QUEUE.sent_dead_letter(&seq.to_string(), traceparent);
+            });
+            moved.dead.push((seq, reason));
         }
     }
     Ok(moved)
 }
 
-/// Counts an attempt, and puts off the next one.
-async fn back_off(
-    connection: &mut SqliteConnection,
-    seq: i64,
-    attempts: u32,
-    limits: &Limits,
-) -> sqlx::Result<()> {
-    let due = now() + limits.back_off(attempts);
-    let wait = sqlx::query("UPDATE jobs SET attempts = ?, due = ? WHERE seq = ?");
-    wait.bind(attempts).bind(due).bind(seq).execute(connection).await?;
-    Ok(())
+/// How long a job waits after so many refusals, in milliseconds.
+fn back_off(attempts: u32, config: &JobsConfig) -> i64 {
+    let times = 2_i64.saturating_pow(attempts.saturating_sub(1));
+    milliseconds(FIRST_BACK_OFF).saturating_mul(times).min(milliseconds(config.job_claim_after))
 }
 
-/// Whether SQLite refuses that row, and has no trouble of its own: `SQLITE_TOOBIG`, `SQLITE_CONSTRAINT` and
+/// Why SQLite refuses a row, if it does and has no trouble of its own: `SQLITE_TOOBIG`, `SQLITE_CONSTRAINT` and
 /// `SQLITE_MISMATCH` (<https://www.sqlite.org/rescode.html>; the low byte is the primary code).
-fn is_refusal(error: &sqlx::Error) -> bool {
+///
+/// # Errors
+/// Those that are no refusals.
+fn refusal(inserted: sqlx::Result<()>) -> sqlx::Result<Option<String>> {
+    let Err(error) = inserted else { return Ok(None) };
     let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
-    code.is_some_and(|code| matches!(code & 0xff, 18..=20))
+    let is_refusal = code.is_some_and(|code| matches!(code & 0xff, 18..=20));
+    if is_refusal { Ok(Some(error.to_string())) } else { Err(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_back_off_doubles_up_to_its_limit() {
+        let config = JobsConfig::default();
+        let back_offs = [1, 2, 3, 5, 6, 64, u32::MAX].map(|attempts| back_off(attempts, &config));
+        assert_eq!(back_offs, [1000, 2000, 4000, 16_000, 30_000, 30_000, 30_000]);
+    }
 }
