@@ -15,4 +15,4 @@ pub use credentials::{BasicCredentials, basic_credentials, bearer_token};
 pub use members::{Member, Members};
 pub use memory::take_memory;
 pub use pagination::{Pagination, PaginationProblems};
-pub use query::Query;
+pub use query::{Query, percent_decode};

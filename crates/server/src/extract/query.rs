@@ -18,8 +18,8 @@ impl<T: DeserializeOwned> Query<T> {
         let bad = |detail: &str| Problem::new(StatusCode::BAD_REQUEST).detail(detail);
         // The parser below would take a broken escape as it stands and replace what is no UTF-8.
         if query.contains('%') {
-            let decoded =
-                decode(query).ok_or_else(|| bad("the query has a broken percent escape"))?;
+            let decoded = percent_decode(query.bytes())
+                .ok_or_else(|| bad("the query has a broken percent escape"))?;
             std::str::from_utf8(&decoded).map_err(|_| bad("the query is not valid UTF-8"))?;
         }
         web::Query::<T>::from_query(query).map(|query| Self(query.into_inner())).map_err(|error| {
@@ -41,9 +41,9 @@ impl<T: DeserializeOwned> FromRequest for Query<T> {
 }
 
 /// The bytes behind percent escapes; none where an escape is broken.
-fn decode(text: &str) -> Option<Vec<u8>> {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
+#[must_use]
+pub fn percent_decode(mut bytes: impl Iterator<Item = u8>) -> Option<Vec<u8>> {
+    let mut decoded = Vec::with_capacity(bytes.size_hint().0);
     while let Some(byte) = bytes.next() {
         if byte == b'%' {
             let high = char::from(bytes.next()?).to_digit(16)?;

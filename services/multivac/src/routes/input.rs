@@ -3,13 +3,11 @@
 mod forms;
 
 use actix_web::dev::Payload;
-use actix_web::http::header::CONTENT_TYPE;
-use actix_web::{FromRequest, HttpRequest, web};
+use actix_web::{FromRequest, HttpMessage as _, HttpRequest, web};
 use common::Problem;
 use common::config::Secret;
 use common::secrets::Reloadable;
 use futures_util::future::LocalBoxFuture;
-use mime::Mime;
 use serde::Serialize;
 use server::extract::{Body, Json, basic_credentials};
 use subtle::ConstantTimeEq as _;
@@ -136,18 +134,15 @@ enum Format {
 
 impl Format {
     fn of(request: &HttpRequest) -> Result<Self, Error> {
-        let Some(header) = request.headers().get(CONTENT_TYPE) else {
+        let Some(mime) = request.mime_type().map_err(|_| Error::MediaType)? else {
             return Ok(Self::Json);
         };
-        let text = header.to_str().map_err(|_| Error::MediaType)?;
-        let mime: Mime = text.parse().map_err(|_| Error::MediaType)?;
-        if mime == mime::APPLICATION_WWW_FORM_URLENCODED
-            || mime.essence_str() == mime::APPLICATION_WWW_FORM_URLENCODED.essence_str()
-        {
+        if mime.essence_str() == mime::APPLICATION_WWW_FORM_URLENCODED.essence_str() {
             Ok(Self::UrlEncoded)
         } else if mime.essence_str() == mime::MULTIPART_FORM_DATA.essence_str() {
-            let boundary = multer::parse_boundary(text);
-            boundary.map(Self::Multipart).map_err(|_| Error::BadRequest(forms::BROKEN))
+            let boundary = mime.get_param(mime::BOUNDARY);
+            let boundary = boundary.ok_or(Error::BadRequest(forms::BROKEN))?;
+            Ok(Self::Multipart(boundary.as_str().to_owned()))
         } else if mime.subtype() == mime::JSON || mime.suffix() == Some(mime::JSON) {
             Ok(Self::Json)
         } else {

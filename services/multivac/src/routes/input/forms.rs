@@ -1,13 +1,11 @@
 //! The fields `data` of what a client has sent.
 
-use std::borrow::Cow;
 use std::convert::Infallible;
 
 use actix_web::web::Bytes;
 use futures_util::stream;
-use percent_encoding::percent_decode;
 use serde_json::Value;
-use server::extract::{Member, Members};
+use server::extract::{Member, Members, percent_decode};
 
 use crate::error::Error;
 
@@ -37,23 +35,16 @@ pub(super) fn urlencoded(body: &[u8]) -> Result<Vec<String>, Error> {
         let at = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
         let (name, value) = (&pair[..at], pair.get(at + 1..).unwrap_or_default());
         let (name, value) = (decode(name)?, decode(value)?);
-        if *name == *FIELD.as_bytes() {
-            data.push(text(value.into_owned())?);
+        if name == FIELD.as_bytes() {
+            data.push(text(value)?);
         }
     }
     Ok(data)
 }
 
-fn decode(text: &[u8]) -> Result<Cow<'_, [u8]>, Error> {
-    let whole = |escape: &[u8]| {
-        escape.get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
-    };
-    if !text.split(|byte| *byte == b'%').skip(1).all(whole) {
-        return Err(Error::BadRequest("the form has a broken percent escape"));
-    }
-    let spaced: Vec<u8> =
-        text.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
-    Ok(percent_decode(&spaced).collect::<Vec<u8>>().into())
+fn decode(text: &[u8]) -> Result<Vec<u8>, Error> {
+    let spaced = text.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte });
+    percent_decode(spaced).ok_or(Error::BadRequest("the form has a broken percent escape"))
 }
 
 /// Of a form with parts (RFC 7578).
