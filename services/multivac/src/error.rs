@@ -42,6 +42,8 @@ impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let detail = error.to_string();
         let problem = |status| Self::new(status).detail(detail);
+        let unknown =
+            |store| format!("{store} cannot be reached; whether anything was changed is not known");
         let unavailable = |detail: &str, cause: Error| {
             Self::new(StatusCode::SERVICE_UNAVAILABLE)
                 .detail(detail)
@@ -49,17 +51,11 @@ impl From<Error> for Problem {
                 .caused_by(cause)
         };
         match error {
-            Error::Queue(_) => unavailable(
-                "Redis cannot be reached; whether anything was changed is not known",
-                error,
-            ),
+            Error::Queue(_) => unavailable(&unknown("Redis"), error),
             Error::NotQueued(_) => {
                 unavailable("Redis takes no jobs at present; nothing was queued", error)
             }
-            Error::Store(_) => unavailable(
-                "MongoDB cannot be reached; whether anything was changed is not known",
-                error,
-            ),
+            Error::Store(_) => unavailable(&unknown("MongoDB"), error),
             Error::Database(error) => error.into(),
             Error::QueueFull => {
                 problem(StatusCode::SERVICE_UNAVAILABLE).retry_after(Duration::from_secs(1))

@@ -32,6 +32,8 @@ impl JobMetrics {
     pub(crate) fn register(metrics: &Metrics) -> Self {
         let jobs =
             |name, help| metrics.add(&format!("multivac_jobs_{name}"), help, Counter::default());
+        let gauge =
+            |name, help| metrics.add(&format!("multivac_queue_{name}"), help, Gauge::default());
         Self {
             accepted: jobs("accepted", "Jobs taken into the queue"),
             stored: jobs("stored", "Jobs whose datum was stored"),
@@ -43,17 +45,13 @@ impl JobMetrics {
                 "Time from the acceptance of a job to the storage of its datum",
                 Histogram::new(BUCKETS),
             ),
-            queue_length: metrics.add("multivac_queue_length", "Jobs that wait", Gauge::default()),
+            queue_length: gauge("length", "Jobs that wait"),
             oldest_age: metrics.add_with_unit(
                 ("multivac_queue_oldest_age", Unit::Seconds),
                 "Age of the oldest job that waits",
                 Gauge::default(),
             ),
-            dead_letters: metrics.add(
-                "multivac_queue_dead_letters",
-                "Dead letters there are",
-                Gauge::default(),
-            ),
+            dead_letters: gauge("dead_letters", "Dead letters there are"),
         }
     }
 

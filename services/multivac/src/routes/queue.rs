@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::error::StoreProblems;
-use crate::store::Store;
+use crate::store::{QueueState, Store};
 
 /// The queue and the store.
 #[derive(Debug, Serialize, ToSchema)]
@@ -35,10 +35,7 @@ pub(crate) async fn get_queue(
     store: web::Data<dyn Store>,
 ) -> Result<web::Json<QueueDetails>, Problem> {
     let (queue, stored) = store.queue_and_stored().await?;
-    Ok(web::Json(QueueDetails {
-        length: queue.length,
-        oldest_age_seconds: queue.oldest_age.as_secs_f64(),
-        dead_letters: queue.dead_letters,
-        stored,
-    }))
+    let QueueState { length, oldest_age, dead_letters } = queue;
+    let oldest_age_seconds = oldest_age.as_secs_f64();
+    Ok(web::Json(QueueDetails { length, oldest_age_seconds, dead_letters, stored }))
 }

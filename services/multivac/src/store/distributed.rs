@@ -16,6 +16,7 @@ use common::ServiceContext;
 use common::config::Secret;
 use common::secrets::Refusal;
 use faults::Faults;
+use faults::Store::{Database, Mongodb, Redis};
 use nosql::Watch;
 use nosql::redis::Connections;
 use server::StartError;
@@ -92,7 +93,7 @@ impl Distributed {
     }
 
     async fn check_redis(self: Arc<Self>) -> Result<(), Error> {
-        self.reach_redis().await?;
+        self.reach(Redis).await?;
         Ok(self.redis.check().await.inspect_err(|_| self.order.invalidate())?)
     }
 
@@ -103,20 +104,17 @@ impl Distributed {
     }
 
     async fn check_mongodb(self: Arc<Self>) -> Result<(), Error> {
-        self.reach_mongodb().await?;
+        self.reach(Mongodb).await?;
         Ok(self.entropy.collection.check().await?)
     }
 
-    /// Waits, or fails, where a rule says so of Redis.
-    async fn reach_redis(&self) -> Result<(), Error> {
-        let reached = self.faults.reach(faults::Store::Redis).await;
-        reached.map_err(|outage| Error::NotQueued(io::Error::other(outage).into()))
-    }
-
-    /// The same for MongoDB.
-    async fn reach_mongodb(&self) -> Result<(), Error> {
-        let reached = self.faults.reach(faults::Store::Mongodb).await;
-        reached.map_err(|outage| Error::Store(mongodb::error::Error::custom(outage).into()))
+    /// Waits, or fails, where a rule says so of Redis or MongoDB.
+    async fn reach(&self, store: faults::Store) -> Result<(), Error> {
+        self.faults.reach(store).await.map_err(|outage| match store {
+            Mongodb => Error::Store(mongodb::error::Error::custom(outage).into()),
+            // There is no database here to ask for.
+            Redis | Database => Error::NotQueued(io::Error::other(outage).into()),
+        })
     }
 
     /// Whether jobs wait, or are dead letters, in Redis.
@@ -178,23 +176,23 @@ impl Distributed {
 #[async_trait]
 impl Store for Distributed {
     async fn add(&self, datum: &str, key: Option<&str>) -> Result<String, Error> {
-        self.reach_redis().await?;
+        self.reach(Redis).await?;
         self.producer.add(datum, key).await
     }
 
     async fn oldest(&self) -> Result<Option<String>, Error> {
-        self.reach_mongodb().await?;
+        self.reach(Mongodb).await?;
         Ok(self.entropy.oldest().await?)
     }
 
     async fn delete_oldest(&self) -> Result<bool, Error> {
-        self.reach_mongodb().await?;
+        self.reach(Mongodb).await?;
         Ok(self.entropy.delete_oldest().await?)
     }
 
     async fn job(&self, id: &str) -> Result<Option<Job>, Error> {
-        self.reach_mongodb().await?;
-        self.reach_redis().await?;
+        self.reach(Mongodb).await?;
+        self.reach(Redis).await?;
         let stored = |status| Some(Job { status, attempts: 0 });
         if let Some(status) = self.entropy.status(id).await? {
             return Ok(stored(status));
@@ -207,18 +205,18 @@ impl Store for Distributed {
     }
 
     async fn queue(&self) -> Result<QueueState, Error> {
-        self.reach_redis().await?;
+        self.reach(Redis).await?;
         self.queue.state().await
     }
 
     async fn queue_and_stored(&self) -> Result<(QueueState, u64), Error> {
-        tokio::try_join!(self.reach_redis(), self.reach_mongodb())?;
+        tokio::try_join!(self.reach(Redis), self.reach(Mongodb))?;
         let stored = async { Ok(self.entropy.count().await?) };
         tokio::try_join!(self.queue.state(), stored)
     }
 
     async fn store_next(&self) -> Result<(), Error> {
-        tokio::try_join!(self.reach_redis(), self.reach_mongodb())?;
+        tokio::try_join!(self.reach(Redis), self.reach(Mongodb))?;
         let mut in_flight = self.in_flight.lock().await;
         let stored = self.store_batch(&mut in_flight).await;
         if stored.is_err() {
