@@ -47,6 +47,30 @@ impl Binary {
         Self { process, stdout, stderr }
     }
 
+    /// Starts `program` as a server on a free port of the loopback, with one worker thread. Of two variables of the same
+    /// name the last one counts, so `variables` may have others.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn serve(program: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let own = [("HOST", "127.0.0.1"), ("PORT", "0"), ("WORKERS", "1")];
+        Self::start(program, arguments, &[&own[..], variables].concat())
+    }
+
+    /// Runs `program` to its end: exit code, stdout, stderr.
+    ///
+    /// # Panics
+    /// When it cannot be started, or does not end.
+    pub async fn run(
+        program: &str,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> (Option<i32>, String, String) {
+        let mut binary = Self::start(program, arguments, variables);
+        let code = binary.exit(TIMEOUT).await.code();
+        (code, binary.lines().join("\n"), binary.error_lines().join("\n"))
+    }
+
     /// Starts `program` with variables that are all wrong, and returns what it says of them before it ends.
     ///
     /// # Panics

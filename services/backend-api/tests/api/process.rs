@@ -13,16 +13,12 @@ const EXIT_CONFIG: Option<i32> = Some(78);
 
 /// Runs a command to its end: exit code, stdout, stderr.
 async fn run(arguments: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String, String) {
-    let mut binary = Binary::start(PROGRAM, arguments, variables);
-    let code = binary.exit(TIMEOUT).await.code();
-    (code, binary.lines().join("\n"), binary.error_lines().join("\n"))
+    Binary::run(PROGRAM, arguments, variables).await
 }
 
 /// Serves until it is dropped.
 fn serve(variables: &[(&str, &str)]) -> Binary {
-    let given = [("HOST", "127.0.0.1"), ("PORT", "0"), ("WORKERS", "1")];
-    let variables: Vec<_> = given.iter().chain(variables).copied().collect();
-    Binary::start(PROGRAM, &[], &variables)
+    Binary::serve(PROGRAM, &[], variables)
 }
 
 async fn get(binary: &Binary, path: &str) -> RawResponse {

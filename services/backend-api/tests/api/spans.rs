@@ -14,15 +14,9 @@ const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
 fn start(program: &str, collector: &Collector, variables: &[(&str, &str)]) -> Binary {
     let endpoint = collector.endpoint();
-    let given = [
-        ("HOST", "127.0.0.1"),
-        ("PORT", "0"),
-        ("WORKERS", "1"),
-        ("OTEL_BSP_SCHEDULE_DELAY", "10"),
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
-    ];
+    let given = [("OTEL_BSP_SCHEDULE_DELAY", "10"), ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)];
     let variables: Vec<_> = given.iter().chain(variables).copied().collect();
-    Binary::start(program, &[], &variables)
+    Binary::serve(program, &[], &variables)
 }
 
 fn serve(collector: &Collector, url: &str) -> Binary {

@@ -10,15 +10,8 @@ use crate::{TIMEOUT, names_in};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_data-api");
 
 fn serve(logs: &Path, variables: &[(&str, &str)]) -> Binary {
-    let mut all = vec![
-        ("HOST", "127.0.0.1"),
-        ("PORT", "0"),
-        ("WORKERS", "1"),
-        ("PROCESSING_DELAY", "0s"),
-        ("LOG_FILES_DIR", logs.to_str().unwrap()),
-    ];
-    all.extend(variables);
-    Binary::start(PROGRAM, &[], &all)
+    let own = [("PROCESSING_DELAY", "0s"), ("LOG_FILES_DIR", logs.to_str().unwrap())];
+    Binary::serve(PROGRAM, &[], &[&own[..], variables].concat())
 }
 
 #[tokio::test]

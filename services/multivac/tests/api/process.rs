@@ -73,16 +73,10 @@ fn log_of(folder: &Path, file: &str) -> String {
 async fn sigterm_ends_server_and_worker_in_order_and_loses_nothing() {
     let Some(stores) = Stores::distributed().await else { return };
     let folder = tempfile::tempdir().unwrap();
-    let more = [
-        ("HOST", "127.0.0.1"),
-        ("PORT", "0"),
-        ("WORKERS", "1"),
-        ("JOB_CLAIM_AFTER", "1s"),
-        ("LOG_DIR", folder.path().to_str().unwrap()),
-    ];
+    let more = [("JOB_CLAIM_AFTER", "1s"), ("LOG_DIR", folder.path().to_str().unwrap())];
     let variables = [&stores.variables(), &more[..]].concat();
-    let mut server = Binary::start(PROGRAM, &["server"], &variables);
-    let mut worker = Binary::start(PROGRAM, &["worker"], &variables);
+    let mut server = Binary::serve(PROGRAM, &["server"], &variables);
+    let mut worker = Binary::serve(PROGRAM, &["worker"], &variables);
     let addr = server.addr().await;
     worker.addr().await;
     let mut connection = RawConnection::open(addr).await;
@@ -121,10 +115,9 @@ fn complaints(binary: &Binary) -> Vec<serde_json::Value> {
 }
 
 async fn expect_quiet(stores: &Stores, commands: &[&str]) {
-    let own = [("HOST", "127.0.0.1"), ("PORT", "0"), ("WORKERS", "1")];
-    let variables = [&stores.variables(), &own[..]].concat();
+    let variables = stores.variables();
     let mut binaries: Vec<Binary> =
-        commands.iter().map(|command| Binary::start(PROGRAM, &[command], &variables)).collect();
+        commands.iter().map(|command| Binary::serve(PROGRAM, &[command], &variables)).collect();
     let mut server = RawConnection::open(binaries[0].addr().await).await;
     for binary in &binaries {
         let url = format!("http://{}/readyz", binary.addr().await);
@@ -167,9 +160,7 @@ async fn a_worker_whose_store_is_silent_ends_in_time() {
     };
     let stores = Stores::Own { redis: redis.url().into(), mongo: mongo.url().into() };
     let multivac = stores.start_without_worker(&[]).await;
-    let own = [("HOST", "127.0.0.1"), ("PORT", "0"), ("WORKERS", "1")];
-    let variables = [&stores.variables(), &own[..]].concat();
-    let mut worker = Binary::start(PROGRAM, &["worker"], &variables);
+    let mut worker = Binary::serve(PROGRAM, &["worker"], &stores.variables());
     worker.addr().await;
     multivac.store(&["datum"]).await;
     mongo.server.freeze();

@@ -20,17 +20,12 @@ impl Traced {
     async fn start(stores: &Stores, more: &[(&str, &str)]) -> Self {
         let collector = Collector::start().await;
         let endpoint = collector.endpoint();
-        let own = [
-            ("HOST", "127.0.0.1"),
-            ("PORT", "0"),
-            ("WORKERS", "1"),
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
-        ];
+        let own = [("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint)];
         let variables = [&stores.variables(), &own[..], more].concat();
         let is_embedded = matches!(stores, Stores::Embedded { .. });
         let commands: &[&str] = if is_embedded { &["server"] } else { &["server", "worker"] };
         let binaries: Vec<_> =
-            commands.iter().map(|command| Binary::start(PROGRAM, &[command], &variables)).collect();
+            commands.iter().map(|command| Binary::serve(PROGRAM, &[command], &variables)).collect();
         let _ = rustls::crypto::ring::default_provider().install_default();
         for binary in &binaries {
             let url = format!("http://{}/readyz", binary.addr().await);

@@ -11,14 +11,11 @@ use crate::{TIMEOUT, app, database, wait_for_readyz};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_randomize");
 
 fn serve(url: &str) -> Binary {
-    let variables = [("HOST", "127.0.0.1"), ("PORT", "0"), ("WORKERS", "1"), ("DATABASE_URL", url)];
-    Binary::start(PROGRAM, &[], &variables)
+    Binary::serve(PROGRAM, &[], &[("DATABASE_URL", url)])
 }
 
 async fn run(arguments: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String, String) {
-    let mut binary = Binary::start(PROGRAM, arguments, variables);
-    let code = binary.exit(TIMEOUT).await.code();
-    (code, binary.lines().join("\n"), binary.error_lines().join("\n"))
+    Binary::run(PROGRAM, arguments, variables).await
 }
 
 /// Keeps words until the process or its database is gone; returns each id that was answered with its word.

@@ -10,14 +10,11 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_randomize");
 async fn serve(collector: &Collector, database: &SqlDatabase) -> Binary {
     let endpoint = collector.endpoint();
     let variables = [
-        ("HOST", "127.0.0.1"),
-        ("PORT", "0"),
-        ("WORKERS", "1"),
         ("DATABASE_URL", database.url()),
         ("OTEL_BSP_SCHEDULE_DELAY", "10"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
     ];
-    let binary = Binary::start(PROGRAM, &[], &variables);
+    let binary = Binary::serve(PROGRAM, &[], &variables);
     let addr = binary.addr().await;
     test_support::wait_until("it is ready", TIMEOUT, async || {
         let mut connection = RawConnection::open(addr).await;

@@ -11,16 +11,12 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_sre-kata");
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 fn serve(variables: &[(&str, &str)]) -> Binary {
-    let given = [("HOST", "127.0.0.1"), ("PORT", "0"), ("WORKERS", "1")];
-    let variables: Vec<_> = given.into_iter().chain(variables.iter().copied()).collect();
-    Binary::start(PROGRAM, &[], &variables)
+    Binary::serve(PROGRAM, &[], variables)
 }
 
 /// Runs a command to its end: exit code, stdout, stderr.
 async fn run(arguments: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String, String) {
-    let mut binary = Binary::start(PROGRAM, arguments, variables);
-    let code = binary.exit(TIMEOUT).await.code();
-    (code, binary.lines().join("\n"), binary.error_lines().join("\n"))
+    Binary::run(PROGRAM, arguments, variables).await
 }
 
 async fn connect(binary: &Binary) -> RawConnection {

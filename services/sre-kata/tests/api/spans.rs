@@ -13,16 +13,8 @@ const CALLER: &str = "00f067aa0ba902b7";
 
 /// The service, which exports to this endpoint without much delay.
 fn serve(endpoint: &str, more: &[(&str, &str)]) -> Binary {
-    let mut variables = vec![
-        ("HOST", "127.0.0.1"),
-        ("PORT", "0"),
-        ("WORKERS", "1"),
-        ("OTEL_BSP_SCHEDULE_DELAY", "10"),
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint),
-    ];
-    // Of two with the same name, the last one counts.
-    variables.extend(more);
-    Binary::start(PROGRAM, &[], &variables)
+    let export = [("OTEL_BSP_SCHEDULE_DELAY", "10"), ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)];
+    Binary::serve(PROGRAM, &[], &[&export[..], more].concat())
 }
 
 async fn ask(binary: &Binary, path: &str, headers: &str) -> u16 {

@@ -15,14 +15,12 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_stakefish");
 fn serve(database_url: &str, dns: &Dns) -> Binary {
     let servers = dns.addr();
     let variables = [
-        ("HOST", "127.0.0.1"),
-        ("PORT", "0"),
         ("WORKERS", "2"),
         ("DATABASE_URL", database_url),
         ("DNS_SERVERS", &servers),
         ("LOOKUP_RATE_LIMIT", "none"),
     ];
-    Binary::start(PROGRAM, &[], &variables)
+    Binary::serve(PROGRAM, &[], &variables)
 }
 
 async fn ready(addr: SocketAddr) {

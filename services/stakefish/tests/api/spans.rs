@@ -29,15 +29,12 @@ async fn a_lookup_is_spans_down_to_the_resolver_and_the_database_without_the_nam
     dns.set_addresses("chosen.example", &["192.0.2.1"]);
     dns.set("broken.example", Reply::Code(ResponseCode::ServFail));
     let variables = [
-        ("HOST", "127.0.0.1"),
-        ("PORT", "0"),
-        ("WORKERS", "1"),
         ("DATABASE_URL", database.url()),
         ("DNS_SERVERS", &servers),
         ("OTEL_BSP_SCHEDULE_DELAY", "10"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
     ];
-    let binary = Binary::start(PROGRAM, &[], &variables);
+    let binary = Binary::serve(PROGRAM, &[], &variables);
     let [asked, cached, broken] = ["1", "2", "3"].map(|digit| digit.repeat(32));
 
     // The database is not there at once.
