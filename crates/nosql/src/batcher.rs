@@ -164,14 +164,7 @@ mod tests {
 
     use super::*;
 
-    const SERVICE: Service = Service {
-        name: "test",
-        version: "0",
-        description: "",
-        readme: "",
-        log_name: "test",
-        default_port: 0,
-    };
+    const SERVICE: Service = common::service!(port: 0);
     const LIMITS: BatchLimits = BatchLimits { waiting: 3, items: 2, bytes: 100, in_flight: 1 };
 
     #[expect(clippy::disallowed_methods, reason = "the test waits for all that it spawns")]

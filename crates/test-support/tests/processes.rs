@@ -29,11 +29,17 @@ async fn a_binary_inherits_the_path_alone_and_works_in_an_empty_folder() {
     TcpStream::connect(addr).unwrap_err();
 }
 
+/// A binary that was sent a signal once it listened.
+async fn signalled(signal: Signal) -> Binary {
+    let binary = Binary::start(FIXTURE, &["serve"], &[]);
+    binary.addr().await;
+    binary.signal(signal);
+    binary
+}
+
 #[tokio::test]
 async fn a_binary_is_stopped_and_its_exit_code_and_last_lines_are_read() {
-    let mut binary = Binary::start(FIXTURE, &["serve"], &[]);
-    binary.addr().await;
-    binary.signal(Signal::TERM);
+    let mut binary = signalled(Signal::TERM).await;
     assert_eq!(binary.exit(SOON).await.code(), Some(7));
     assert_eq!(binary.lines().last().unwrap(), "this line is no JSON");
     assert_eq!(binary.logs().len(), 2);
@@ -43,9 +49,7 @@ async fn a_binary_is_stopped_and_its_exit_code_and_last_lines_are_read() {
 
 #[tokio::test]
 async fn a_killed_binary_has_no_exit_code() {
-    let mut binary = Binary::start(FIXTURE, &["serve"], &[]);
-    binary.addr().await;
-    binary.signal(Signal::KILL);
+    let mut binary = signalled(Signal::KILL).await;
     assert_eq!(binary.exit(SOON).await.signal(), Some(9));
 }
 

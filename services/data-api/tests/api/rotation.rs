@@ -9,6 +9,14 @@ use crate::Service;
 
 const ROTATIONS: u64 = 100;
 
+/// The service, and the file that has its keys.
+async fn start_with(keys: &str) -> (SecretFile, Service) {
+    let file = SecretFile::new(keys);
+    let path = file.variable();
+    let service = Service::start(&[("LOGS_API_KEY_FILE", &path), RELOAD_INTERVAL]).await;
+    (file, service)
+}
+
 async fn status(client: &Client, url: &str, key: &str) -> u16 {
     let request = client.request(Method::GET, url).bearer_auth(key);
     request.send().await.unwrap().status().as_u16()
@@ -16,9 +24,7 @@ async fn status(client: &Client, url: &str, key: &str) -> u16 {
 
 #[tokio::test]
 async fn a_key_is_turned_a_hundred_times_and_no_client_is_refused() {
-    let file = SecretFile::new("key-0\n");
-    let path = file.variable();
-    let service = Service::start(&[("LOGS_API_KEY_FILE", &path), RELOAD_INTERVAL]).await;
+    let (file, service) = start_with("key-0\n").await;
     let (client, url) = (Client::builder().build().unwrap(), service.app.url("/logs"));
     let key = Arc::new(Mutex::new("key-0".to_owned()));
     let load = Load::start(4, {
@@ -72,9 +78,7 @@ async fn a_key_is_turned_a_hundred_times_and_no_client_is_refused() {
 
 #[tokio::test]
 async fn what_is_in_use_is_told_by_a_fingerprint_and_its_time() {
-    let file = SecretFile::new("one\ntwo\n");
-    let path = file.variable();
-    let service = Service::start(&[("LOGS_API_KEY_FILE", &path), RELOAD_INTERVAL]).await;
+    let (file, service) = start_with("one\ntwo\n").await;
     let taken = (&[&service.app][..], "LOGS_API_KEY", "taken");
     let infos = async || {
         let metrics = service.app.get("/metrics").await.text().await.unwrap();
@@ -99,9 +103,7 @@ async fn what_is_in_use_is_told_by_a_fingerprint_and_its_time() {
 
 #[tokio::test]
 async fn a_bad_file_is_warned_of_once_and_counted_each_time() {
-    let file = SecretFile::new("kept\n");
-    let path = file.variable();
-    let service = Service::start(&[("LOGS_API_KEY_FILE", &path), RELOAD_INTERVAL]).await;
+    let (file, service) = start_with("kept\n").await;
     let refused = (&[&service.app][..], "LOGS_API_KEY", "refused");
 
     let before = logs(|line| line["error"] == "the file is not valid UTF-8").len();

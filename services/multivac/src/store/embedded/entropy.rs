@@ -15,8 +15,8 @@ pub(super) async fn oldest(connection: &mut SqliteConnection) -> sqlx::Result<Op
 /// Jobs of a range that are due.
 #[derive(Clone, Copy)]
 pub(super) struct DueJobs {
-    pub(super) first: i64,
-    pub(super) last: i64,
+    /// The numbers of the first and the last one.
+    pub(super) range: (i64, i64),
     pub(super) now: i64,
     /// A job that is due later than this was given that time by a clock that has since been set back.
     pub(super) latest: i64,
@@ -25,7 +25,7 @@ pub(super) struct DueJobs {
 /// Stores their data, and takes them out of the queue.
 pub(super) async fn insert(
     connection: &mut SqliteConnection,
-    DueJobs { first, last, now, latest }: DueJobs,
+    DueJobs { range: (first, last), now, latest }: DueJobs,
 ) -> sqlx::Result<()> {
     for step in [
         "INSERT INTO entropy (seq, data, created) SELECT seq, data, created FROM jobs \

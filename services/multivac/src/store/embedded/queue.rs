@@ -103,7 +103,7 @@ pub(super) async fn move_due(
         return Ok(Moved::default());
     };
     let span = QUEUE.process(due.iter().map(|(.., traceparent)| traceparent.as_deref()));
-    let jobs = DueJobs { first: *first, last: *last, now: time, latest };
+    let jobs = DueJobs { range: (*first, *last), now: time, latest };
     let insert = entropy::insert(connection, jobs);
     if refusal(insert.instrument(span.clone()).await)?.is_none() {
         let stored = due.iter().map(|(_, created, ..)| *created).collect();
@@ -112,7 +112,7 @@ pub(super) async fn move_due(
     // One of them is refused. Stored one by one, it does not hold up the others.
     let mut moved = Moved::default();
     for (seq, created, attempts, traceparent) in due {
-        let job = DueJobs { first: seq, last: seq, ..jobs };
+        let job = DueJobs { range: (seq, seq), ..jobs };
         let Some(reason) = refusal(entropy::insert(connection, job).await)? else {
             moved.stored.push(created);
             continue;
