@@ -59,14 +59,9 @@ async fn a_client_that_sends_on_after_a_413_reads_the_answer() {
 
 #[tokio::test]
 async fn a_body_that_breaks_off_is_no_request() {
-    let app = demo::start(&[]);
-    let mut connection = app.connect().await;
-
-    connection
-        .send(
-            "POST /echo HTTP/1.1\r\nhost: x\r\nx-request-id: cut\r\ncontent-length: 10\r\n\r\nabc",
-        )
-        .await;
+    let text =
+        "POST /echo HTTP/1.1\r\nhost: x\r\nx-request-id: cut\r\ncontent-length: 10\r\n\r\nabc";
+    let (app, connection) = demo::send(&[], text).await;
     drop(connection);
 
     let status = app.logs_of("cut").await[0]["res"]["status_code"].clone();

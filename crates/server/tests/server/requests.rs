@@ -180,16 +180,10 @@ async fn a_panic_is_a_500_and_the_next_request_is_answered() {
 
 #[tokio::test]
 async fn pipelined_requests_are_answered_in_order() {
-    let app = demo::start(&[]);
-    let mut connection = app.connect().await;
-
-    connection
-        .send(
-            "GET /items/1 HTTP/1.1\r\nhost: x\r\n\r\n\
-             POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nabc\
-             GET /items/3 HTTP/1.1\r\nhost: x\r\n\r\n",
-        )
-        .await;
+    let text = "GET /items/1 HTTP/1.1\r\nhost: x\r\n\r\n\
+        POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nabc\
+        GET /items/3 HTTP/1.1\r\nhost: x\r\n\r\n";
+    let (_app, mut connection) = demo::send(&[], text).await;
 
     for expected in ["1", "abc", "3"] {
         assert_eq!(connection.response().await.unwrap().body, expected);

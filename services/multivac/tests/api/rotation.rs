@@ -41,10 +41,13 @@ async fn expect_all_stored(multivac: &Multivac, load: Load, fed: &AtomicU64) {
     assert_eq!(multivac.count().await, fed.load(Ordering::Relaxed), "each is stored once");
 }
 
-/// Server and worker, with these variables.
-async fn start(variables: &[(&str, &str)]) -> Multivac {
-    let server = App::start(variables, Config::load, build);
-    let worker = App::start(variables, Config::load_worker, build_worker);
+/// Server and worker with these variables, and the database of a test.
+async fn start(stores: [(&str, &str); 2], mongo: &str) -> Multivac {
+    let [redis_url, mongo_url] = stores;
+    let database = ("MONGO_DB_NAME", crate::database_of(mongo));
+    let variables = [redis_url, mongo_url, database, RELOAD_INTERVAL];
+    let server = App::start(&variables, Config::load, build);
+    let worker = App::start(&variables, Config::load_worker, build_worker);
     ready(&server).await;
     ready(&worker).await;
     Multivac { server, worker: Some(worker) }
@@ -71,13 +74,8 @@ async fn users_of_redis_take_turns_again_and_again_and_the_old_one_is_revoked() 
     acl(&mut admin, &["SETUSER", "user-0", "on", ">p0", "~*", "&*", "+@all"]).await;
     let file = SecretFile::new(&with_user(&redis, "user-0", "p0"));
     let path = file.variable();
-    let multivac = start(&[
-        ("REDIS_URL_FILE", &path),
-        ("MONGO_URL", mongo.url()),
-        ("MONGO_DB_NAME", crate::database_of(mongo.url())),
-        RELOAD_INTERVAL,
-    ])
-    .await;
+    let urls = [("REDIS_URL_FILE", &*path), ("MONGO_URL", mongo.url())];
+    let multivac = start(urls, mongo.url()).await;
     let apps = [&multivac.server, multivac.worker.as_ref().unwrap()];
     let (load, fed) = load(&multivac.server);
 
@@ -113,13 +111,8 @@ async fn a_url_of_mongodb_changes_again_and_again_and_nothing_is_lost() {
     };
     let file = SecretFile::new(&url(0));
     let path = file.variable();
-    let multivac = start(&[
-        ("REDIS_URL", redis.url()),
-        ("MONGO_URL_FILE", &path),
-        ("MONGO_DB_NAME", crate::database_of(mongo.url())),
-        RELOAD_INTERVAL,
-    ])
-    .await;
+    let urls = [("REDIS_URL", redis.url()), ("MONGO_URL_FILE", &*path)];
+    let multivac = start(urls, mongo.url()).await;
     let apps = [&multivac.server, multivac.worker.as_ref().unwrap()];
     let (load, fed) = load(&multivac.server);
 

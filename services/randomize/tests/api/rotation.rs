@@ -25,13 +25,20 @@ async fn token(file: &SecretFile) -> String {
     binary.lines().join("")
 }
 
-#[tokio::test]
-async fn a_secret_is_turned_a_hundred_times_in_two_replicas_and_no_token_is_refused() {
+/// The service, and the file that has its first secret.
+async fn start() -> (SecretFile, Service) {
     let file = SecretFile::new(&secret(0));
     let path = file.variable();
     let variables = [("JWT_SECRET_FILE", path.as_str()), RELOAD_INTERVAL];
     let service = Service::start(Sql::Sqlite, &variables).await.unwrap();
+    (file, service)
+}
+
+#[tokio::test]
+async fn a_secret_is_turned_a_hundred_times_in_two_replicas_and_no_token_is_refused() {
+    let (file, service) = start().await;
     // It sees each change later.
+    let path = file.variable();
     let late = [("JWT_SECRET_FILE", path.as_str()), ("SECRETS_RELOAD_INTERVAL", "60ms")];
     let other = app(service.database.url(), &late);
     crate::wait_for_readyz(&other, 200).await;
@@ -76,10 +83,7 @@ async fn a_secret_is_turned_a_hundred_times_in_two_replicas_and_no_token_is_refu
 
 #[tokio::test]
 async fn a_token_of_a_secret_that_is_gone_is_refused() {
-    let file = SecretFile::new(&secret(0));
-    let path = file.variable();
-    let variables = [("JWT_SECRET_FILE", path.as_str()), RELOAD_INTERVAL];
-    let service = Service::start(Sql::Sqlite, &variables).await.unwrap();
+    let (file, service) = start().await;
     let old = token(&file).await;
     let taken = (&[&service.app][..], "JWT_SECRET", "taken");
     let status = async |bearer: &str| {
