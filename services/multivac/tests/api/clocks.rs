@@ -1,7 +1,7 @@
 //! Hosts whose clocks differ by an hour.
 
 use serde_json::{Value, json};
-use test_support::{Binary, Mode, Proxy, shifted_clock, wait_until};
+use test_support::{Binary, Mode, shifted_clock, wait_until};
 
 use crate::faults::{Servers, pending};
 use crate::{PROGRAM, Stores, TIMEOUT, job_of};
@@ -102,9 +102,7 @@ async fn a_worker_whose_clock_is_ahead_takes_no_job_from_one_that_works() {
     let Some(servers) = Servers::start().await else { return };
     let variables = [("JOB_CLAIM_AFTER", "10m")];
     let multivac = servers.stores().start_without_worker(&variables).await;
-    let proxy = Proxy::start(servers.mongo.server.addr());
-    let slow = servers.stores_through(&proxy);
-    let _busy = slow.start_worker(&variables).await;
+    let (proxy, _busy) = servers.start_worker_through_proxy(&variables).await;
     proxy.set(Mode::Stall).await;
     let held = multivac.add("held").await;
     let mut redis = servers.redis().await;

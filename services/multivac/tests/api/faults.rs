@@ -4,7 +4,7 @@ use mongodb::bson::{Document, doc};
 use redis::AsyncCommands as _;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use test_support::{Binary, Durability, Mode, MongoDb, Proxy, Redis, Signal, wait_until};
+use test_support::{App, Binary, Durability, Mode, MongoDb, Proxy, Redis, Signal, wait_until};
 
 use crate::{INSUFFICIENT, Multivac, PROGRAM, Stores, TIMEOUT, job_of};
 
@@ -29,6 +29,16 @@ impl Servers {
     /// The same, with MongoDB behind a proxy.
     pub(crate) fn stores_through(&self, mongo: &Proxy) -> Stores {
         Stores::Own { redis: self.redis.url().to_owned(), mongo: mongo.url(self.mongo.url()) }
+    }
+
+    /// A worker that reaches MongoDB through a proxy.
+    pub(crate) async fn start_worker_through_proxy(
+        &self,
+        variables: &[(&str, &str)],
+    ) -> (Proxy, App) {
+        let proxy = Proxy::start(self.mongo.server.addr());
+        let worker = self.stores_through(&proxy).start_worker(variables).await;
+        (proxy, worker)
     }
 
     /// Waits until a worker holds a job.
@@ -67,7 +77,7 @@ pub(crate) async fn pending(redis: &mut redis::aio::MultiplexedConnection) -> Ve
 }
 
 pub(crate) async fn expect_missing(multivac: &Multivac, check: &str) {
-    let missing = async |app: &test_support::App| {
+    let missing = async |app: &App| {
         let problem: Value = app.get("/readyz").await.json().await.unwrap_or_default();
         problem["checks"] == json!([check])
     };
@@ -313,9 +323,7 @@ async fn a_worker_that_returns_late_neither_repeats_nor_brings_back() {
     let Some(servers) = Servers::start().await else { return };
     let variables = [("JOB_CLAIM_AFTER", "1s")];
     let multivac = servers.stores().start_without_worker(&variables).await;
-    let proxy = Proxy::start(servers.mongo.server.addr());
-    let slow = servers.stores_through(&proxy);
-    let late = slow.start_worker(&variables).await;
+    let (proxy, late) = servers.start_worker_through_proxy(&variables).await;
     multivac.store(&["before"]).await;
     multivac.wait_until_settled().await;
     proxy.set(Mode::Stall).await;
@@ -337,11 +345,12 @@ async fn a_worker_that_returns_late_neither_repeats_nor_brings_back() {
 #[tokio::test]
 async fn a_worker_that_was_stopped_finds_its_job_taken_over_and_goes_on() {
     let Some(servers) = Servers::start().await else { return };
-    let own = [("HOST", "127.0.0.1"), ("PORT", "0"), ("WORKERS", "1"), ("JOB_CLAIM_AFTER", "1s")];
-    let multivac = servers.stores().start_without_worker(&own[3..]).await;
+    let variables = [("JOB_CLAIM_AFTER", "1s")];
+    let multivac = servers.stores().start_without_worker(&variables).await;
     let proxy = Proxy::start(servers.mongo.server.addr());
     let slow = servers.stores_through(&proxy);
-    let stopped = Binary::start(PROGRAM, &["worker"], &[&slow.variables(), &own[..]].concat());
+    let stopped =
+        Binary::serve(PROGRAM, &["worker"], &[&slow.variables(), &variables[..]].concat());
     let metrics = format!("http://{}/metrics", stopped.addr().await);
     multivac.store(&["before"]).await;
     multivac.wait_until_settled().await;
@@ -350,7 +359,7 @@ async fn a_worker_that_was_stopped_finds_its_job_taken_over_and_goes_on() {
     servers.wait_until_taken(&job).await;
     stopped.signal(Signal::STOP);
 
-    let other = servers.stores().start_worker(&own[3..]).await;
+    let other = servers.stores().start_worker(&variables).await;
     multivac.wait_for(&job, "stored").await;
     for _ in 0..2 {
         assert_eq!(multivac.delete().await, "Deleted!");
