@@ -25,6 +25,11 @@ const NO_DESCRIPTOR_BACK_OFF: Duration = Duration::from_millis(100);
 /// How many connections the kernel may hold until they are accepted: its own default limit (`net.core.somaxconn`).
 const BACKLOG: c_int = 4096;
 
+/// How many bytes of an answer may wait in the kernel until they are sent, of each connection, in bytes. Without a limit
+/// some megabytes do, which are made at once for a client that takes none of them.
+#[cfg(target_os = "linux")]
+const UNSENT_BYTES: u32 = 128 * 1024;
+
 /// What is needed to accept connections.
 pub(crate) struct Acceptor {
     pub(crate) listener: net::TcpListener,
@@ -42,6 +47,9 @@ impl Acceptor {
         self.listener.set_nonblocking(true)?;
         // What `bind` asked for is filled by any crowd, and whoever does not fit waits a second to try again.
         SockRef::from(&self.listener).listen(BACKLOG)?;
+        // Connections inherit it.
+        #[cfg(target_os = "linux")]
+        SockRef::from(&self.listener).set_tcp_notsent_lowat(UNSENT_BYTES)?;
         let listener = TcpListener::from_std(self.listener.try_clone()?)?;
         while let Some(accepted) = stop.run_until_cancelled(accept(&listener)).await {
             match accepted {

@@ -136,6 +136,24 @@ async fn readers_that_take_nothing_hold_a_bounded_number_of_answers() {
     wait_until("the memory is given back", TIMEOUT, async || used(&app).await < 100_000.0).await;
 }
 
+#[tokio::test]
+async fn a_reader_that_takes_nothing_makes_no_more_than_the_kernel_may_hold_of_its_answer() {
+    let app = demo::start(&[]);
+
+    let mut reader = connect(&app).await;
+    reader.send("GET /stream HTTP/1.1\r\nhost: x\r\n\r\n").await;
+
+    let mut made = 0;
+    wait_until("no more of the answer is made", TIMEOUT, async || {
+        let before = made;
+        made = app.get("/streamed").await.text().await.unwrap().parse::<usize>().unwrap();
+        made > 0 && made == before
+    })
+    .await;
+    // What may be unsent, and what the reader's kernel takes.
+    assert!(made < 512 * 1024, "{made} bytes");
+}
+
 async fn connections(app: &App) -> f64 {
     app.metric("memory_budget_used_bytes{kind=\"connections\"}").await.unwrap()
 }

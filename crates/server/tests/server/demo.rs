@@ -1,5 +1,7 @@
 //! A service that has one endpoint for each thing that can happen.
 
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use actix_web::guard::GuardContext;
@@ -51,6 +53,7 @@ pub(crate) fn routes(config: &mut ServiceConfig<'_>) {
     let gate = web::Data::new(Semaphore::new(0));
     config
         .app_data(gate)
+        .app_data(web::Data::<Streamed>::default())
         .service(get_hello)
         .service(get_item)
         .service(post_echo)
@@ -60,6 +63,7 @@ pub(crate) fn routes(config: &mut ServiceConfig<'_>) {
         .service(get_guard_panic)
         .service(get_failure)
         .service(get_stream)
+        .service(get_streamed)
         .service(get_broken_stream)
         .service(get_gate)
         .service(post_gate);
@@ -133,12 +137,25 @@ async fn get_failure() -> Result<&'static str, Problem> {
         .caused_by(cause))
 }
 
+/// How many bytes of streams that never end were made.
+#[derive(Default)]
+struct Streamed(AtomicUsize);
+
 /// A stream that never ends.
 #[utoipa::path(responses((status = 200)))]
 #[get("/stream")]
-async fn get_stream() -> HttpResponse {
+async fn get_stream(streamed: web::Data<Streamed>) -> HttpResponse {
     let endless = stream::repeat(Bytes::from_static(&[b'x'; 1024]));
+    let endless = endless.inspect(move |part| {
+        streamed.0.fetch_add(part.len(), Relaxed);
+    });
     HttpResponse::Ok().streaming(endless.map(Ok::<_, std::io::Error>))
+}
+
+#[utoipa::path(responses((status = 200)))]
+#[get("/streamed")]
+async fn get_streamed(streamed: web::Data<Streamed>) -> String {
+    streamed.0.load(Relaxed).to_string()
 }
 
 /// A stream that breaks off.
