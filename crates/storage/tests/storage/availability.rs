@@ -7,8 +7,8 @@ use futures_util::FutureExt as _;
 use futures_util::future::try_join_all;
 use storage::Error;
 use test_support::{Durability, Postgres, Proxy, Sql, Volume, wait_until};
-
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 use crate::{SCHEMA, TIMEOUT, Words};
 
@@ -128,10 +128,11 @@ async fn reads_beyond_those_that_may_wait_are_refused_at_once() {
     let words = Words::begin(&variables, &SCHEMA);
     words.wait_until_ready(true).await;
     let (begun, gate) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let mut held = JoinSet::new();
     for _ in 0..READERS {
         let (database, operation) = (words.database.clone(), words.database.operation("hold"));
         let (begun, gate) = (Arc::clone(&begun), Arc::clone(&gate));
-        tokio::spawn(async move {
+        held.spawn(async move {
             let hold = async |_: storage::Connection<'_>| {
                 begun.add_permits(1);
                 let _ = gate.acquire().await;
@@ -151,6 +152,7 @@ async fn reads_beyond_those_that_may_wait_are_refused_at_once() {
     assert!(matches!(refused, Err(Error::Overloaded)), "{refused:?}");
     assert_eq!(words.metric("db_client_operations_refused_total").await, 1);
     gate.add_permits(READERS);
+    assert!(held.join_all().await.into_iter().all(|outcome| outcome.is_ok()));
     assert!(try_join_all(waiting).await.unwrap().iter().all(|count| *count == 0));
     words.count().await.unwrap();
 }
