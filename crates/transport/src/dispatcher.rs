@@ -20,6 +20,7 @@ use actix_http::header::HeaderMap;
 use actix_http::{ConnectionType, HttpMessage as _, Payload, Request, Response, ServiceConfig};
 use actix_service::Service;
 use bytes::BytesMut;
+use tokio::sync::Semaphore;
 use tokio::task::yield_now;
 use tokio_util::codec::Encoder as _;
 
@@ -38,7 +39,13 @@ pub(crate) struct Dispatcher<S> {
     /// What answers are encoded into.
     buffer: RefCell<BytesMut>,
     in_flight: Cell<usize>,
+    /// Turns of connections that have sent requests ahead.
+    ahead: Semaphore,
 }
+
+/// So many connections whose next request is there already are served before the runtime looks for what is new. With all
+/// of them, others would wait until each of thousands has had one request answered.
+const AHEAD_AT_ONCE: usize = 16;
 
 /// So many heads of requests the library keeps for the next ones, each with room for sixteen headers.
 const POOLED_HEADS: usize = 128;
@@ -49,7 +56,8 @@ where
     S::Error: Into<Response<BoxBody>>,
 {
     pub(crate) fn new(service: S, config: ServiceConfig) -> Self {
-        Self { service, config, buffer: RefCell::default(), in_flight: Cell::default() }
+        let ahead = Semaphore::new(AHEAD_AT_ONCE);
+        Self { service, config, buffer: RefCell::default(), in_flight: Cell::default(), ahead }
     }
 
     /// What a connection's codec is made with.
@@ -76,8 +84,8 @@ where
                     if !Box::pin(self.answer(&connection, request, peer)).await? {
                         break;
                     }
-                    // One that sends ahead without end does not keep others waiting.
                     if connection.has_more() {
+                        let _turn = self.ahead.acquire().await;
                         yield_now().await;
                     }
                 }

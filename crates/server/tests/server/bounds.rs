@@ -210,6 +210,31 @@ async fn an_idle_connection_ends_with_a_stop_at_once() {
 }
 
 #[tokio::test]
+async fn another_client_does_not_wait_for_each_of_those_that_send_ahead() {
+    const CLIENTS: usize = 400;
+    let app = demo::start(&[]);
+    let ahead = "POST /count HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n".repeat(200);
+    let mut other = app.connect().await;
+    let mut count = async || {
+        other.send("GET /count HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        other.response().await.unwrap().body.parse::<usize>().unwrap()
+    };
+
+    let _crowd = crowd(&app, CLIENTS, &ahead).await;
+    // Those of the crowd that are answered between two answers to the other; where a test is held up, many.
+    let mut between = Vec::new();
+    let mut before = count().await;
+    for _ in 0..20 {
+        let now = count().await;
+        between.push(now - before);
+        before = now;
+    }
+
+    assert!(before < CLIENTS * 200, "the crowd has gone too soon: {between:?}");
+    assert!(between.iter().any(|requests| *requests < CLIENTS / 2), "{between:?}");
+}
+
+#[tokio::test]
 async fn what_is_sent_ahead_of_an_answer_is_not_read_and_not_lost() {
     let app = demo::start(&[]);
     let mut connection = app.connect().await;

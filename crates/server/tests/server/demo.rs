@@ -54,6 +54,7 @@ pub(crate) fn routes(config: &mut ServiceConfig<'_>) {
     config
         .app_data(gate)
         .app_data(web::Data::<Streamed>::default())
+        .app_data(web::Data::<Counted>::default())
         .service(get_hello)
         .service(get_item)
         .service(post_echo)
@@ -64,6 +65,8 @@ pub(crate) fn routes(config: &mut ServiceConfig<'_>) {
         .service(get_failure)
         .service(get_stream)
         .service(get_streamed)
+        .service(post_count)
+        .service(get_count)
         .service(get_broken_stream)
         .service(get_gate)
         .service(post_gate);
@@ -156,6 +159,23 @@ async fn get_stream(streamed: web::Data<Streamed>) -> HttpResponse {
 #[get("/streamed")]
 async fn get_streamed(streamed: web::Data<Streamed>) -> String {
     streamed.0.load(Relaxed).to_string()
+}
+
+/// How many requests were counted.
+#[derive(Default)]
+struct Counted(AtomicUsize);
+
+#[utoipa::path(responses((status = 200)))]
+#[post("/count")]
+async fn post_count(counted: web::Data<Counted>) -> &'static str {
+    counted.0.fetch_add(1, Relaxed);
+    "counted"
+}
+
+#[utoipa::path(responses((status = 200)))]
+#[get("/count")]
+async fn get_count(counted: web::Data<Counted>) -> String {
+    counted.0.load(Relaxed).to_string()
 }
 
 /// A stream that breaks off.
