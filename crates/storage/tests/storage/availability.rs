@@ -128,11 +128,11 @@ async fn reads_beyond_those_that_may_wait_are_refused_at_once() {
     let words = Words::begin(&variables, &SCHEMA);
     words.wait_until_ready(true).await;
     let (begun, gate) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
-    let mut held = JoinSet::new();
+    let mut readers = JoinSet::new();
     for _ in 0..READERS {
         let (database, operation) = (words.database.clone(), words.database.operation("hold"));
         let (begun, gate) = (Arc::clone(&begun), Arc::clone(&gate));
-        held.spawn(async move {
+        readers.spawn(async move {
             let hold = async |_: storage::Connection<'_>| {
                 begun.add_permits(1);
                 let _ = gate.acquire().await;
@@ -152,7 +152,7 @@ async fn reads_beyond_those_that_may_wait_are_refused_at_once() {
     assert!(matches!(refused, Err(Error::Overloaded)), "{refused:?}");
     assert_eq!(words.metric("db_client_operations_refused_total").await, 1);
     gate.add_permits(READERS);
-    assert!(held.join_all().await.into_iter().all(|outcome| outcome.is_ok()));
+    assert!(readers.join_all().await.into_iter().all(|outcome| outcome.is_ok()));
     assert!(try_join_all(waiting).await.unwrap().iter().all(|count| *count == 0));
     words.count().await.unwrap();
 }
