@@ -25,8 +25,8 @@ const NO_DESCRIPTOR_BACK_OFF: Duration = Duration::from_millis(100);
 /// How many connections the kernel may hold until they are accepted: its own default limit (`net.core.somaxconn`).
 const BACKLOG: c_int = 4096;
 
-/// How many bytes of an answer may wait in the kernel until they are sent, of each connection, in bytes. Without a limit
-/// some megabytes do, which are made at once for a client that takes none of them.
+/// How many bytes of each connection's answer may wait in the kernel until they are sent. Without a limit some megabytes
+/// do, which are made at once for a client that takes none of them.
 #[cfg(target_os = "linux")]
 const UNSENT_BYTES: u32 = 128 * 1024;
 
