@@ -1,9 +1,21 @@
 //! Ids, headers, methods, paths, and the form of errors.
 
 use reqwest::Method;
+use reqwest::header::HeaderMap;
 use serde_json::Value;
+use test_support::App;
 
 use crate::demo;
+
+/// A server, and the headers and the problem of its answer to a GET.
+async fn ask_for_problem(path: &str, status: u16) -> (App, HeaderMap, Value) {
+    let app = demo::start(&[]);
+    let answer = app.get(path).await;
+    assert_eq!(answer.status(), status);
+    let headers = answer.headers().clone();
+    assert_eq!(headers["content-type"], "application/problem+json");
+    (app, headers, answer.json().await.unwrap())
+}
 
 #[tokio::test]
 async fn every_answer_has_the_common_headers() {
@@ -37,18 +49,12 @@ async fn a_request_id_is_returned_and_a_bad_one_replaced() {
 
 #[tokio::test]
 async fn an_unknown_path_is_a_404_problem() {
-    let app = demo::start(&[]);
+    let (_app, headers, problem) = ask_for_problem("/nothing", 404).await;
 
-    let answer = app.get("/nothing").await;
-
-    assert_eq!(answer.status(), 404);
-    assert_eq!(answer.headers()["content-type"], "application/problem+json");
-    let id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
-    let problem: Value = answer.json().await.unwrap();
     assert_eq!(problem["type"], "about:blank");
     assert_eq!(problem["title"], "Not Found");
     assert_eq!(problem["status"], 404);
-    assert_eq!(problem["request_id"], *id);
+    assert_eq!(problem["request_id"], *headers["x-request-id"].to_str().unwrap());
 }
 
 #[tokio::test]
@@ -128,28 +134,19 @@ async fn paths_work_with_a_trailing_slash() {
 
 #[tokio::test]
 async fn an_error_of_the_framework_is_a_problem_too() {
-    let app = demo::start(&[]);
+    let (_app, _, problem) = ask_for_problem("/items/seven", 404).await;
 
-    let answer = app.get("/items/seven").await;
-
-    assert_eq!(answer.status(), 404);
-    assert_eq!(answer.headers()["content-type"], "application/problem+json");
-    assert!(!answer.text().await.unwrap().contains("seven"));
+    assert!(!problem.to_string().contains("seven"), "{problem}");
 }
 
 #[tokio::test]
 async fn an_internal_cause_goes_to_the_log_and_not_to_the_client() {
-    let app = demo::start(&[]);
+    let (app, headers, problem) = ask_for_problem("/failure", 503).await;
 
-    let answer = app.get("/failure").await;
-
-    assert_eq!(answer.status(), 503);
-    assert_eq!(answer.headers()["retry-after"], "2");
-    let id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
-    let problem: Value = answer.json().await.unwrap();
+    assert_eq!(headers["retry-after"], "2");
     assert_eq!(problem["code"], 503);
     assert!(!problem.to_string().contains("cause"), "{problem}");
-    let lines = app.logs_of(&id).await;
+    let lines = app.logs_of(headers["x-request-id"].to_str().unwrap()).await;
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert_eq!(lines[0]["error"], "outer cause: inner cause");
     assert_eq!(lines[0]["level"], "ERROR");
