@@ -138,20 +138,33 @@ impl Drop for FairPermit {
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt as _;
+    use futures_util::future::LocalBoxFuture;
 
     use super::*;
 
     const CROWD: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
     const OTHER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
 
+    type Request<'a> = LocalBoxFuture<'a, Result<FairPermit, TooManyWaiting>>;
+
+    /// The permit that there is, and as many requests of the crowd that wait for it.
+    async fn hold_before_crowd(
+        semaphore: &FairSemaphore,
+        requests: usize,
+    ) -> (FairPermit, Vec<Request<'_>>) {
+        let held = semaphore.acquire_for(CROWD).await.unwrap();
+        let crowd = (0..requests).map(|_| {
+            let mut request = semaphore.acquire_for(CROWD).boxed_local();
+            assert!((&mut request).now_or_never().is_none());
+            request
+        });
+        (held, crowd.collect())
+    }
+
     #[tokio::test]
     async fn a_client_waits_for_one_request_of_each_other_client() {
         let semaphore = FairSemaphore::new(1, 1_000);
-        let held = semaphore.acquire_for(CROWD).await.unwrap();
-        let mut crowd: Vec<_> = (0..100).map(|_| Box::pin(semaphore.acquire_for(CROWD))).collect();
-        for request in &mut crowd {
-            assert!(request.now_or_never().is_none());
-        }
+        let (held, mut crowd) = hold_before_crowd(&semaphore, 100).await;
         let mut other = Box::pin(semaphore.acquire_for(OTHER));
         assert!((&mut other).now_or_never().is_none());
 
@@ -185,11 +198,7 @@ mod tests {
     #[tokio::test]
     async fn beyond_the_capacity_who_has_the_most_loses_the_newest() {
         let semaphore = FairSemaphore::new(1, 3);
-        let held = semaphore.acquire_for(CROWD).await.unwrap();
-        let mut crowd: Vec<_> = (0..3).map(|_| Box::pin(semaphore.acquire_for(CROWD))).collect();
-        for request in &mut crowd {
-            assert!(request.now_or_never().is_none());
-        }
+        let (held, mut crowd) = hold_before_crowd(&semaphore, 3).await;
 
         let one_more = semaphore.acquire_for(CROWD).now_or_never().unwrap();
         let mut other = Box::pin(semaphore.acquire_for(OTHER));
