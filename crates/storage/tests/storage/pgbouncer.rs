@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 use sqlx::{Connection as _, Executor as _, PgConnection, Row as _};
-use storage::{DatabaseConfig, either, migrate};
+use storage::{Connection, DatabaseConfig, either, migrate};
 use test_support::{PgBouncer, Postgres};
 
 use crate::{SCHEMA, Words};
@@ -64,6 +64,11 @@ async fn nothing_is_left(pooled: &str, direct: &str) {
     assert_eq!(locks.get::<i64, _>(0), 0);
 }
 
+/// The one text that a query answers.
+async fn text(connection: Connection<'_>, query: &'static str) -> sqlx::Result<String> {
+    either!(connection, |connection| sqlx::query_scalar(query).fetch_one(connection).await)
+}
+
 #[tokio::test]
 async fn each_transaction_has_its_limit() {
     let Some(postgres) = Postgres::shared().await else { return };
@@ -73,15 +78,10 @@ async fn each_transaction_has_its_limit() {
     let words = Words::begin(&[("DATABASE_URL", &url), ("DATABASE_TIMEOUT", "7s")], &SCHEMA);
     words.wait_until_ready(true).await;
 
-    let limit = async |connection: storage::Connection<'_>| {
-        either!(connection, |connection| {
-            sqlx::query_scalar("SELECT current_setting('statement_timeout')")
-                .fetch_one(connection)
-                .await
-        })
-    };
-    let read: String = words.database.read(&words.counting, limit).await.unwrap();
-    let written: String = words.database.write(&words.counting, limit).await.unwrap();
+    let limit = "SELECT current_setting('statement_timeout')";
+    let limit = async |connection: Connection<'_>| text(connection, limit).await;
+    let read = words.database.read(&words.counting, limit).await.unwrap();
+    let written = words.database.write(&words.counting, limit).await.unwrap();
 
     assert_eq!((read.as_str(), written.as_str()), ("7s", "7s"));
 }
@@ -99,13 +99,7 @@ async fn a_url_may_say_that_sessions_are_lent() {
     let words = Words::begin(&[("DATABASE_URL", &url)], &SCHEMA);
     words.wait_until_ready(true).await;
     words.writer.write("word".into()).await.unwrap();
-    let named = async |connection: storage::Connection<'_>| {
-        either!(connection, |connection| {
-            sqlx::query_scalar("SELECT count(*) FROM pg_prepared_statements WHERE name <> ''")
-                .fetch_one(connection)
-                .await
-        })
-    };
-    let named: i64 = words.database.read(&words.counting, named).await.unwrap();
-    assert_eq!(named, 0);
+    let named = "SELECT count(*)::text FROM pg_prepared_statements WHERE name <> ''";
+    let named = async |connection: Connection<'_>| text(connection, named).await;
+    assert_eq!(words.database.read(&words.counting, named).await.unwrap(), "0");
 }
