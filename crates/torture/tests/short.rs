@@ -28,40 +28,25 @@ async fn trial(service: &str, kinds: &[Kind], stop: bool, first_port: u16) -> an
     Ok(())
 }
 
-#[tokio::test]
-async fn every_crowd_at_once_is_borne() -> anyhow::Result<()> {
-    let kinds = [
-        Kind::HalfHeads,
-        Kind::HalfBodies,
-        Kind::SlowReaders,
-        Kind::InFlight,
-        Kind::Pipelining,
-        Kind::EndlessForms,
-    ];
-    trial("multivac", &kinds, false, 2_000).await
+/// Makes a test of each trial, which says what [`trial`] is to be given.
+macro_rules! trials {
+    ($(
+        $name:ident: $service:literal, [$($kind:ident),+], stop $stop:literal, port $port:literal;
+    )+) => { $(
+        #[tokio::test]
+        async fn $name() -> anyhow::Result<()> {
+            trial($service, &[$(Kind::$kind),+], $stop, $port).await
+        }
+    )+ };
 }
 
-#[tokio::test]
-async fn a_stop_among_half_heads_ends_well() -> anyhow::Result<()> {
-    trial("sre-kata", &[Kind::HalfHeads], true, 8_000).await
-}
-
-#[tokio::test]
-async fn slow_handshakes_are_borne() -> anyhow::Result<()> {
-    trial("sre-kata", &[Kind::SlowHandshakes], false, 11_000).await
-}
-
-#[tokio::test]
-async fn slow_readers_of_a_gibibyte_are_borne() -> anyhow::Result<()> {
-    trial("backend-api", &[Kind::SlowReaders], false, 14_000).await
-}
-
-#[tokio::test]
-async fn slow_readers_of_all_log_files_are_borne() -> anyhow::Result<()> {
-    trial("data-api", &[Kind::SlowReaders], false, 17_000).await
-}
-
-#[tokio::test]
-async fn a_thousand_requests_in_flight_are_all_answered() -> anyhow::Result<()> {
-    trial("data-api", &[Kind::InFlight], false, 20_000).await
+trials! {
+    every_crowd_at_once_is_borne: "multivac",
+        [HalfHeads, HalfBodies, SlowReaders, InFlight, Pipelining, EndlessForms],
+        stop false, port 2_000;
+    a_stop_among_half_heads_ends_well: "sre-kata", [HalfHeads], stop true, port 8_000;
+    slow_handshakes_are_borne: "sre-kata", [SlowHandshakes], stop false, port 11_000;
+    slow_readers_of_a_gibibyte_are_borne: "backend-api", [SlowReaders], stop false, port 14_000;
+    slow_readers_of_all_log_files_are_borne: "data-api", [SlowReaders], stop false, port 17_000;
+    a_thousand_requests_in_flight_are_all_answered: "data-api", [InFlight], stop false, port 20_000;
 }
