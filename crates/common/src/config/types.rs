@@ -11,6 +11,19 @@ use serde::de::{self, Deserialize, Deserializer};
 use serde::{Serialize, Serializer};
 use tracing_subscriber::EnvFilter;
 
+/// Reads types from a text as `FromStr` does.
+macro_rules! deserialize_from_text {
+    ($($name:ident),+) => { $(
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+            }
+        }
+    )+ };
+}
+
+deserialize_from_text!(ByteSize, LogFilter, Networks, RateLimit);
+
 /// A number of bytes: `65536`, `64KiB`, `1MB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(pub u64);
@@ -29,18 +42,20 @@ impl Serialize for ByteSize {
     }
 }
 
-impl<'de> Deserialize<'de> for ByteSize {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
+impl FromStr for ByteSize {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
         // Its own error repeats the value.
-        bytesize::ByteSize::from_str(&text)
+        bytesize::ByteSize::from_str(text)
             .map(|size| Self(size.as_u64()))
-            .map_err(|_| de::Error::custom("expected a size such as 65536, 64KiB or 1MiB"))
+            .map_err(|_| "expected a size such as 65536, 64KiB or 1MiB")
     }
 }
 
 /// Which events are logged, in the syntax of `tracing`'s filter directives.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent)]
 pub struct LogFilter(String);
 
 impl LogFilter {
@@ -65,24 +80,19 @@ impl Default for LogFilter {
     }
 }
 
-impl Serialize for LogFilter {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
+impl FromStr for LogFilter {
+    type Err = &'static str;
 
-impl<'de> Deserialize<'de> for LogFilter {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
         // A lone word that is no level would be taken as a target's name and silence everything else.
         let is_level = |word: &str| tracing::level_filters::LevelFilter::from_str(word).is_ok();
         // The parser of directives panics at some texts that are not ASCII.
-        let plausible = text.is_ascii() && (text.contains(['=', ',']) || is_level(&text));
-        match plausible.then(|| EnvFilter::try_new(&text)) {
-            Some(Ok(_)) => Ok(Self(text)),
-            _ => Err(de::Error::custom(
+        let plausible = text.is_ascii() && (text.contains(['=', ',']) || is_level(text));
+        match plausible.then(|| EnvFilter::try_new(text)) {
+            Some(Ok(_)) => Ok(Self(text.into())),
+            _ => Err(
                 "expected trace, debug, info, warn, error or off, or directives such as info,sqlx=debug",
-            )),
+            ),
         }
     }
 }
@@ -141,12 +151,6 @@ impl Serialize for Networks {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let networks: Vec<String> = self.0.iter().map(ToString::to_string).collect();
         serializer.serialize_str(&networks.join(","))
-    }
-}
-
-impl<'de> Deserialize<'de> for Networks {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
 
@@ -211,11 +215,5 @@ impl Serialize for RateLimit {
                 serializer.collect_str(&format_args!("{requests}/{period}"))
             }
         }
-    }
-}
-
-impl<'de> Deserialize<'de> for RateLimit {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
