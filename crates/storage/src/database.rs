@@ -162,8 +162,7 @@ impl Database {
         operation: &Operation,
         statements: impl AsyncFnOnce(Connection<'_>) -> sqlx::Result<T>,
     ) -> Result<T, Error> {
-        let span = self.target.load().operation(operation.name);
-        self.measure(operation, span, async |pools| match pools {
+        self.measure(operation, self.span_of(operation), async |pools| match pools {
             Pools::Sqlite { .. } => {
                 let (_turn, mut connection) = self.connect(pools, Pools::sqlite_reader).await?;
                 Ok(statements(Connection::Sqlite(&mut connection)).await?)
@@ -187,8 +186,11 @@ impl Database {
         operation: &Operation,
         statements: impl AsyncFnOnce(Connection<'_>) -> sqlx::Result<T>,
     ) -> Result<T, Error> {
-        let span = self.target.load().operation(operation.name);
-        self.write_by(operation, span, Transaction::Begun, statements).await
+        self.write_by(operation, self.span_of(operation), Transaction::Begun, statements).await
+    }
+
+    fn span_of(&self, operation: &Operation) -> Span {
+        self.target.load().operation(operation.name)
     }
 
     pub(crate) async fn write_by<T>(
