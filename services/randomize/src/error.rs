@@ -17,8 +17,6 @@ pub(crate) enum Error {
     NotFound,
     #[error("`Authorization: Bearer <token>` is missing, wrong or has expired")]
     Unauthorized(#[source] Option<jsonwebtoken::errors::Error>),
-    #[error(transparent)]
-    Database(#[from] storage::Error),
 }
 
 impl From<Error> for Problem {
@@ -35,7 +33,6 @@ impl From<Error> for Problem {
                     .header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
                 cause.into_iter().fold(problem, Self::caused_by)
             }
-            Error::Database(error) => error.into(),
         }
     }
 }

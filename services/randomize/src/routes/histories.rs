@@ -50,8 +50,7 @@ pub(super) async fn get_histories(
     page: Pagination<10>,
     store: web::Data<Store>,
 ) -> Result<HttpResponse, Problem> {
-    let histories = store.histories(page.below(), page.rows()).await;
-    let mut histories = histories.map_err(Error::from)?;
+    let mut histories = store.histories(page.below(), page.rows()).await?;
     let mut response = page.begin(&mut histories, |row| row.id);
     histories.reverse();
     Ok(response.json(histories))

@@ -45,7 +45,7 @@ pub(super) async fn create_randomize(
     store: web::Data<Store>,
 ) -> Result<HttpResponse, Problem> {
     let jumbled = word.jumble(&mut rand::rng());
-    let created = store.create(request, word.into_text(), jumbled).await.map_err(Error::from)?;
+    let created = store.create(request, word.into_text(), jumbled).await?;
     let location = reference(&format!("/api/randomizes/{}", created.id));
     Ok(HttpResponse::Created().insert_header((LOCATION, location)).json(created))
 }
@@ -67,7 +67,7 @@ pub(super) async fn get_randomize(
     // One name for one word: neither `+1` nor `01`.
     let id = id.parse().ok().filter(|number: &i64| number.to_string() == *id);
     let id = id.ok_or(Error::NotFound)?;
-    let word = store.find(id).await.map_err(Error::from)?.ok_or(Error::NotFound)?;
+    let word = store.find(id).await?.ok_or(Error::NotFound)?;
     Ok(web::Json(word))
 }
 
@@ -87,7 +87,6 @@ pub(super) async fn get_randomizes(
     page: Pagination<20>,
     store: web::Data<Store>,
 ) -> Result<HttpResponse, Problem> {
-    let words = store.list(page.below(), page.rows()).await;
-    let mut words = words.map_err(Error::from)?;
+    let mut words = store.list(page.below(), page.rows()).await?;
     Ok(page.begin(&mut words, |word| word.id).json(words))
 }
