@@ -31,7 +31,7 @@ pub use application::Application;
 pub use config::{Config, ServerConfig};
 pub use endpoints::document;
 pub use error::StartError;
-pub use page::{HtmlPage, PageParts};
+pub use page::HtmlPage;
 pub use rate_limit::RateLimiter;
 pub use references::{prefers_html, reference};
 pub use routes::no_such_route;

@@ -10,10 +10,18 @@ use ring::digest::{SHA256, digest};
 
 use crate::references::prefers_html;
 
-/// What the pages of all services share; `NAME` stands for a part of the page.
-const FRAME: &str = include_str!("page/frame.html");
-const STYLE: &str = include_str!("page/frame.css");
-const SCRIPT: &str = include_str!("page/frame.js");
+/// The HTML, CSS and JavaScript of a page, from the files of that name beside the one that says so.
+#[macro_export]
+macro_rules! page_parts {
+    ($name:literal) => {
+        [
+            include_str!(concat!($name, ".html")),
+            include_str!(concat!($name, ".css")),
+            include_str!(concat!($name, ".js")),
+        ]
+    };
+}
+
 const ICON: &str = include_str!("page/icon.svg");
 
 /// A page, complete: it loads nothing, and runs its own style and script alone.
@@ -23,25 +31,14 @@ pub struct HtmlPage {
     policy: String,
 }
 
-/// What is a page's own. Style and script come after those that all pages share, `crates/server/src/page/frame.*`.
-#[derive(Clone, Copy, Debug)]
-pub struct PageParts {
-    /// The title, and the heading.
-    pub title: &'static str,
-    /// What `<main>` has.
-    pub main: &'static str,
-    /// CSS.
-    pub style: &'static str,
-    /// JavaScript.
-    pub script: &'static str,
-}
-
 impl HtmlPage {
-    /// The page of a service.
+    /// The page of a service, with a title that is its heading, too, and its own [`page_parts!`](crate::page_parts):
+    /// what `<main>` has, and style and script, which come after those of all pages.
     #[must_use]
-    pub fn new(service: &Service, parts: &PageParts) -> Self {
-        let PageParts { title, main, style, script } = parts;
-        let (style, script) = (STYLE.to_owned() + style, SCRIPT.to_owned() + script);
+    pub fn new(service: &Service, title: &str, [main, style, script]: [&str; 3]) -> Self {
+        // `{{NAME}}` stands for a part of the page.
+        let [frame, shared_style, shared_script] = page_parts!("page/frame");
+        let (style, script) = (shared_style.to_owned() + style, shared_script.to_owned() + script);
         let hash = |text: &str| STANDARD.encode(digest(&SHA256, text.as_bytes()));
         let policy = format!(
             "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; img-src data:; \
@@ -51,15 +48,15 @@ impl HtmlPage {
         );
         let parts = [
             ("ICON", icon(service.name)),
-            ("TITLE", (*title).to_owned()),
-            ("MAIN", (*main).to_owned()),
+            ("TITLE", title.to_owned()),
+            ("MAIN", main.to_owned()),
             ("STYLE", style),
             ("SCRIPT", script),
         ];
         let fill = |page: String, (name, part): (&str, String)| {
             page.replace(&format!("{{{{{name}}}}}"), &part)
         };
-        Self { html: parts.into_iter().fold(FRAME.to_owned(), fill).into(), policy }
+        Self { html: parts.into_iter().fold(frame.to_owned(), fill).into(), policy }
     }
 
     /// The page, if the client prefers HTML. Whatever it gets instead has to say `Vary: Accept`, too.

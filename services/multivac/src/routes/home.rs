@@ -4,18 +4,12 @@ use std::sync::LazyLock;
 
 use actix_web::http::header::VARY;
 use actix_web::{HttpRequest, HttpResponse, get, mime};
-use server::{HtmlPage, PageParts};
+use server::{HtmlPage, page_parts};
 
 use crate::SERVICE;
 
-const PARTS: PageParts = PageParts {
-    title: "MultiVAC",
-    main: include_str!("page.html"),
-    style: include_str!("page.css"),
-    script: include_str!("page.js"),
-};
-
-static PAGE: LazyLock<HtmlPage> = LazyLock::new(|| HtmlPage::new(&SERVICE, &PARTS));
+static PAGE: LazyLock<HtmlPage> =
+    LazyLock::new(|| HtmlPage::new(&SERVICE, "MultiVAC", page_parts!("page")));
 
 /// A welcome: for a client that prefers HTML a page that asks the question, feeds data and shows the queue.
 #[utoipa::path(

@@ -5,18 +5,12 @@ use std::sync::LazyLock;
 use actix_web::http::header::{HeaderValue, VARY};
 use actix_web::{HttpRequest, HttpResponse, get};
 use common::{Problem, problems};
-use server::{HtmlPage, PageParts, no_such_route};
+use server::{HtmlPage, no_such_route, page_parts};
 
 use crate::SERVICE;
 
-const PARTS: PageParts = PageParts {
-    title: SERVICE.name,
-    main: include_str!("home/page.html"),
-    style: include_str!("home/page.css"),
-    script: include_str!("home/page.js"),
-};
-
-static PAGE: LazyLock<HtmlPage> = LazyLock::new(|| HtmlPage::new(&SERVICE, &PARTS));
+static PAGE: LazyLock<HtmlPage> =
+    LazyLock::new(|| HtmlPage::new(&SERVICE, SERVICE.name, page_parts!("home/page")));
 
 problems! {
     /// What others than browsers get.

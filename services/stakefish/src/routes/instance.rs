@@ -7,19 +7,13 @@ use actix_web::http::header::VARY;
 use actix_web::{HttpRequest, HttpResponse, get, web};
 use serde::Serialize;
 use serde_json::{Value, json};
-use server::{HtmlPage, PageParts};
+use server::{HtmlPage, page_parts};
 use utoipa::ToSchema;
 
 use crate::config::{Config, SERVICE};
 
-const PARTS: PageParts = PageParts {
-    title: SERVICE.name,
-    main: include_str!("instance/page.html"),
-    style: include_str!("instance/page.css"),
-    script: include_str!("instance/page.js"),
-};
-
-static PAGE: LazyLock<HtmlPage> = LazyLock::new(|| HtmlPage::new(&SERVICE, &PARTS));
+static PAGE: LazyLock<HtmlPage> =
+    LazyLock::new(|| HtmlPage::new(&SERVICE, SERVICE.name, page_parts!("instance/page")));
 
 /// The instance that answers.
 #[derive(Debug, Serialize, ToSchema)]
