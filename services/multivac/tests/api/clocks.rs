@@ -99,9 +99,8 @@ async fn servers_whose_clocks_differ_keep_the_order_of_acceptance() {
 
 #[tokio::test]
 async fn a_worker_whose_clock_is_ahead_takes_no_job_from_one_that_works() {
-    let Some(servers) = Servers::start().await else { return };
     let variables = [("JOB_CLAIM_AFTER", "10m")];
-    let multivac = servers.stores().start_without_worker(&variables).await;
+    let Some((servers, multivac)) = Servers::with_server(&variables).await else { return };
     let (proxy, _busy) = servers.start_worker_through_proxy(&variables).await;
     proxy.set(Mode::Stall).await;
     let held = multivac.add("held").await;
@@ -127,9 +126,8 @@ async fn a_worker_whose_clock_is_ahead_takes_no_job_from_one_that_works() {
 
 #[tokio::test]
 async fn a_worker_whose_clock_is_behind_takes_over_from_a_dead_one() {
-    let Some(servers) = Servers::start().await else { return };
     let variables = [("JOB_CLAIM_AFTER", "1s")];
-    let multivac = servers.stores().start_without_worker(&variables).await;
+    let Some((servers, multivac)) = Servers::with_server(&variables).await else { return };
     let mut redis = servers.redis().await;
     let job = multivac.add("one").await;
     crate::faults::take_and_die(&mut redis).await;

@@ -105,8 +105,7 @@ async fn after_a_failover_jobs_go_to_the_new_primary_and_nothing_is_lost() {
 
 #[tokio::test]
 async fn a_replica_is_not_ready_until_it_takes_writes() {
-    let Some(servers) = Servers::start().await else { return };
-    let multivac = servers.stores().start(&[]).await;
+    let Some((servers, multivac)) = Servers::with_service(&[]).await else { return };
     let mut redis = servers.redis().await;
 
     // Its primary is not there.
@@ -126,8 +125,7 @@ async fn a_replica_is_not_ready_until_it_takes_writes() {
 
 #[tokio::test]
 async fn a_redis_without_memory_is_a_full_queue_and_ready() {
-    let Some(servers) = Servers::start().await else { return };
-    let multivac = servers.stores().start(&[]).await;
+    let Some((servers, multivac)) = Servers::with_service(&[]).await else { return };
     multivac.store(&["datum"]).await;
     let mut redis = servers.redis().await;
 

@@ -22,6 +22,20 @@ impl Servers {
         })
     }
 
+    /// Servers, and the service on them.
+    pub(crate) async fn with_service(variables: &[(&str, &str)]) -> Option<(Self, Multivac)> {
+        let servers = Self::start().await?;
+        let multivac = servers.stores().start(variables).await;
+        Some((servers, multivac))
+    }
+
+    /// The same, without a worker.
+    pub(crate) async fn with_server(variables: &[(&str, &str)]) -> Option<(Self, Multivac)> {
+        let servers = Self::start().await?;
+        let multivac = servers.stores().start_without_worker(variables).await;
+        Some((servers, multivac))
+    }
+
     pub(crate) fn stores(&self) -> Stores {
         Stores::Own { redis: self.redis.url().to_owned(), mongo: self.mongo.url().to_owned() }
     }
@@ -154,8 +168,7 @@ async fn while_mongodb_is_away_jobs_wait_and_no_attempt_is_counted() {
 
 #[tokio::test]
 async fn silent_stores_are_a_503_in_bounded_time() {
-    let Some(mut servers) = Servers::start().await else { return };
-    let multivac = servers.stores().start(&[]).await;
+    let Some((mut servers, multivac)) = Servers::with_service(&[]).await else { return };
     multivac.store(&["datum"]).await;
 
     servers.redis.server.freeze();
@@ -174,10 +187,9 @@ async fn silent_stores_are_a_503_in_bounded_time() {
 
 #[tokio::test]
 async fn a_redis_without_memory_takes_nothing_and_heals() {
-    let Some(servers) = Servers::start().await else { return };
     let variables = [("JOB_MAX_ATTEMPTS", "1")];
+    let Some((servers, mut multivac)) = Servers::with_service(&variables).await else { return };
     let stores = servers.stores();
-    let mut multivac = stores.start(&variables).await;
     servers.forbid_repeated_data().await;
     multivac.store(&["one"]).await;
     assert!(multivac.worker.take().unwrap().stop().await);
@@ -202,10 +214,9 @@ async fn a_redis_without_memory_takes_nothing_and_heals() {
 
 #[tokio::test]
 async fn a_datum_that_the_store_refuses_becomes_a_dead_letter_and_can_be_retried() {
-    let Some(servers) = Servers::start().await else { return };
     let variables = [("JOB_CLAIM_AFTER", "500ms"), ("JOB_MAX_ATTEMPTS", "3")];
+    let Some((servers, multivac)) = Servers::with_server(&variables).await else { return };
     let stores = servers.stores();
-    let multivac = stores.start_without_worker(&variables).await;
     servers.forbid_repeated_data().await;
     let (first, refused, last) =
         (multivac.add("same").await, multivac.add("same").await, multivac.add("other").await);
@@ -252,9 +263,8 @@ async fn a_datum_that_the_store_refuses_becomes_a_dead_letter_and_can_be_retried
 
 #[tokio::test]
 async fn an_entry_that_no_server_has_added_becomes_a_dead_letter_with_its_reason() {
-    let Some(servers) = Servers::start().await else { return };
+    let Some((servers, multivac)) = Servers::with_service(&[]).await else { return };
     let stores = servers.stores();
-    let multivac = stores.start(&[]).await;
     let mut redis = servers.redis().await;
     let jobs = "{multivac}:jobs";
     let foreign: String = redis.xadd(jobs, "*", &[("payload", "a datum")]).await.unwrap();
@@ -302,9 +312,8 @@ pub(crate) async fn take_and_die(redis: &mut redis::aio::MultiplexedConnection) 
 
 #[tokio::test]
 async fn jobs_of_a_dead_worker_are_taken_over() {
-    let Some(servers) = Servers::start().await else { return };
     let variables = [("JOB_CLAIM_AFTER", "1s")];
-    let multivac = servers.stores().start_without_worker(&variables).await;
+    let Some((servers, multivac)) = Servers::with_server(&variables).await else { return };
     let mut redis = servers.redis().await;
     let jobs = [multivac.add("one").await, multivac.add("two").await];
     assert_eq!(take_and_die(&mut redis).await, 2);
@@ -320,9 +329,8 @@ async fn jobs_of_a_dead_worker_are_taken_over() {
 
 #[tokio::test]
 async fn a_worker_that_returns_late_neither_repeats_nor_brings_back() {
-    let Some(servers) = Servers::start().await else { return };
     let variables = [("JOB_CLAIM_AFTER", "1s")];
-    let multivac = servers.stores().start_without_worker(&variables).await;
+    let Some((servers, multivac)) = Servers::with_server(&variables).await else { return };
     let (proxy, late) = servers.start_worker_through_proxy(&variables).await;
     multivac.store(&["before"]).await;
     multivac.wait_until_settled().await;
@@ -344,9 +352,8 @@ async fn a_worker_that_returns_late_neither_repeats_nor_brings_back() {
 
 #[tokio::test]
 async fn a_worker_that_was_stopped_finds_its_job_taken_over_and_goes_on() {
-    let Some(servers) = Servers::start().await else { return };
     let variables = [("JOB_CLAIM_AFTER", "1s")];
-    let multivac = servers.stores().start_without_worker(&variables).await;
+    let Some((servers, multivac)) = Servers::with_server(&variables).await else { return };
     let proxy = Proxy::start(servers.mongo.server.addr());
     let slow = servers.stores_through(&proxy);
     let stopped =
@@ -410,8 +417,7 @@ async fn two_workers_with_one_name_share_the_jobs() {
 
 #[tokio::test]
 async fn a_group_that_is_lost_is_made_anew_without_a_loss() {
-    let Some(servers) = Servers::start().await else { return };
-    let multivac = servers.stores().start(&[]).await;
+    let Some((servers, multivac)) = Servers::with_service(&[]).await else { return };
     multivac.store(&["before"]).await;
     let mut redis = servers.redis().await;
 

@@ -62,8 +62,7 @@ async fn an_empty_redis_goes_on_above_what_is_stored_if_the_worker_starts_first(
 
 #[tokio::test]
 async fn a_redis_that_is_emptied_while_all_runs_goes_on_above_what_is_stored() {
-    let Some(servers) = Servers::start().await else { return };
-    let multivac = servers.stores().start(&[]).await;
+    let Some((servers, multivac)) = Servers::with_service(&[]).await else { return };
     multivac.store(&["old0", "old1"]).await;
     multivac.wait_until_settled().await;
 
@@ -96,8 +95,7 @@ async fn jobs_of_an_empty_redis_that_were_queued_while_mongodb_was_away_come_las
 
 #[tokio::test]
 async fn a_redis_that_has_lost_its_last_writes_goes_on_above_what_is_stored() {
-    let Some(mut servers) = Servers::start().await else { return };
-    let multivac = servers.stores().start(&[]).await;
+    let Some((mut servers, multivac)) = Servers::with_service(&[]).await else { return };
     multivac.store(&["old0", "old1", "old2"]).await;
     multivac.wait_until_settled().await;
 
@@ -113,8 +111,7 @@ async fn a_redis_that_has_lost_its_last_writes_goes_on_above_what_is_stored() {
 
 #[tokio::test]
 async fn a_mongodb_that_is_restored_from_an_older_backup_keeps_the_order() {
-    let Some(servers) = Servers::start().await else { return };
-    let multivac = servers.stores().start(&[]).await;
+    let Some((servers, multivac)) = Servers::with_service(&[]).await else { return };
     multivac.store(&["old0", "old1", "lost"]).await;
     multivac.wait_until_settled().await;
 
