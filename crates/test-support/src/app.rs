@@ -52,6 +52,18 @@ impl App {
         assert!(problem["detail"].as_str().unwrap_or("").contains(detail), "{path}: {problem}");
     }
 
+    /// Expects a list to refuse a `limit` that is no number from 1 to `max`, with this status and a problem that
+    /// names it.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub async fn expect_limit_up_to(&self, max: u32, path: &str, status: u16) {
+        let too_many = (max + 1).to_string();
+        for limit in ["0", too_many.as_str(), "-1", "x", ""] {
+            self.expect_problem(&format!("{path}?limit={limit}"), status, "`limit`").await;
+        }
+    }
+
     /// Expects a path to answer 200 with this text and nothing else.
     ///
     /// # Panics

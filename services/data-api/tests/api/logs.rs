@@ -90,12 +90,8 @@ async fn since_leaves_out_what_is_older() {
 async fn bad_parameters_are_a_422_that_says_which() {
     let service = Service::start(&[]).await;
 
+    service.app.expect_limit_up_to(1000, "/logs", 422).await;
     for (query, detail) in [
-        ("limit=0", "`limit`"),
-        ("limit=1001", "`limit`"),
-        ("limit=-1", "`limit`"),
-        ("limit=x", "`limit`"),
-        ("limit=", "`limit`"),
         ("cursor=nonsense", "`cursor`"),
         ("since=yesterday", "`since`"),
         ("since=2023-11-14", "`since`"),

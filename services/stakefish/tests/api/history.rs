@@ -144,19 +144,15 @@ on_both_databases! {
 async fn bad_parameters_are_a_422_and_under_v1_a_400() {
     let service = Service::start(&[]).await;
 
-    for (query, detail) in [
-        ("limit=0", "`limit`"),
-        ("limit=101", "`limit`"),
-        ("limit=-1", "`limit`"),
-        ("limit=x", "`limit`"),
-        ("limit=", "`limit`"),
-        ("limit=1%27%3B%20DROP%20TABLE%20queries", "`limit`"),
-        ("cursor=0", "`cursor`"),
-        ("cursor=-5", "`cursor`"),
-        ("cursor=99999999999999999999", "`cursor`"),
-        ("cursor=1%20OR%201%3D1", "`cursor`"),
-    ] {
-        for (path, status) in [("/history", 422), ("/v1/history", 400)] {
+    for (path, status) in [("/history", 422), ("/v1/history", 400)] {
+        service.app.expect_limit_up_to(100, path, status).await;
+        for (query, detail) in [
+            ("limit=1%27%3B%20DROP%20TABLE%20queries", "`limit`"),
+            ("cursor=0", "`cursor`"),
+            ("cursor=-5", "`cursor`"),
+            ("cursor=99999999999999999999", "`cursor`"),
+            ("cursor=1%20OR%201%3D1", "`cursor`"),
+        ] {
             service.app.expect_problem(&format!("{path}?{query}"), status, detail).await;
         }
     }
