@@ -49,6 +49,12 @@ impl Problem {
         }
     }
 
+    /// Makes a problem of a status, whose detail is what an error says.
+    pub fn of<E: fmt::Display>(error: &E) -> impl FnOnce(StatusCode) -> Self + use<E> {
+        let detail = error.to_string();
+        move |status| Self::new(status).detail(detail)
+    }
+
     /// A 500: the client learns nothing, the log the cause.
     pub fn internal(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR).caused_by(cause)

@@ -52,8 +52,7 @@ impl Error {
 
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
-        let detail = error.to_string();
-        let problem = |status| Self::new(status).detail(detail);
+        let problem = Self::of(&error);
         match error {
             Error::NotWritten(cause) => problem(StatusCode::INSUFFICIENT_STORAGE).caused_by(cause),
             Error::NotRead(cause) => problem(StatusCode::SERVICE_UNAVAILABLE).caused_by(cause),

@@ -40,8 +40,7 @@ pub(crate) enum Error {
 
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
-        let detail = error.to_string();
-        let problem = |status| Self::new(status).detail(detail);
+        let problem = Self::of(&error);
         let unknown =
             |store| format!("{store} cannot be reached; whether anything was changed is not known");
         let unavailable = |detail: &str, cause: Error| {

@@ -21,8 +21,7 @@ pub(crate) enum Error {
 
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
-        let detail = error.to_string();
-        let problem = |status| Self::new(status).detail(detail);
+        let problem = Self::of(&error);
         match error {
             Error::MissingWord => problem(StatusCode::BAD_REQUEST),
             Error::Invalid(members) => problem(StatusCode::UNPROCESSABLE_ENTITY)

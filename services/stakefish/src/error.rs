@@ -24,8 +24,7 @@ pub(crate) enum Error {
 
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
-        let detail = error.to_string();
-        let problem = |status| Self::new(status).detail(detail);
+        let problem = Self::of(&error);
         match error {
             Error::NotFound => problem(StatusCode::NOT_FOUND),
             // Its text has that of its own cause.
