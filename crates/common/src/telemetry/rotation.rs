@@ -89,11 +89,17 @@ fn rename_if_there(from: &Path, to: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    /// A file of a size in a folder that is made for it, below a temporary one, and its path.
+    fn rotating(max_bytes: u64) -> (tempfile::TempDir, PathBuf, RotatingFile) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("logs/service.log");
+        let file = RotatingFile::with_size(path.clone(), max_bytes).unwrap();
+        (folder, path, file)
+    }
+
     #[test]
     fn a_full_file_is_put_aside_and_only_some_are_kept() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("sub/service.log");
-        let mut file = RotatingFile::with_size(path.clone(), 10).unwrap();
+        let (_folder, path, mut file) = rotating(10);
 
         for number in 0..8 {
             file.write(format!("line {number}\n").as_bytes()).unwrap();
@@ -118,9 +124,7 @@ mod tests {
 
     #[test]
     fn a_folder_that_went_away_and_came_back_gets_lines_again() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("logs/service.log");
-        let mut file = RotatingFile::with_size(path.clone(), 4).unwrap();
+        let (folder, path, mut file) = rotating(4);
         file.write(b"1234\n").unwrap();
         fs::remove_dir_all(folder.path().join("logs")).unwrap();
 
