@@ -7,14 +7,10 @@ use std::path::Path;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 const GREETER: &str = "docs/greeter";
-/// What tools write beside the service's own files.
-const GENERATED: [&str; 5] = [
-    "docs/greeter/chart/Chart.lock",
-    "docs/greeter/chart/README.md",
-    "docs/greeter/chart/charts",
-    "docs/greeter/chart/values.schema.json",
-    "docs/greeter/chart/values.yaml",
-];
+const CHART: &str = "docs/greeter/chart/";
+/// What tools write into the chart, beside the service's own files.
+const GENERATED: [&str; 5] =
+    ["Chart.lock", "README.md", "charts", "values.schema.json", "values.yaml"];
 
 /// What the guide shows, by the path that stands above it.
 fn blocks() -> BTreeMap<String, String> {
@@ -41,7 +37,7 @@ fn files_below(folder: &str) -> Vec<String> {
     let entries = fs::read_dir(Path::new(ROOT).join(folder)).unwrap().map(|entry| entry.unwrap());
     let files = entries.flat_map(|entry| {
         let path = format!("{folder}/{}", entry.file_name().to_str().unwrap());
-        if GENERATED.contains(&&*path) {
+        if path.strip_prefix(CHART).is_some_and(|name| GENERATED.contains(&name)) {
             return Vec::new();
         }
         if entry.file_type().unwrap().is_dir() { files_below(&path) } else { vec![path] }
