@@ -67,6 +67,14 @@ impl From<Query> for SavedQuery {
     }
 }
 
+/// What a lookup has found, in the shape of one of the two APIs.
+pub(super) async fn answer<T: From<Query>>(
+    request: LookupRequest,
+    lookups: &Lookups,
+) -> Result<web::Json<T>, Problem> {
+    Ok(web::Json(lookups.look_up(request.domain).await?.into()))
+}
+
 /// Look up the IPv4 addresses of a domain name, and save what was found.
 #[utoipa::path(
     tag = "stakefish",
@@ -81,8 +89,7 @@ pub(crate) async fn post_lookup(
     Json(request): Json<LookupRequest>,
     lookups: web::Data<Lookups>,
 ) -> Result<web::Json<SavedQuery>, Problem> {
-    let query = lookups.look_up(request.domain).await?;
-    Ok(web::Json(query.into()))
+    answer(request, &lookups).await
 }
 
 /// What may be an address.

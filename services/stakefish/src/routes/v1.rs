@@ -18,8 +18,8 @@ use utoipa_actix_web::{AppExt as _, OpenApiFactory};
 
 use problems::HttpError;
 
-use super::history;
 use super::tools::{Address, LookupRequest, ValidateRequest};
+use super::{history, tools};
 use crate::config::SERVICE;
 use crate::domain::{Domain, is_ipv4};
 use crate::lookup::Lookups;
@@ -77,8 +77,7 @@ async fn get_v1_lookup(
     Query(request): Query<LookupRequest>,
     lookups: web::Data<Lookups>,
 ) -> Result<web::Json<SavedQuery>, Problem> {
-    let query = lookups.look_up(request.domain).await?;
-    Ok(web::Json(query.into()))
+    tools::answer(request, &lookups).await
 }
 
 /// Whether it is one.
