@@ -7,7 +7,7 @@ use tokio::sync::OnceCell;
 use url::Url;
 
 use super::database::{Database, unique_name};
-use super::process::{EXCHANGE, Launch, Server, blocking, find_program, url_variable};
+use super::process::{EXCHANGE, Launch, Server, blocking, find_program, url_variable, words};
 use crate::child::ChildProcess;
 use crate::skips::{lack, skip};
 use crate::variables::variable;
@@ -112,12 +112,7 @@ impl MongoDb {
 /// A replica set of one member, since transactions and change streams need a set.
 fn mongod(program: PathBuf, port: u16) -> Launch {
     let arguments = format!("--bind_ip 127.0.0.1 --port {port} --replSet test --dbpath .");
-    Launch {
-        program,
-        arguments: arguments.split(' ').map(Into::into).collect(),
-        user: None,
-        ready: is_primary,
-    }
+    Launch { program, arguments: words(&arguments), user: None, ready: is_primary }
 }
 
 fn stand_in(port: u16) -> Result<Launch, String> {
@@ -135,8 +130,7 @@ fn stand_in(port: u16) -> Result<Launch, String> {
     // Quick to start, small, and without the file that a JVM keeps in /tmp.
     let machine = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData -Xmx256m";
     let server = format!("DurableMongoServer 127.0.0.1 {port} data");
-    let arguments = machine.split(' ').chain(["-cp", &class_path]).chain(server.split(' '));
-    let arguments = arguments.map(Into::into).collect();
+    let arguments = [words(machine), vec!["-cp".into(), class_path], words(&server)].concat();
     Ok(Launch { program, arguments, user: None, ready: is_primary })
 }
 

@@ -54,6 +54,11 @@ pub(super) struct Launch {
     pub(super) ready: fn(SocketAddr) -> bool,
 }
 
+/// The words of a command line. A space at its end is followed by an empty one.
+pub(super) fn words(line: &str) -> Vec<String> {
+    line.split(' ').map(Into::into).collect()
+}
+
 impl Server {
     /// One that runs elsewhere.
     pub(super) fn external(url: &Url, default_port: u16) -> io::Result<Self> {

@@ -8,7 +8,7 @@ use url::Url;
 
 use super::database::Database;
 use super::process::{
-    Durability, EXCHANGE, Launch, STARTUP, Server, blocking, find_program, url_variable,
+    Durability, EXCHANGE, Launch, STARTUP, Server, blocking, find_program, url_variable, words,
 };
 use crate::child::ChildProcess;
 use crate::skips::skip;
@@ -44,16 +44,12 @@ impl Redis {
         };
         let port = free_port();
         let append_only = if durability == Durability::Durable { "yes" } else { "no" };
-        let settings = [
-            ("--port", port.to_string().as_str()),
-            ("--bind", "127.0.0.1"),
-            ("--databases", "1024"),
-            ("--save", ""),
-            ("--appendonly", append_only),
-            ("--appendfsync", "always"),
-        ]
-        .map(|(name, value)| [name.to_owned(), value.to_owned()]);
-        let launch = Launch { program, arguments: settings.concat(), user: None, ready: answers };
+        // No snapshots are saved: that is the empty word at the end.
+        let arguments = words(&format!(
+            "--port {port} --bind 127.0.0.1 --databases 1024 --appendonly {append_only} \
+             --appendfsync always --save "
+        ));
+        let launch = Launch { program, arguments, user: None, ready: answers };
         let server = Server::start(ChildProcess::new("redis", "", &[]), port, launch).await;
         Some(Self { url: Arc::new(url_of(server.addr())), server })
     }
