@@ -29,6 +29,11 @@ const BLOCKING_THREADS: usize = 64;
 /// How long an idle one stays: the allocator gives back what it has freed for others when it ends.
 const BLOCKING_KEEP_ALIVE: Duration = Duration::from_secs(2);
 
+/// How much nicer one is than a worker. Each serves one request, and the worker all of them: as equals, a
+/// worker beside 64 of them would have a small part of the processor. 10 is a tenth of its weight (`sched(7)`).
+#[cfg(target_os = "linux")]
+const BLOCKING_NICENESS: i32 = 10;
+
 /// A connection that may be served.
 pub(crate) struct Accepted {
     pub(crate) stream: std::net::TcpStream,
@@ -90,6 +95,8 @@ impl Workers {
                 .enable_all()
                 .max_blocking_threads((BLOCKING_THREADS / number).max(1))
                 .thread_keep_alive(BLOCKING_KEEP_ALIVE)
+                // The worker is the thread that blocks on the runtime; only those for blocking work start.
+                .on_thread_start(let_workers_go_first)
                 .build()?;
             thread::Builder::new().name(format!("worker-{number_of}")).spawn(move || {
                 let serve = async {
@@ -121,6 +128,13 @@ impl Workers {
         // A worker that has ended was aborted: the connection ends, too.
         let _ = worker.connections.send(accepted);
     }
+}
+
+/// Makes the calling thread one for blocking work.
+fn let_workers_go_first() {
+    // Elsewhere niceness is the process's, not the thread's. A thread that cannot is as urgent as a worker.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::nice(BLOCKING_NICENESS);
 }
 
 /// Counts a connection for as long as it lives.

@@ -68,6 +68,8 @@ pub(crate) fn routes(config: &mut ServiceConfig<'_>) {
         .service(get_broken_stream)
         .service(get_gate)
         .service(post_gate);
+    #[cfg(target_os = "linux")]
+    config.service(get_niceness);
 }
 
 #[utoipa::path(responses((status = 200)))]
@@ -122,6 +124,16 @@ async fn get_guard_panic() -> &'static str {
 
 fn panicking_guard(_: &GuardContext<'_>) -> bool {
     panic!("the reason is for the log alone");
+}
+
+/// By how much a thread for blocking work is nicer than the worker.
+#[cfg(target_os = "linux")]
+#[utoipa::path(responses((status = 200)))]
+#[get("/niceness")]
+async fn get_niceness() -> String {
+    let of_this_thread = || rustix::process::getpriority_process(None).unwrap();
+    let blocking = web::block(of_this_thread).await.unwrap();
+    (blocking - of_this_thread()).to_string()
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -111,3 +111,11 @@ async fn a_service_that_is_dropped_stops() {
     })
     .await;
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn threads_for_blocking_work_let_the_worker_go_first() {
+    let app = demo::start(&[]);
+
+    assert_eq!(app.get("/niceness").await.text().await.unwrap(), "10");
+}
