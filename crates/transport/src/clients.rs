@@ -54,7 +54,7 @@ impl ClientQuota {
     ///
     /// # Errors
     /// When the address holds its share, or the budget is exhausted; the refusal is not counted yet.
-    pub(crate) fn take(
+    pub fn take(
         self: &Arc<Self>,
         address: IpAddr,
         of: MemoryUse,
@@ -78,7 +78,8 @@ impl ClientQuota {
     }
 
     /// Whether more than half of the budget is in use.
-    pub(crate) fn is_scarce(&self) -> bool {
+    #[must_use]
+    pub fn is_scarce(&self) -> bool {
         self.budget.used() > self.budget.capacity() / 2
     }
 
@@ -107,7 +108,8 @@ impl ClientQuota {
 
 /// Memory that a client makes the process hold; dropped, it is given back.
 #[derive(Debug)]
-pub(crate) struct ClientPermit {
+#[must_use = "dropped at once, it would be given back"]
+pub struct ClientPermit {
     quota: Arc<ClientQuota>,
     address: IpAddr,
     account: Arc<AtomicU64>,
@@ -126,7 +128,10 @@ impl ClientPermit {
     }
 
     /// Takes more bytes for the same use.
-    pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), Exhausted> {
+    ///
+    /// # Errors
+    /// When the address holds its share, or the budget is exhausted; nothing has changed then.
+    pub fn grow(&mut self, bytes: usize) -> Result<(), Exhausted> {
         let held = self.account.load(Ordering::Relaxed);
         let ceiling = self.quota.ceiling(held, bytes as u64).ok_or(Exhausted)?;
         self.grow_below(bytes, ceiling)
@@ -140,7 +145,7 @@ impl ClientPermit {
     }
 
     /// Gives bytes back.
-    pub(crate) fn shrink(&mut self, bytes: usize) {
+    pub fn shrink(&mut self, bytes: usize) {
         let bytes = bytes.min(self.permit.bytes());
         self.permit.shrink(bytes);
         self.account.fetch_sub(bytes as u64, Ordering::Relaxed);

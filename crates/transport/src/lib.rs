@@ -13,7 +13,7 @@ mod stream;
 pub mod tls;
 mod worker;
 
-pub use clients::ClientQuota;
+pub use clients::{ClientPermit, ClientQuota};
 pub use limits::TimeLimits;
 pub use listener::{Listener, Settings, listen};
 pub use refusals::Refused;
