@@ -142,7 +142,11 @@ impl Monitor {
             return;
         }
         if !answers {
-            self.session = None;
+            if let Some(Session::Sqlite { .. }) = self.session.take() {
+                // What the pools still write to a file that was removed or replaced is lost with them.
+                let reason = "the file was removed or replaced, or does not answer";
+                drop(self.set(State::Unavailable(reason.into())));
+            }
             match timeout(CONNECT_TIMEOUT, Session::connect(&self.options)).await {
                 Ok(Ok(session)) => self.session = Some(session),
                 Ok(Err(error)) => {

@@ -1,10 +1,14 @@
 //! The database unavailable, silent, full, replaced, and back.
 
+use std::fs;
+use std::os::unix::fs::symlink;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::try_join_all;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
+use sqlx::{Connection as _, SqliteConnection};
 use storage::Error;
 use test_support::{Durability, Postgres, Proxy, Sql, Volume, wait_until};
 use tokio::sync::Semaphore;
@@ -163,7 +167,7 @@ async fn a_file_that_is_removed_is_made_anew() {
     let words = Words::start(&database).await;
     words.writer.write("a".into()).await.unwrap();
 
-    std::fs::remove_dir_all(database.folder()).unwrap();
+    fs::remove_dir_all(database.folder()).unwrap();
 
     wait_until("the new file is used", TIMEOUT, async || matches!(words.count().await, Ok(0)))
         .await;
@@ -173,16 +177,47 @@ async fn a_file_that_is_removed_is_made_anew() {
 }
 
 #[tokio::test]
+async fn a_file_that_was_replaced_takes_no_writes_until_the_new_one_is_ready() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    for name in ["old", "new"] {
+        fs::create_dir(path(name)).unwrap();
+    }
+    symlink(path("old"), path("current")).unwrap();
+    let url = format!("sqlite://{}", path("current/test.db").display());
+    // Migrations wait for a lock for as long.
+    let variables = [("DATABASE_URL", url.as_str()), ("DATABASE_TIMEOUT", "2m")];
+    let words = Words::begin(&variables, &SCHEMA);
+    words.wait_until_ready(true).await;
+    let new = SqliteConnectOptions::new().filename(path("new/test.db"));
+    let new = new.create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
+    let mut new = SqliteConnection::connect_with(&new).await.unwrap();
+    let lock = new.begin_with("BEGIN IMMEDIATE").await.unwrap();
+
+    symlink(path("new"), path("next")).unwrap();
+    fs::rename(path("next"), path("current")).unwrap();
+
+    wait_until("writes are refused", TIMEOUT, async || {
+        matches!(words.writer.write("a".into()).await, Err(Error::Unavailable(_)))
+    })
+    .await;
+    lock.rollback().await.unwrap();
+    wait_until("writes are taken", TIMEOUT, async || words.writer.write("a".into()).await.is_ok())
+        .await;
+    assert_eq!(words.count().await.unwrap(), 1);
+}
+
+#[tokio::test]
 async fn a_folder_that_cannot_be_made_leaves_the_service_not_ready_until_it_can() {
     let database = Sql::Sqlite.database().await.unwrap();
-    std::fs::write(database.folder(), "a file").unwrap();
+    fs::write(database.folder(), "a file").unwrap();
     let words = Words::begin(&[("DATABASE_URL", database.url())], &SCHEMA);
     wait_until("it is known to be unavailable", TIMEOUT, async || {
         words.readyz().await.contains("database")
     })
     .await;
 
-    std::fs::remove_file(database.folder()).unwrap();
+    fs::remove_file(database.folder()).unwrap();
 
     words.wait_until_ready(true).await;
     words.writer.write("a".into()).await.unwrap();
