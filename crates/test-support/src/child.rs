@@ -8,13 +8,15 @@ use rustix::process::{Pid, Signal, kill_process};
 /// Reads until the test process closes the pipe, which the system does for one that was killed.
 /// Every line is the process to end: the last counts, an empty one means none.
 ///
-/// PostgreSQL gives each of its processes a group of its own, hence children next to the group.
+/// PostgreSQL gives each of its processes a group of its own, hence children next to the group. What
+/// libfaketime shares stays behind where a process is killed.
 const WATCHDOG: &str = r#"
-while read -r line; do pid=$line; done
+while read -r line; do pid=$line; pids="$pids $line"; done
 if [ -n "$pid" ]; then
     children=$(ps -A -o pid=,ppid= | awk -v parent="$pid" '$2 == parent { print $1 }')
     kill -s KILL -- "-$pid" $children
 fi
+for pid in $pids; do rm -f "/dev/shm/sem.faketime_sem_$pid" "/dev/shm/faketime_shm_$pid"; done
 eval "$1"
 tries=0
 until rm -rf "$2" || [ $((tries += 1)) -gt 50 ]; do sleep 0.1; done
