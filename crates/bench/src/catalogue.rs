@@ -370,6 +370,9 @@ const FILL_QUERIES: &str = "WITH RECURSIVE counted(n) AS \
      INSERT INTO domain_deltas (domain, queries, addresses) \
      SELECT domain, count(*), count(*) FROM queries GROUP BY domain";
 
+/// Of writes 4 096 wait at most, and more are refused.
+const WRITES: Grows = Grows::Connections { most: 1000 };
+
 /// How cost grows, for the pictures in `docs/performance.md`.
 pub(crate) const PLOTS: &[Plot] = &[
     Plot {
@@ -380,25 +383,25 @@ pub(crate) const PLOTS: &[Plot] = &[
                 name: "sre-kata, count",
                 subject: "sre-kata",
                 request: COUNT,
-                of: Grows::Connections,
+                of: Grows::Connections { most: 10_000 },
             },
             Growth {
                 name: "data-api, health check",
                 subject: "data-api",
                 request: Request { target: "/health_check", ..PLAIN },
-                of: Grows::Connections,
+                of: Grows::Connections { most: 10_000 },
             },
             Growth {
                 name: "randomize, create a word",
                 subject: "randomize",
                 request: CREATE_WORD,
-                of: Grows::Connections,
+                of: WRITES,
             },
             Growth {
                 name: "multivac embedded, add a job",
                 subject: "multivac, embedded",
                 request: FEED,
-                of: Grows::Connections,
+                of: WRITES,
             },
         ],
     },

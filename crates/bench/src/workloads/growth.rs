@@ -31,8 +31,8 @@ pub(crate) struct Growth {
 
 /// What grows.
 pub(crate) enum Grows {
-    /// Connections that all ask at once.
-    Connections,
+    /// Connections that all ask at once, up to so many.
+    Connections { most: u16 },
     /// The rows of a table that this statement for SQLite fills.
     Rows { variable: &'static str, fill: &'static str },
 }
@@ -45,8 +45,8 @@ impl Growth {
     pub(crate) async fn measure(&self, environment: &Environment<'_>) -> Result<Vec<(u64, f64)>> {
         let mut points = Vec::new();
         match self.of {
-            Grows::Connections => {
-                for connections in CONNECTIONS {
+            Grows::Connections { most } => {
+                for connections in CONNECTIONS.into_iter().filter(|number| *number <= most) {
                     let cpu_us = self.cpu_us(environment, &[], connections).await?;
                     points.push((connections.into(), cpu_us));
                 }

@@ -199,7 +199,7 @@ impl Service {
             loop {
                 let counts = self.counts(jobs).await?;
                 // Not enough: what a client left before it was answered is stored and counted nowhere else.
-                if counts.timed >= counts.accepted && self.queue_length().await? == 0 {
+                if counts.timed >= counts.accepted && self.queue_length().await? == Some(0) {
                     return self.counts(jobs).await;
                 }
                 sleep(POLL_INTERVAL).await;
@@ -208,10 +208,14 @@ impl Service {
         timeout(TIMEOUT, stored).await.context("not all jobs were stored")?
     }
 
-    async fn queue_length(&self) -> Result<u64> {
+    /// None while Redis has too much to do to say.
+    async fn queue_length(&self) -> Result<Option<u64>> {
         let queue = self.server.fetch(&Request::get("/multivac/queue")).await?;
+        if queue.status() == Some(503) {
+            return Ok(None);
+        }
         let queue: Value = serde_json::from_str(&queue.body)?;
-        queue["length"].as_u64().context("the queue has no length")
+        Ok(Some(queue["length"].as_u64().context("the queue has no length")?))
     }
 }
 
