@@ -16,7 +16,7 @@ use transport::Listener;
 /// before `Connection: close` was sent with every answer may have its next request on the way.
 const IDLE_GRACE: Duration = Duration::from_millis(100);
 
-/// How long a connection that was accepted last may take to send its first request.
+/// How long after the end of the listener those are waited for who have not sent their first request.
 const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 
 /// How often to check whether requests are in progress.

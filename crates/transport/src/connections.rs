@@ -19,7 +19,7 @@ use crate::limits::TimeLimits;
 use crate::state::{ConnectionState, Scheme};
 use crate::stream::Stream;
 
-/// What a TLS session takes beside that.
+/// What a TLS session takes of the memory budget, beside what every connection does.
 const TLS_BYTES: usize = 20 * 1024;
 
 /// How the connections of a worker are served.

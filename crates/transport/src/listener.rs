@@ -102,7 +102,7 @@ struct Shutdown {
 pub struct Listener(Shutdown);
 
 impl Listener {
-    /// Accepts what is in the backlog and closes the socket.
+    /// Has what is in the backlog accepted, and then the socket closed; it does not wait for that.
     pub fn close(&self) {
         self.0.close.cancel();
     }

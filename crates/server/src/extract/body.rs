@@ -103,9 +103,9 @@ async fn read(
     announced: Option<u64>,
     memory: &mut BodyMemory,
 ) -> Result<Bytes, Problem> {
-    let too_large = || too_large(limits.bytes).close();
+    let refusal = || too_large(limits.bytes).close();
     if announced.is_some_and(|length| length > limits.bytes as u64) {
-        return Err(too_large());
+        return Err(refusal());
     }
     let announced = announced.and_then(|length| usize::try_from(length).ok());
     memory.take(announced.unwrap_or_default())?;
@@ -129,7 +129,7 @@ async fn read(
                 .caused_by(error.to_string())
         })?;
         if chunks.len() + chunk.len() > limits.bytes {
-            return Err(too_large());
+            return Err(refusal());
         }
         memory.take(chunks.len() + chunk.len())?;
         chunks.push(chunk);

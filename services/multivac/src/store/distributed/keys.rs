@@ -9,7 +9,7 @@ pub(super) const SEQ: &str = "{multivac}:seq";
 /// The consumer group of all workers.
 pub(super) const GROUP: &str = "workers";
 
-/// How often the store has refused a job, for those it has; also for what was a dead letter.
+/// How often the store has refused each job that was refused at all; of one that was a dead letter from 0 anew.
 pub(super) const ATTEMPTS: &str = "{multivac}:attempts";
 
 /// The stream of dead letters.
@@ -21,7 +21,7 @@ pub(super) const DEAD_LETTERS_BY_JOB: &str = "{multivac}:dead-letters:by-job";
 /// The prefix of an idempotency key.
 pub(super) const IDEMPOTENCY_KEY: &str = "{multivac}:idempotency:";
 
-/// What is added to a job's number to get its position among the stored data. Absent before this release, and
+/// What is added to a job's number to get its position among the stored data. Absent until version 0.2.0, and
 /// `unknown` until it is known what the store has.
 pub(super) const OFFSET: &str = "{multivac}:offset";
 

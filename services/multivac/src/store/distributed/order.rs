@@ -22,28 +22,28 @@ static CONTINUE: Script = Script::new(include_str!("continue.lua"));
 pub(super) struct Order {
     redis: Connections,
     entropy: Entropy,
-    /// Whether it was verified since the last error. A store that fails may come back as another one, or
+    /// Whether it was aligned since the last error. A store that fails may come back as another one, or
     /// without its last writes.
-    is_verified: Arc<AtomicBool>,
+    is_aligned: Arc<AtomicBool>,
 }
 
 impl Order {
     pub(super) fn new(redis: Connections, entropy: Entropy) -> Self {
-        Self { redis, entropy, is_verified: Arc::default() }
+        Self { redis, entropy, is_aligned: Arc::default() }
     }
 
-    /// Has the order verified before it is next relied on: a store has failed.
+    /// Has the order aligned before it is next relied on: a store has failed.
     pub(super) fn invalidate(&self) {
-        self.is_verified.store(false, Ordering::Relaxed);
+        self.is_aligned.store(false, Ordering::Relaxed);
     }
 
-    /// Verifies the order before jobs are added, if a store has failed since. While MongoDB cannot be reached
+    /// Aligns the order before jobs are added, if a store has failed since. While MongoDB cannot be reached
     /// that is left to the worker.
     pub(super) async fn prepare(&self) -> RedisResult<()> {
-        if self.is_verified.swap(true, Ordering::Relaxed) {
+        if self.is_aligned.swap(true, Ordering::Relaxed) {
             return Ok(());
         }
-        match self.verify().await {
+        match self.align().await {
             Err(Error::Queue(error)) => Err(error),
             _ => Ok(()),
         }
@@ -51,19 +51,19 @@ impl Order {
 
     /// What is added to a job's number.
     pub(super) async fn offset(&self) -> Result<i64, Error> {
-        if self.is_verified.load(Ordering::Relaxed) {
+        if self.is_aligned.load(Ordering::Relaxed) {
             let offset: Option<String> = self.redis.commands().get(OFFSET).await?;
             if let Some(offset) = offset.and_then(|offset| offset.parse().ok()) {
                 return Ok(offset);
             }
         }
-        let offset = self.verify().await?;
-        self.is_verified.store(true, Ordering::Relaxed);
+        let offset = self.align().await?;
+        self.is_aligned.store(true, Ordering::Relaxed);
         Ok(offset)
     }
 
-    /// Sees to it that jobs to come are numbered above what is stored; returns the offset.
-    pub(super) async fn verify(&self) -> Result<i64, Error> {
+    /// Numbers jobs to come above what is stored: sets the offset, and the stream's next id. Returns the offset.
+    pub(super) async fn align(&self) -> Result<i64, Error> {
         let (seq, time) = self.entropy.latest().await?;
         Ok(CONTINUE.run(&self.redis, &[JOBS, SEQ, OFFSET], (GROUP, seq, time)).await?)
     }

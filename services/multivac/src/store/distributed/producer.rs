@@ -85,7 +85,7 @@ impl JobStream {
         };
         if matches!(added, Ok(None)) {
             // While the store cannot be reached, the worker finds the position of these jobs.
-            let _ = self.order.verify().await;
+            let _ = self.order.align().await;
             added = self.run(&jobs, OnEmpty::Begin).instrument(span.clone()).await;
         }
         let added = added.inspect_err(|error| {
