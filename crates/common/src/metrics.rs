@@ -68,10 +68,9 @@ impl Metrics {
             "Log lines that no place took because it did not keep up or failed",
             crate::telemetry::dropped_lines(),
         );
-        let metrics = Self { registry: Arc::new(Mutex::new(registry)) };
-        crate::telemetry::register_spans(&metrics);
-        metrics.add_collector(process::Process);
-        metrics
+        crate::telemetry::register_spans(&mut registry);
+        registry.register_collector(Box::new(process::Process));
+        Self { registry: Arc::new(Mutex::new(registry)) }
     }
 
     /// Adds a metric and returns it. Its name is `<service>_<thing>`, for what a service counts itself; a

@@ -24,6 +24,7 @@ use opentelemetry_sdk::trace::{
 };
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
@@ -32,9 +33,9 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::registry::LookupSpan;
 
 use super::targets::SPANS;
+use crate::Service;
 use crate::config::{OtlpConfig, TracesSampler};
 use crate::context::RequestContext;
-use crate::{Metrics, Service};
 
 thread_local! {
     /// The id of the trace that the next span begins, where it is known before.
@@ -61,9 +62,13 @@ const QUEUE_FULL: (&str, &str) = ("reason", "queue_full");
 const EXPORT_FAILED: (&str, &str) = ("reason", "export_failed");
 
 /// Registers the process's counts of spans.
-pub(crate) fn register(metrics: &Metrics) {
-    metrics.add("otlp_spans_exported", "Spans that the collector took", COUNTS.exported.clone());
-    metrics.add(
+pub(crate) fn register(registry: &mut Registry) {
+    registry.register(
+        "otlp_spans_exported",
+        "Spans that the collector took",
+        COUNTS.exported.clone(),
+    );
+    registry.register(
         "otlp_spans_dropped",
         "Spans that were lost, because the queue was full or the collector did not take them",
         COUNTS.dropped.clone(),
