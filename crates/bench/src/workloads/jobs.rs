@@ -208,7 +208,7 @@ impl Service {
         timeout(TIMEOUT, stored).await.context("not all jobs were stored")?
     }
 
-    /// None while Redis has too much to do to say.
+    /// None while MongoDB has too much to do: the answer also counts what it has stored.
     async fn queue_length(&self) -> Result<Option<u64>> {
         let queue = self.server.fetch(&Request::get("/multivac/queue")).await?;
         if queue.status() == Some(503) {

@@ -54,7 +54,7 @@ pub(super) struct Launch {
     pub(super) ready: fn(SocketAddr) -> bool,
 }
 
-/// The words of a command line. A space at its end is followed by an empty one.
+/// The words of a command line, one space apart.
 pub(super) fn words(line: &str) -> Vec<String> {
     line.split(' ').map(Into::into).collect()
 }

@@ -44,11 +44,12 @@ impl Redis {
         };
         let port = free_port();
         let append_only = if durability == Durability::Durable { "yes" } else { "no" };
-        // No snapshots are saved: that is the empty word at the end.
-        let arguments = words(&format!(
+        let settings = format!(
             "--port {port} --bind 127.0.0.1 --databases 1024 --appendonly {append_only} \
-             --appendfsync always --save "
-        ));
+             --appendfsync always"
+        );
+        let no_snapshots = vec!["--save".into(), String::new()];
+        let arguments = [words(&settings), no_snapshots].concat();
         let launch = Launch { program, arguments, user: None, ready: answers };
         let server = Server::start(ChildProcess::new("redis", "", &[]), port, launch).await;
         Some(Self { url: Arc::new(url_of(server.addr())), server })
