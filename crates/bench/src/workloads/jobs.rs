@@ -35,6 +35,9 @@ const TIMEOUT: Duration = Duration::from_mins(1);
 /// How often it is asked how many are stored.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
+/// The stream in which the service's jobs wait.
+const JOBS: &str = "{multivac}:jobs";
+
 /// The name of the bare loop's stream, group, consumer and collection.
 const BARE: &str = "bare";
 
@@ -87,11 +90,15 @@ impl Jobs {
                 " MiB",
             ));
         }
-        let service = Service { server, worker };
+        let queue = match environment.stores() {
+            Some(stores) => Some(connect(stores.redis.url()).await?),
+            None => None,
+        };
+        let service = Service { server, worker, queue };
         let (throughput, rate) = self.throughput(environment, &service).await?;
         rows.extend(throughput);
         rows.push(self.at_half_throughput(environment, &service, rate / 2.0).await?);
-        let Service { server, worker } = service;
+        let Service { server, worker, .. } = service;
         for process in [Some(server), worker].into_iter().flatten() {
             process.stop().await?;
         }
@@ -174,6 +181,8 @@ impl Jobs {
 struct Service {
     server: Server,
     worker: Option<Server>,
+    /// Where jobs wait, if that is not within the server.
+    queue: Option<MultiplexedConnection>,
 }
 
 impl Service {
@@ -199,7 +208,7 @@ impl Service {
             loop {
                 let counts = self.counts(jobs).await?;
                 // Not enough: what a client left before it was answered is stored and counted nowhere else.
-                if counts.timed >= counts.accepted && self.queue_length().await? == Some(0) {
+                if counts.timed >= counts.accepted && self.queue_length().await? == 0 {
                     return self.counts(jobs).await;
                 }
                 sleep(POLL_INTERVAL).await;
@@ -208,14 +217,14 @@ impl Service {
         timeout(TIMEOUT, stored).await.context("not all jobs were stored")?
     }
 
-    /// None while MongoDB has too much to do: the answer also counts what it has stored.
-    async fn queue_length(&self) -> Result<Option<u64>> {
-        let queue = self.server.fetch(&Request::get("/multivac/queue")).await?;
-        if queue.status() == Some(503) {
-            return Ok(None);
+    /// How many jobs wait. Redis is asked itself: the service's answer also counts what MongoDB has stored.
+    async fn queue_length(&self) -> Result<u64> {
+        if let Some(queue) = &self.queue {
+            return Ok(queue.clone().xlen(JOBS).await?);
         }
+        let queue = self.server.fetch(&Request::get("/multivac/queue")).await?;
         let queue: Value = serde_json::from_str(&queue.body)?;
-        Ok(Some(queue["length"].as_u64().context("the queue has no length")?))
+        queue["length"].as_u64().context("the queue has no length")
     }
 }
 
