@@ -1,5 +1,5 @@
-//! The server that a service is measured against: actix-web with one worker and nothing around the
-//! handler, sending bytes it was given.
+//! The server that a service is measured against: actix-web with one worker, unless told otherwise, and nothing around
+//! the handler, sending bytes it was given.
 
 use std::{
     future::ready,
@@ -46,6 +46,9 @@ pub(crate) struct Args {
     /// JSON file with the answers, as `bench` writes it.
     #[arg(long)]
     answers: PathBuf,
+    /// Its threads.
+    #[arg(long, default_value_t = 1)]
+    workers: usize,
     /// A certificate in PEM form, for HTTPS instead of HTTP.
     #[arg(long, requires = "key")]
     certificate: Option<PathBuf>,
@@ -85,7 +88,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         }
         app
     })
-    .workers(1);
+    .workers(args.workers);
     let server = match (args.certificate, args.key) {
         (Some(certificate), Some(key)) => server
             .bind_rustls_0_23((Ipv4Addr::LOCALHOST, args.port), tls(&certificate, &key)?)?

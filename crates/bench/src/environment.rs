@@ -173,12 +173,26 @@ impl<'a> Environment<'a> {
         .await
     }
 
-    /// Starts the bare server with these answers.
+    /// Starts the bare server with these answers and one worker.
     ///
     /// # Errors
     /// As for [`Server::start`].
     pub(crate) async fn bare(&self, answers: &[Answer]) -> Result<Server> {
-        self.own_command(&["bare", "--answers", &self.answers(answers)?]).await
+        self.bare_with_workers(answers, 1).await
+    }
+
+    /// Starts the bare server with these answers and so many workers.
+    ///
+    /// # Errors
+    /// As for [`Server::start`].
+    pub(crate) async fn bare_with_workers(
+        &self,
+        answers: &[Answer],
+        workers: usize,
+    ) -> Result<Server> {
+        let answers = self.answers(answers)?;
+        let args = ["bare", "--answers", &answers, "--workers", &workers.to_string()];
+        self.own_command(&args).await
     }
 
     /// Starts the bare server with these answers and HTTPS, ready by HTTP on a port of its own.

@@ -1,4 +1,5 @@
-//! Two workers beside one: what they share must not make a request dearer.
+//! Two workers beside one: what they share must not make a request dearer. The bare server, whose workers share
+//! nothing, tells what part of that is the machine's.
 
 use std::thread::available_parallelism;
 
@@ -25,33 +26,43 @@ impl Workers {
     /// # Errors
     /// When an answer is no 2xx.
     pub(crate) async fn measure(&self, environment: &Environment<'_>) -> Result<Vec<Row>> {
+        let one = environment.service(&[("WORKERS", "1")]).await?;
+        let answers = [
+            one.ready().await?.to_answer(&Request::get("/readyz"))?,
+            one.fetch(&self.request).await?.to_answer(&self.request)?,
+        ];
         let servers = [
             environment.service(&[("WORKERS", "2")]).await?,
-            environment.service(&[("WORKERS", "1")]).await?,
+            one,
+            environment.bare_with_workers(&answers, 2).await?,
+            environment.bare_with_workers(&answers, 1).await?,
         ];
-        let cpu: Ratio<2> = |[two, one]| two.cpu_us / one.cpu_us;
-        let rate: Ratio<2> = |[two, one]| two.rate / one.rate;
+        let cpu: Ratio<4> = |[two, one, ..]| two.cpu_us / one.cpu_us;
+        let bare_cpu: Ratio<4> = |[_, _, two, one]| two.cpu_us / one.cpu_us;
+        let rate: Ratio<4> = |[two, one, ..]| two.rate / one.rate;
+        let bare_rate: Ratio<4> = |[_, _, two, one]| two.rate / one.rate;
         let rounds = Rounds::of_request(
             environment,
-            &[cpu],
+            &[cpu, bare_cpu],
             &self.request,
             servers.each_ref().map(|server| &server.endpoint),
         )
         .await?;
-        for server in servers {
-            server.stop().await?;
-        }
+        let [two, one, ..] = servers;
+        two.stop().await?;
+        one.stop().await?;
         let row = |figure: &str| Row::new(self.request.target, &format!("two workers: {figure}"));
-        let [two, one] = rounds.cpu_us().map(|cpu| cpu.with_interval(" µs"));
+        let [two, one, ..] = rounds.cpu_us().map(|cpu| cpu.with_interval(" µs"));
         let least = (available_parallelism()?.get() >= CORES).then_some(self.rate_ratio);
+        let bare = |ratio: Ratio<4>| rounds.samples(ratio).with_interval("");
         Ok(vec![
             row("CPU a request, beside one").service(two).bare(one),
-            row("CPU a request, ratio").samples_at_most(
-                &rounds.samples(cpu),
-                Some(self.cpu_ratio),
-                "",
-            ),
-            row("requests a second, ratio").samples_at_least(&rounds.samples(rate), least, ""),
+            row("CPU a request, ratio")
+                .samples_at_most(&rounds.samples(cpu), Some(self.cpu_ratio), "")
+                .bare(bare(bare_cpu)),
+            row("requests a second, ratio")
+                .samples_at_least(&rounds.samples(rate), least, "")
+                .bare(bare(bare_rate)),
         ])
     }
 }
