@@ -18,12 +18,12 @@ use crate::error::Error;
 use crate::store::interface::KEY_TTL;
 
 /// Redis does nothing else while a script adds a batch, and writes the jobs of one to its disk while the next gather.
-const LIMITS: BatchLimits = BatchLimits { waiting: 4096, items: 256, bytes: 1 << 20, in_flight: 4 };
+const LIMITS: BatchLimits = BatchLimits { waiting: 4096, items: 256, bytes: 1 << 20, in_flight: 2 };
 
 static ADD: Script = Script::new(include_str!("add.lua"));
 
-/// A job's id and whether the job is new; none if the queue is full.
-type Added = Option<(String, bool)>;
+/// A job's id; none if the queue is full.
+type Added = Option<String>;
 
 /// Adds jobs to the stream.
 pub(super) struct Producer(Batcher<NewJob, Added, RedisError>);
@@ -48,7 +48,7 @@ impl Producer {
         let (datum, key) = (datum.to_owned(), key.map(|key| format!("{IDEMPOTENCY_KEY}{key}")));
         let context = span.in_scope(TraceParent::current);
         match self.0.write(NewJob { datum, key, span: span.clone(), context }, bytes).await {
-            Ok(Some((id, _))) => {
+            Ok(Some(id)) => {
                 span.record("messaging.message.id", &id);
                 Ok(id)
             }
@@ -92,14 +92,17 @@ impl JobStream {
             self.order.invalidate();
             fail(&span, error.code().unwrap_or("_OTHER"));
         })?;
-        let added = added.unwrap_or_default();
-        let new = added.iter().filter(|added| matches!(added, Some((_, true)))).count();
-        self.accepted.inc_by(new as u64);
+        let (new, added) = added.unwrap_or_default();
+        self.accepted.inc_by(new);
         Ok(added)
     }
 
-    /// Runs the script; none if Redis is empty and no new order is to begin.
-    async fn run(&self, jobs: &[NewJob], on_empty: OnEmpty) -> RedisResult<Option<Vec<Added>>> {
+    /// Runs the script, and returns how many jobs are new; none if Redis is empty and no new order is to begin.
+    async fn run(
+        &self,
+        jobs: &[NewJob],
+        on_empty: OnEmpty,
+    ) -> RedisResult<Option<(u64, Vec<Added>)>> {
         let keys = jobs.iter().filter_map(|job| job.key.as_deref());
         let keys: Vec<_> = [JOBS, SEQ, OFFSET].into_iter().chain(keys).collect();
         let jobs = jobs.iter().map(|NewJob { datum, key, context, .. }| {
