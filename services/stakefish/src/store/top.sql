@@ -1,6 +1,7 @@
--- Reads the $1 names with the most queries, and what all others have together.
+-- Reads the $1 names with the most queries, and what all others have together. The limit is a sum, because SQLite
+-- prepares a statement anew for each value of a parameter that is the limit itself.
 WITH top AS (
-    SELECT domain, queries, addresses FROM domain_counts ORDER BY queries DESC, domain LIMIT $1
+    SELECT domain, queries, addresses FROM domain_counts ORDER BY queries DESC, domain LIMIT 0 + $1
 )
 SELECT domain, queries, addresses FROM top
 UNION ALL

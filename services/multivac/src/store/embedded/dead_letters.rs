@@ -10,7 +10,7 @@ pub(super) async fn list(
     limit: usize,
 ) -> sqlx::Result<Vec<DeadLetter>> {
     let list = "SELECT CAST(seq AS TEXT) AS id, attempts, reason, data FROM dead_letters \
-        ORDER BY seq LIMIT ?";
+        ORDER BY seq LIMIT 0 + ?";
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     sqlx::query_as(list).bind(limit).fetch_all(connection).await
 }

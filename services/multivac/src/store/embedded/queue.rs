@@ -95,8 +95,9 @@ pub(super) async fn move_due(
         sqlx::query(expire).bind(time).execute(&mut *connection).await?;
     }
     let latest = time.saturating_add(milliseconds(config.job_claim_after));
+    // A sum, because SQLite prepares a statement anew for each value of a parameter that is the limit itself.
     let due = "SELECT seq, created, attempts, traceparent FROM jobs WHERE due <= ? OR due > ? \
-        ORDER BY seq LIMIT ?";
+        ORDER BY seq LIMIT 0 + ?";
     let due = sqlx::query_as(due).bind(time).bind(latest).bind(BATCH);
     let due: Vec<DueJob> = due.fetch_all(&mut *connection).await?;
     let (Some((first, ..)), Some((last, ..))) = (due.first(), due.last()) else {
