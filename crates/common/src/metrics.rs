@@ -138,14 +138,14 @@ impl Metrics {
 /// units nor exemplars nor an end mark exist.
 fn prometheus_text(openmetrics: &str) -> String {
     let mut text = String::with_capacity(openmetrics.len());
-    let has_exemplars = openmetrics.contains(EXEMPLAR);
     // The help comes before the type that decides the family's name.
     let mut help: Option<&str> = None;
-    for line in openmetrics.lines() {
+    for line in openmetrics.split_inclusive('\n') {
         let Some(comment) = line.strip_prefix("# ") else {
-            push_lines(&mut text, &[if has_exemplars { without_exemplar(line) } else { line }]);
+            push_sample(&mut text, line);
             continue;
         };
+        let comment = comment.trim_end();
         if let Some(rest) = comment.strip_prefix("HELP ") {
             help = Some(rest);
         } else if let Some((family, kind)) =
@@ -158,9 +158,9 @@ fn prometheus_text(openmetrics: &str) -> String {
                 other => ("", other),
             };
             if let Some((_, help)) = help.take().and_then(|help| help.split_once(' ')) {
-                push_lines(&mut text, &[&format!("# HELP {family}{suffix} {help}")]);
+                push_all(&mut text, &["# HELP ", family, suffix, " ", help, "\n"]);
             }
-            push_lines(&mut text, &[&format!("# TYPE {family}{suffix} {kind}")]);
+            push_all(&mut text, &["# TYPE ", family, suffix, " ", kind, "\n"]);
         }
     }
     text
@@ -169,20 +169,24 @@ fn prometheus_text(openmetrics: &str) -> String {
 /// What begins an exemplar, behind the value of a sample.
 const EXEMPLAR: &str = " # {";
 
-/// A sample without what follows its value. Histograms alone have exemplars, and labels from fixed sets, so that
+/// Appends a sample without what follows its value. Histograms alone have exemplars, and labels from fixed sets, so that
 /// there is no other mark of this form.
-fn without_exemplar(sample: &str) -> &str {
-    let is_bucket = sample.split_once('{').is_some_and(|(name, _)| name.ends_with("_bucket"));
-    match sample.split_once(EXEMPLAR) {
-        Some((sample, _)) if is_bucket => sample,
-        _ => sample,
+fn push_sample(text: &mut String, line: &str) {
+    // Most lines have no such character at all.
+    let exemplar = if line.as_bytes().contains(&b'#') { line.split_once(EXEMPLAR) } else { None };
+    match exemplar {
+        Some((sample, _)) if is_bucket(sample) => push_all(text, &[sample, "\n"]),
+        _ => text.push_str(line),
     }
 }
 
-fn push_lines(text: &mut String, lines: &[&str]) {
-    for line in lines {
-        text.push_str(line);
-        text.push('\n');
+fn is_bucket(sample: &str) -> bool {
+    sample.split_once('{').is_some_and(|(name, _)| name.ends_with("_bucket"))
+}
+
+fn push_all(text: &mut String, parts: &[&str]) {
+    for part in parts {
+        text.push_str(part);
     }
 }
 

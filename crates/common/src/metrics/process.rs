@@ -42,14 +42,21 @@ impl Collector for Process {
             let gauge = ConstGauge::new(value);
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
         };
-        if let Ok(open) = fs::read_dir("/proc/self/fd") {
-            gauge("process_open_fds", "Open file descriptors", count(open.count() as u64))?;
+        if let Some(open) = open_descriptors() {
+            gauge("process_open_fds", "Open file descriptors", count(open))?;
         }
         if let Some(limit) = getrlimit(Resource::Nofile).current {
             gauge("process_max_fds", "Most file descriptors that may be open", count(limit))?;
         }
         Ok(())
     }
+}
+
+/// Linux tells their number as the folder's size since version 6.2, which takes no name of any of them.
+fn open_descriptors() -> Option<u64> {
+    const FOLDER: &str = "/proc/self/fd";
+    let size = fs::metadata(FOLDER).ok()?.len();
+    if size > 0 { Some(size) } else { Some(fs::read_dir(FOLDER).ok()?.count() as u64) }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
