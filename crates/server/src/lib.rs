@@ -23,7 +23,7 @@ mod running;
 mod signals;
 
 /// What a crowd has used is given back to the system once the crowd has gone, which the allocator of the C library
-/// does not do (ADR 0016).
+/// does not do (ADR 0017).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
