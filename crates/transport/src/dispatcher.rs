@@ -17,9 +17,11 @@ use std::task::{Poll, ready};
 use actix_http::body::{BodySize, BoxBody, MessageBody};
 use actix_http::h1::{Message, MessageType};
 use actix_http::header::HeaderMap;
-use actix_http::{ConnectionType, HttpMessage as _, Payload, Request, Response, ServiceConfig};
+use actix_http::{
+    ConnectionType, HttpMessage as _, Method, Payload, Request, Response, ServiceConfig,
+};
 use actix_service::Service;
-use bytes::BytesMut;
+use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::sync::Semaphore;
 use tokio::task::yield_now;
 use tokio_util::codec::Encoder as _;
@@ -92,7 +94,7 @@ where
                 Next::Malformed(status) => {
                     let mut refusal = Response::with_body(status, ());
                     refusal.head_mut().set_connection_type(ConnectionType::Close);
-                    self.send(&connection, refusal).await?;
+                    self.send(&connection, refusal, Answers::Other).await?;
                     connection.close().await;
                     connection.discard().await;
                     return Ok(());
@@ -116,6 +118,7 @@ where
         B: MessageBody,
     {
         let state = connection.state();
+        let answers = Answers::from(request.method());
         request.head_mut().peer_addr = Some(peer);
         request.extensions_mut().insert(Rc::clone(&state));
         if connection.message_type() != MessageType::None {
@@ -144,8 +147,8 @@ where
             .await
         };
         match response {
-            Some(Ok(response)) => self.send(connection, response.into()).await?,
-            Some(Err(error)) => self.send(connection, error.into()).await?,
+            Some(Ok(response)) => self.send(connection, response.into(), answers).await?,
+            Some(Err(error)) => self.send(connection, error.into(), answers).await?,
             // The client has left, and nobody wants what the handler might still do.
             None => return Ok(false),
         }
@@ -159,42 +162,77 @@ where
         &self,
         connection: &Connection,
         response: Response<R>,
+        answers: Answers,
     ) -> io::Result<()> {
         let (head, body) = response.into_parts();
         let size = body.size();
         let mut out = self.take_buffer();
         connection.socket().codec.encode(Message::Item((head, size)), &mut out)?;
         let mut complete = matches!(size, BodySize::None | BodySize::Sized(0));
-        let (mut body, mut written) = (pin!(body), 0);
+        // What is left of a body that needs no frames. A large part of it is written from where it is.
+        let mut left = match (size, answers) {
+            (BodySize::Sized(length), Answers::Other) => Some(length),
+            _ => None,
+        };
+        let (mut body, mut written, mut part) = (pin!(body), 0, Bytes::new());
         poll_fn(|cx| {
             loop {
                 let mut waits = false;
-                while !complete && !waits && out.len() < WRITE_BYTES {
+                while !complete && !waits && part.is_empty() && out.len() < WRITE_BYTES {
                     match body.as_mut().poll_next(cx) {
-                        Poll::Ready(Some(Ok(chunk))) => {
-                            let chunk = Message::Chunk(Some(chunk));
-                            connection.socket().codec.encode(chunk, &mut out)?;
+                        Poll::Ready(Some(Ok(mut chunk))) => {
+                            if let Some(left) = &mut left {
+                                chunk.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
+                                *left -= chunk.len() as u64;
+                                if chunk.len() < WRITE_BYTES {
+                                    out.extend_from_slice(&chunk);
+                                } else {
+                                    part = chunk;
+                                }
+                            } else {
+                                let chunk = Message::Chunk(Some(chunk));
+                                connection.socket().codec.encode(chunk, &mut out)?;
+                            }
                         }
                         Poll::Ready(Some(Err(error))) => {
                             let error: Box<dyn std::error::Error> = error.into();
                             return Poll::Ready(Err(io::Error::other(error.to_string())));
                         }
                         Poll::Ready(None) => {
-                            connection.socket().codec.encode(Message::Chunk(None), &mut out)?;
+                            match left {
+                                Some(0) => {}
+                                // Whoever sees the end too early knows that something is missing.
+                                Some(_) => {
+                                    return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+                                }
+                                None => connection
+                                    .socket()
+                                    .codec
+                                    .encode(Message::Chunk(None), &mut out)?,
+                            }
                             complete = true;
                         }
                         Poll::Pending => waits = true,
                     }
                 }
                 if connection.socket().poll_write_all(cx, &out, &mut written)?.is_pending() {
-                    // A slow client has a buffer of its own, no larger than it must be.
-                    let rest = BytesMut::from(&out[written..]);
-                    self.give_buffer(mem::replace(&mut out, rest));
-                    written = 0;
+                    // A slow client has a buffer of its own, of at most twice what it must hold.
+                    if out.capacity() > 2 * (out.len() - written) {
+                        let rest = BytesMut::from(&out[written..]);
+                        self.give_buffer(mem::replace(&mut out, rest));
+                        written = 0;
+                    }
                     return Poll::Pending;
                 }
                 out.clear();
                 written = 0;
+                let mut taken = 0;
+                let rest = connection.socket().poll_write_all(cx, &part, &mut taken)?;
+                part.advance(taken);
+                if rest.is_pending() {
+                    self.give_buffer(mem::take(&mut out));
+                    return Poll::Pending;
+                }
                 ready!(connection.socket().poll_flush(cx))?;
                 if complete {
                     self.give_buffer(mem::take(&mut out));
@@ -221,6 +259,20 @@ where
             buffer.clear();
             *own = buffer;
         }
+    }
+}
+
+/// What is answered.
+#[derive(Clone, Copy)]
+enum Answers {
+    /// A HEAD, whose answer tells the length of a body and has none.
+    Head,
+    Other,
+}
+
+impl From<&Method> for Answers {
+    fn from(method: &Method) -> Self {
+        if method == Method::HEAD { Self::Head } else { Self::Other }
     }
 }
 

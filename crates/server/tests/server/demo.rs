@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use actix_web::body::SizedStream;
 use actix_web::guard::GuardContext;
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, get, post, web};
@@ -66,6 +67,8 @@ pub(crate) fn routes(config: &mut ServiceConfig<'_>) {
         .service(post_count)
         .service(get_count)
         .service(get_broken_stream)
+        .service(get_parts)
+        .service(get_thread)
         .service(get_gate)
         .service(post_gate);
     #[cfg(target_os = "linux")]
@@ -124,6 +127,13 @@ async fn get_guard_panic() -> &'static str {
 
 fn panicking_guard(_: &GuardContext<'_>) -> bool {
     panic!("the reason is for the log alone");
+}
+
+/// The worker's thread.
+#[utoipa::path(responses((status = 200)))]
+#[get("/thread")]
+async fn get_thread() -> String {
+    format!("{:?}", std::thread::current().id())
 }
 
 /// By how much a thread for blocking work is nicer than the worker.
@@ -185,6 +195,33 @@ async fn get_broken_stream() -> HttpResponse {
     let parts =
         [Ok(Bytes::from_static(b"a part")), Err(Outer(std::io::Error::other("inner cause")))];
     HttpResponse::Ok().streaming(stream::iter(parts))
+}
+
+#[derive(Deserialize, utoipa::IntoParams)]
+struct Parts {
+    /// How many bytes the answer says that it has.
+    announced: u64,
+    /// The bytes of each part, divided by commas.
+    parts: String,
+}
+
+/// A stream of [`byte`]s whose length is announced.
+#[utoipa::path(params(Parts), responses((status = 200)))]
+#[get("/parts")]
+async fn get_parts(Query(Parts { announced, parts }): Query<Parts>) -> HttpResponse {
+    let mut at = 0;
+    let parts = parts.split(',').map(|length| {
+        let from = at;
+        at += length.parse::<usize>().unwrap();
+        Ok::<_, std::io::Error>((from..at).map(byte).collect())
+    });
+    let parts: Vec<_> = parts.collect();
+    HttpResponse::Ok().body(SizedStream::new(announced, stream::iter(parts)))
+}
+
+/// The byte at this place of a body, of which none can be missing or twice unnoticed.
+pub(crate) fn byte(at: usize) -> u8 {
+    u8::try_from(at % 251).unwrap()
 }
 
 /// Answers once somebody has posted to it.

@@ -15,5 +15,6 @@ mod metrics;
 mod probes;
 mod requests;
 mod slow_clients;
+mod streams;
 mod telemetry;
 mod tls;

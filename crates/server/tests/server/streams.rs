@@ -1,0 +1,81 @@
+//! Bodies of answers whose length is announced.
+
+use test_support::App;
+
+use crate::demo::{self, byte};
+
+/// A large part is written from where it is, a small one with its neighbours.
+const LARGE: usize = 100 * 1024;
+
+fn path(announced: usize, parts: &[usize]) -> String {
+    let parts: Vec<_> = parts.iter().map(ToString::to_string).collect();
+    format!("/parts?announced={announced}&parts={}", parts.join(","))
+}
+
+fn body(length: usize) -> Vec<u8> {
+    (0..length).map(byte).collect()
+}
+
+async fn expect_body(app: &App, announced: usize, parts: &[usize]) {
+    let answer = app.get(&path(announced, parts)).await;
+
+    assert_eq!(answer.status(), 200, "{parts:?}");
+    assert_eq!(answer.content_length(), Some(announced as u64), "{parts:?}");
+    assert!(answer.bytes().await.unwrap() == body(announced), "{parts:?}");
+}
+
+#[tokio::test]
+async fn large_and_small_parts_arrive_in_their_order() {
+    let app = demo::start(&[]);
+
+    // More than the kernel holds for a client, so that the server has to wait for this one.
+    let many = [LARGE; 200];
+    for parts in [
+        &[1][..],
+        &[LARGE],
+        &[0, LARGE, 0],
+        &[10, LARGE, 10, 10, LARGE, LARGE, 32 * 1024, 32 * 1024 - 1, 10],
+        &many,
+    ] {
+        expect_body(&app, parts.iter().sum(), parts).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_more_than_announced_is_not_sent() {
+    let app = demo::start(&[]);
+    let mut connection = app.connect().await;
+
+    for (announced, parts) in [(5, &[LARGE][..]), (LARGE + 5, &[LARGE, LARGE]), (5, &[5, LARGE])] {
+        let target = path(announced, parts);
+        connection.send(format!("GET {target} HTTP/1.1\r\nhost: x\r\n\r\n")).await;
+        let answer = connection.response().await.unwrap();
+
+        // The next answer begins where this one ends.
+        assert_eq!(answer.status, 200, "{target}");
+        assert_eq!(answer.body, String::from_utf8_lossy(&body(announced)), "{target}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_shorter_than_announced_breaks_off() {
+    let app = demo::start(&[]);
+
+    for parts in [&[5][..], &[LARGE], &[5, LARGE, 5]] {
+        let whole: usize = parts.iter().sum();
+        let answer = app.get(&path(whole + 1, parts)).await;
+
+        assert!(answer.bytes().await.is_err(), "{parts:?}");
+    }
+}
+
+#[tokio::test]
+async fn head_announces_the_length_alone() {
+    let target = path(LARGE, &[LARGE]);
+    let head = format!("HEAD {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    let (_app, mut connection) = demo::send(&[], &head).await;
+    let all = connection.rest().await;
+
+    assert!(all.contains(&format!("content-length: {LARGE}\r\n")), "{all}");
+    assert!(all.ends_with("\r\n\r\n"), "{all}");
+}
