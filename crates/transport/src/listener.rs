@@ -58,7 +58,7 @@ where
         open: settings.open,
         awaiting_first_request: Arc::clone(&shutdown.awaiting_first_request),
         abort: shutdown.abort.clone(),
-        ended: shutdown.ended.subscribe(),
+        _ended: shutdown.ended.subscribe(),
     };
     let scheme = if settings.tls.is_some() { Scheme::Https } else { Scheme::Http };
     let connections = ConnectionSettings {

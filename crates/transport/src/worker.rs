@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use actix_web::rt::net::TcpStream;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -33,6 +35,13 @@ const BLOCKING_KEEP_ALIVE: Duration = Duration::from_secs(2);
 /// worker beside 64 of them would have a small part of the processor. 10 is a tenth of its weight (`sched(7)`).
 #[cfg(target_os = "linux")]
 const BLOCKING_NICENESS: i32 = 10;
+
+/// A worker that has had so many connections at once, and has none left, makes room for another thread: the framework
+/// keeps 128 requests and answers for the next ones, and of a crowd each of them keeps some pages of the allocator.
+const CROWD: usize = 512;
+
+/// How often it looks whether it has one.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A connection that may be served.
 pub(crate) struct Accepted {
@@ -54,7 +63,7 @@ pub(crate) struct Shared {
     /// Connections end at once.
     pub(crate) abort: CancellationToken,
     /// Held by each worker until it ends.
-    pub(crate) ended: watch::Receiver<()>,
+    pub(crate) _ended: watch::Receiver<()>,
 }
 
 /// The workers of a listener; dropped, they serve what they have and end.
@@ -90,21 +99,15 @@ impl Workers {
         let start = |number_of: usize| {
             let (connections, receiver) = mpsc::unbounded_channel();
             let load = Arc::new(AtomicUsize::new(0));
-            let (build, shared, served) = (build.clone(), shared.clone(), Arc::clone(&load));
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .max_blocking_threads((BLOCKING_THREADS / number).max(1))
-                .thread_keep_alive(BLOCKING_KEEP_ALIVE)
-                // The worker is the thread that blocks on the runtime; only those for blocking work start.
-                .on_thread_start(let_workers_go_first)
-                .build()?;
-            thread::Builder::new().name(format!("worker-{number_of}")).spawn(move || {
-                let serve = async {
-                    shared.abort.run_until_cancelled(serve(build, receiver, &shared, served)).await;
-                };
-                LocalSet::new().block_on(&runtime, serve);
-                drop(shared.ended);
-            })?;
+            let post = Post {
+                name: format!("worker-{number_of}"),
+                blocking_threads: (BLOCKING_THREADS / number).max(1),
+                shared: shared.clone(),
+                load: Arc::clone(&load),
+                build: build.clone(),
+            };
+            // A thread that has just been started waits for it.
+            let _ = post.start()?.send(receiver);
             Ok(Worker { connections, load })
         };
         let threads = (0..number).map(start).collect::<io::Result<_>>()?;
@@ -127,6 +130,66 @@ impl Workers {
         self.awaiting_first_request.fetch_add(1, Ordering::Relaxed);
         // A worker that has ended was aborted: the connection ends, too.
         let _ = worker.connections.send(accepted);
+    }
+}
+
+/// What a worker's thread is given, and after it the one that takes its place.
+#[derive(Clone)]
+struct Post<F> {
+    name: String,
+    blocking_threads: usize,
+    shared: Shared,
+    /// How many connections the worker has.
+    load: Arc<AtomicUsize>,
+    build: F,
+}
+
+/// Why a worker serves no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// Nothing more will come, and what had come is served.
+    Stopped,
+    /// A crowd has gone, and nobody is left.
+    CrowdGone,
+}
+
+impl<F> Post<F> {
+    /// Starts a thread that serves what it is then sent.
+    ///
+    /// # Errors
+    /// When the system gives none.
+    fn start<S, B>(self) -> io::Result<SyncSender<mpsc::UnboundedReceiver<Accepted>>>
+    where
+        F: Fn() -> (Connections, S) + Clone + Send + 'static,
+        S: ServiceFactory<Request, Config = ()> + 'static,
+        S::Response: Into<Response<B>>,
+        S::Error: Into<Response<BoxBody>>,
+        B: MessageBody,
+    {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(self.blocking_threads)
+            .thread_keep_alive(BLOCKING_KEEP_ALIVE)
+            // The worker is the thread that blocks on the runtime; only those for blocking work start.
+            .on_thread_start(let_workers_go_first)
+            .build()?;
+        let (hand_over, handed_over) = sync_channel::<mpsc::UnboundedReceiver<Accepted>>(1);
+        thread::Builder::new().name(self.name.clone()).spawn(move || {
+            let Ok(mut accepted) = handed_over.recv() else { return };
+            let abort = self.shared.abort.clone();
+            loop {
+                let serve = abort.run_until_cancelled(serve(&self, &mut accepted));
+                if LocalSet::new().block_on(&runtime, serve) != Some(Ended::CrowdGone) {
+                    break;
+                }
+                // Where there is no other thread, this one begins anew.
+                if let Ok(successor) = self.clone().start() {
+                    let _ = successor.send(accepted);
+                    break;
+                }
+            }
+        })?;
+        Ok(hand_over)
     }
 }
 
@@ -163,11 +226,10 @@ impl Drop for Open {
 }
 
 async fn serve<F, S, B>(
-    build: F,
-    mut accepted: mpsc::UnboundedReceiver<Accepted>,
-    shared: &Shared,
-    load: Arc<AtomicUsize>,
-) where
+    Post { shared, load, build, .. }: &Post<F>,
+    accepted: &mut mpsc::UnboundedReceiver<Accepted>,
+) -> Ended
+where
     F: Fn() -> (Connections, S),
     S: ServiceFactory<Request, Config = ()> + 'static,
     S::Response: Into<Response<B>>,
@@ -177,16 +239,31 @@ async fn serve<F, S, B>(
     let (connections, factory) = build();
     let Ok(service) = factory.new_service(()).await else {
         tracing::error!("A worker cannot start");
-        return;
+        return Ended::Stopped;
     };
     // Time limits are the connections' own.
     let config = ServiceConfig::new(KeepAlive::Os, Duration::ZERO, Duration::ZERO, false, None);
     let (dispatcher, served) = (Rc::new(Dispatcher::new(service, config)), TaskTracker::new());
-    while let Some(Accepted { stream, peer, memory, descriptor }) = accepted.recv().await {
+    let (mut most, mut looks_at) = (0, Instant::now());
+    loop {
+        let next = if most < CROWD {
+            accepted.recv().await
+        } else {
+            match timeout_at(looks_at, accepted.recv()).await {
+                Ok(next) => next,
+                Err(_) if load.load(Ordering::Relaxed) == 0 => return Ended::CrowdGone,
+                Err(_) => {
+                    looks_at = Instant::now() + LOOK_INTERVAL;
+                    continue;
+                }
+            }
+        };
+        let Some(Accepted { stream, peer, memory, descriptor }) = next else { break };
+        most = most.max(load.load(Ordering::Relaxed));
         shared.open.inc();
         let mut open = Open {
             gauge: shared.open.clone(),
-            load: Arc::clone(&load),
+            load: Arc::clone(load),
             awaiting_first_request: Some(Arc::clone(&shared.awaiting_first_request)),
             _descriptor: descriptor,
         };
@@ -204,4 +281,5 @@ async fn serve<F, S, B>(
     }
     served.close();
     served.wait().await;
+    Ended::Stopped
 }

@@ -344,3 +344,21 @@ async fn behind_a_long_request_new_clients_are_refused_and_do_not_hang() {
     assert_eq!(waiting.response().await.unwrap().body, "open");
     assert!(app.stop().await);
 }
+
+#[tokio::test]
+async fn a_worker_makes_room_for_another_thread_when_a_crowd_has_gone() {
+    let app = demo::start(&[("MEMORY_LIMIT", "512MiB"), ("CLIENT_SHARE", "1")]);
+    // A connection for each, so that none is left.
+    let thread = async || {
+        let mut connection = app.connect().await;
+        connection.send("GET /thread HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+        connection.response().await.unwrap().body
+    };
+    let crowd = crowd(&app, 600, "GET /gate HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    // Connections are accepted in their order.
+    let of_the_crowd = thread().await;
+
+    drop(crowd);
+
+    wait_until("another thread serves", TIMEOUT, async || thread().await != of_the_crowd).await;
+}
