@@ -45,7 +45,8 @@ impl Application {
 
     /// Binds, starts the workers and answers. Must be called inside a tokio runtime.
     ///
-    /// `routes` is called once for each worker and once for the OpenAPI document.
+    /// `routes` is called once for the OpenAPI document, once for each worker, and again where a worker's thread is
+    /// replaced after a crowd.
     ///
     /// # Errors
     /// When an address cannot be bound, the certificate is of no use, or the workers cannot be started.
