@@ -145,7 +145,7 @@ fn prometheus_text(openmetrics: &str) -> String {
             push_sample(&mut text, line);
             continue;
         };
-        let comment = comment.trim_end();
+        let comment = comment.strip_suffix('\n').unwrap_or(comment);
         if let Some(rest) = comment.strip_prefix("HELP ") {
             help = Some(rest);
         } else if let Some((family, kind)) =

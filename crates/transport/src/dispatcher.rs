@@ -1,6 +1,7 @@
 //! Serves the requests of a connection, one after the other.
 //!
-//! What is HTTP is actix-http's: its codec parses heads, decodes bodies, encodes answers. Its dispatcher holds two
+//! What is HTTP is actix-http's: its codec parses heads, decodes bodies, encodes answers, all but a body whose length
+//! the head has told. Its dispatcher holds two
 //! buffers of 8 KiB for each connection that has asked once, reads ahead up to sixteen requests, and starts a timer for
 //! each. Here a connection that waits has neither a request nor a buffer, nothing is read that nobody wants yet, and
 //! the buffer that answers are written from is the worker's, unless a client is slow to take one.
@@ -175,6 +176,8 @@ where
             _ => None,
         };
         let (mut body, mut written, mut part) = (pin!(body), 0, Bytes::new());
+        // A body that fails ends the connection, behind what it was until then.
+        let mut outcome = Ok(());
         poll_fn(|cx| {
             loop {
                 let mut waits = false;
@@ -196,15 +199,14 @@ where
                         }
                         Poll::Ready(Some(Err(error))) => {
                             let error: Box<dyn std::error::Error> = error.into();
-                            return Poll::Ready(Err(io::Error::other(error.to_string())));
+                            outcome = Err(io::Error::other(error.to_string()));
+                            complete = true;
                         }
                         Poll::Ready(None) => {
                             match left {
                                 Some(0) => {}
-                                // Whoever sees the end too early knows that something is missing.
-                                Some(_) => {
-                                    return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
-                                }
+                                // The client that sees the end too early knows that something is missing.
+                                Some(_) => outcome = Err(io::ErrorKind::UnexpectedEof.into()),
                                 None => connection
                                     .socket()
                                     .codec
@@ -236,7 +238,7 @@ where
                 ready!(connection.socket().poll_flush(cx))?;
                 if complete {
                     self.give_buffer(mem::take(&mut out));
-                    return Poll::Ready(Ok(()));
+                    return Poll::Ready(mem::replace(&mut outcome, Ok(())));
                 }
                 if waits {
                     self.give_buffer(mem::take(&mut out));
@@ -262,7 +264,7 @@ where
     }
 }
 
-/// What is answered.
+/// Which kind of request is answered.
 #[derive(Clone, Copy)]
 enum Answers {
     /// A HEAD, whose answer tells the length of a body and has none.

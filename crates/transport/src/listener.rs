@@ -40,7 +40,7 @@ pub struct Settings {
     pub refused: Refused,
 }
 
-/// Serves what `app` makes, once on each worker's thread.
+/// Serves what `app` makes, once on each worker's thread, and again on one that replaces another.
 ///
 /// # Errors
 /// When the system gives no threads.

@@ -15,6 +15,7 @@ use actix_http::{KeepAlive, Request, Response, ServiceConfig};
 use actix_service::ServiceFactory;
 use actix_web::rt::net::TcpStream;
 use prometheus_client::metrics::gauge::Gauge;
+use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, timeout_at};
@@ -37,10 +38,11 @@ const BLOCKING_KEEP_ALIVE: Duration = Duration::from_secs(2);
 const BLOCKING_NICENESS: i32 = 10;
 
 /// A worker that has had so many connections at once, and has none left, makes room for another thread: the framework
-/// keeps 128 requests and answers for the next ones, and of a crowd each of them keeps some pages of the allocator.
+/// keeps 128 requests and answers of a thread for the next ones, and after a crowd each of these keeps pages of the
+/// allocator in use.
 const CROWD: usize = 512;
 
-/// How often it looks whether it has one.
+/// How often a worker that has had a crowd looks whether a connection is left.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A connection that may be served.
@@ -101,13 +103,19 @@ impl Workers {
             let load = Arc::new(AtomicUsize::new(0));
             let post = Post {
                 name: format!("worker-{number_of}"),
-                blocking_threads: (BLOCKING_THREADS / number).max(1),
                 shared: shared.clone(),
                 load: Arc::clone(&load),
                 build: build.clone(),
             };
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .max_blocking_threads((BLOCKING_THREADS / number).max(1))
+                .thread_keep_alive(BLOCKING_KEEP_ALIVE)
+                // The worker is the thread that blocks on the runtime; only those for blocking work start.
+                .on_thread_start(let_workers_go_first)
+                .build()?;
             // A thread that has just been started waits for it.
-            let _ = post.start()?.send(receiver);
+            let _ = post.start()?.send((runtime, receiver));
             Ok(Worker { connections, load })
         };
         let threads = (0..number).map(start).collect::<io::Result<_>>()?;
@@ -137,7 +145,6 @@ impl Workers {
 #[derive(Clone)]
 struct Post<F> {
     name: String,
-    blocking_threads: usize,
     shared: Shared,
     /// How many connections the worker has.
     load: Arc<AtomicUsize>,
@@ -153,12 +160,16 @@ enum Ended {
     CrowdGone,
 }
 
+/// What a thread hands to its successor. The runtime stays the same: clients of other servers have tasks on it, which
+/// other workers may be using.
+type HandOver = (Runtime, mpsc::UnboundedReceiver<Accepted>);
+
 impl<F> Post<F> {
     /// Starts a thread that serves what it is then sent.
     ///
     /// # Errors
     /// When the system gives none.
-    fn start<S, B>(self) -> io::Result<SyncSender<mpsc::UnboundedReceiver<Accepted>>>
+    fn start<S, B>(self) -> io::Result<SyncSender<HandOver>>
     where
         F: Fn() -> (Connections, S) + Clone + Send + 'static,
         S: ServiceFactory<Request, Config = ()> + 'static,
@@ -166,16 +177,9 @@ impl<F> Post<F> {
         S::Error: Into<Response<BoxBody>>,
         B: MessageBody,
     {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .max_blocking_threads(self.blocking_threads)
-            .thread_keep_alive(BLOCKING_KEEP_ALIVE)
-            // The worker is the thread that blocks on the runtime; only those for blocking work start.
-            .on_thread_start(let_workers_go_first)
-            .build()?;
-        let (hand_over, handed_over) = sync_channel::<mpsc::UnboundedReceiver<Accepted>>(1);
+        let (hand_over, handed_over) = sync_channel::<HandOver>(1);
         thread::Builder::new().name(self.name.clone()).spawn(move || {
-            let Ok(mut accepted) = handed_over.recv() else { return };
+            let Ok((runtime, mut accepted)) = handed_over.recv() else { return };
             let abort = self.shared.abort.clone();
             loop {
                 let serve = abort.run_until_cancelled(serve(&self, &mut accepted));
@@ -184,7 +188,7 @@ impl<F> Post<F> {
                 }
                 // Where there is no other thread, this one begins anew.
                 if let Ok(successor) = self.clone().start() {
-                    let _ = successor.send(accepted);
+                    let _ = successor.send((runtime, accepted));
                     break;
                 }
             }

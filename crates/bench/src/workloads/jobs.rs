@@ -220,7 +220,10 @@ impl Service {
     /// How many jobs wait. Redis is asked itself: the service's answer also counts what MongoDB has stored.
     async fn queue_length(&self) -> Result<u64> {
         if let Some(queue) = &self.queue {
-            return Ok(queue.clone().xlen(JOBS).await?);
+            let mut queue = queue.clone();
+            // The worker's group keeps it where no job waits.
+            ensure!(queue.exists(JOBS).await?, "there is no {JOBS} in Redis");
+            return Ok(queue.xlen(JOBS).await?);
         }
         let queue = self.server.fetch(&Request::get("/multivac/queue")).await?;
         let queue: Value = serde_json::from_str(&queue.body)?;

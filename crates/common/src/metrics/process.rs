@@ -52,7 +52,7 @@ impl Collector for Process {
     }
 }
 
-/// Linux tells their number as the folder's size since version 6.2, which takes no name of any of them.
+/// Linux tells their number as the folder's size since version 6.2, so that their names need not be read.
 fn open_descriptors() -> Option<u64> {
     const FOLDER: &str = "/proc/self/fd";
     let size = fs::metadata(FOLDER).ok()?.len();

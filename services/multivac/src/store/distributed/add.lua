@@ -1,8 +1,8 @@
 #!lua
 -- Adds jobs. KEYS: jobs, seq, offset, and the keys of those clients that have sent one. ARGV: the longest
 -- queue, how long a client's key is remembered, 1 to begin a new order, and for each job its datum, 1 if its
--- client has sent a key, and the context of its trace or nothing. Answers how many are new, and the id of each, or
--- nil if the queue is full. Answers nil, and adds nothing, if Redis is empty and no new order is to begin.
+-- client has sent a key, and the context of its trace or nothing. Answers how many are new, and for each job its id,
+-- or nil where the queue is full. Answers nil, and adds nothing, if Redis is empty and no new order is to begin.
 if redis.call('EXISTS', KEYS[2], KEYS[3]) == 0 then
     if ARGV[3] ~= '1' then
         return false
@@ -13,7 +13,7 @@ local room = math.min((#ARGV - 3) / 3, tonumber(ARGV[1]) - redis.call('XLEN', KE
 local seq, new, added, last_key = 0, 0, {}, 3
 if room > 0 then
     -- Nobody adds in between, so `seq` grows as the stream does, whatever the clock does. The numbers are
-    -- taken at once, before the first is used: one by one takes as long again as to add the jobs.
+    -- taken at once, before the first is used: one by one this takes as long as adding the jobs.
     seq = redis.call('INCRBY', KEYS[2], room) - room
 end
 for i = 4, #ARGV, 3 do

@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::store::interface::KEY_TTL;
 
 /// Redis does nothing else while a script adds a batch, and writes the jobs of one to its disk while the next gather.
+/// Each batch is a sync of that disk, so that few large ones are faster than many small ones.
 const LIMITS: BatchLimits = BatchLimits { waiting: 4096, items: 256, bytes: 1 << 20, in_flight: 2 };
 
 static ADD: Script = Script::new(include_str!("add.lua"));

@@ -9,6 +9,7 @@ pub(super) async fn list(
     connection: &mut SqliteConnection,
     limit: usize,
 ) -> sqlx::Result<Vec<DeadLetter>> {
+    // A sum as in the queue, to stay prepared.
     let list = "SELECT CAST(seq AS TEXT) AS id, attempts, reason, data FROM dead_letters \
         ORDER BY seq LIMIT 0 + ?";
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
