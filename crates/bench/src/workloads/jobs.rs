@@ -222,7 +222,8 @@ impl Service {
         if let Some(queue) = &self.queue {
             let mut queue = queue.clone();
             // The worker's group keeps it where no job waits.
-            ensure!(queue.exists(JOBS).await?, "there is no {JOBS} in Redis");
+            let exists: bool = queue.exists(JOBS).await?;
+            ensure!(exists, "there is no {JOBS} in Redis");
             return Ok(queue.xlen(JOBS).await?);
         }
         let queue = self.server.fetch(&Request::get("/multivac/queue")).await?;

@@ -349,11 +349,14 @@ async fn behind_a_long_request_new_clients_are_refused_and_do_not_hang() {
 async fn a_worker_makes_room_for_another_thread_when_a_crowd_has_gone() {
     let app = demo::start(&[("MEMORY_LIMIT", "512MiB"), ("CLIENT_SHARE", "1")]);
     // A connection for each, so that none is left.
-    let thread = async || {
+    let ask = async |request: &str| {
         let mut connection = app.connect().await;
-        connection.send("GET /thread HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+        let text = format!("{request} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        connection.send(text).await;
         connection.response().await.unwrap().body
     };
+    let thread = async || ask("GET /thread").await;
+    assert_eq!(ask("POST /tasks").await, "begun");
     let crowd = crowd(&app, 600, "GET /gate HTTP/1.1\r\nhost: x\r\n\r\n").await;
     // Connections are accepted in their order.
     let of_the_crowd = thread().await;
@@ -361,4 +364,5 @@ async fn a_worker_makes_room_for_another_thread_when_a_crowd_has_gone() {
     drop(crowd);
 
     wait_until("another thread serves", TIMEOUT, async || thread().await != of_the_crowd).await;
+    assert_eq!(ask("GET /tasks").await, "1", "the runtime is the same");
 }

@@ -69,6 +69,8 @@ pub(crate) fn routes(config: &mut ServiceConfig<'_>) {
         .service(get_broken_stream)
         .service(get_parts)
         .service(get_thread)
+        .service(post_task)
+        .service(get_tasks)
         .service(get_gate)
         .service(post_gate);
     #[cfg(target_os = "linux")]
@@ -127,6 +129,37 @@ async fn get_guard_panic() -> &'static str {
 
 fn panicking_guard(_: &GuardContext<'_>) -> bool {
     panic!("the reason is for the log alone");
+}
+
+/// How many tasks live that [`post_task`] has begun; a single test does that.
+static TASKS: AtomicUsize = AtomicUsize::new(0);
+
+struct Task;
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        TASKS.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Begins a task that never ends, on the worker's runtime, as a client of another server does for a connection.
+#[utoipa::path(responses((status = 200)))]
+#[post("/tasks")]
+#[expect(clippy::disallowed_methods, reason = "what it does is what is tested")]
+async fn post_task(_: Body) -> &'static str {
+    TASKS.fetch_add(1, Relaxed);
+    let task = Task;
+    tokio::spawn(async move {
+        let _task = task;
+        std::future::pending::<()>().await;
+    });
+    "begun"
+}
+
+#[utoipa::path(responses((status = 200)))]
+#[get("/tasks")]
+async fn get_tasks() -> String {
+    TASKS.load(Relaxed).to_string()
 }
 
 /// The worker's thread.
@@ -219,8 +252,19 @@ async fn get_parts(Query(Parts { announced, parts }): Query<Parts>) -> HttpRespo
     HttpResponse::Ok().body(SizedStream::new(announced, stream::iter(parts)))
 }
 
+/// The path of an answer that consists of these parts.
+pub(crate) fn parts(announced: usize, parts: &[usize]) -> String {
+    let parts: Vec<_> = parts.iter().map(ToString::to_string).collect();
+    format!("/parts?announced={announced}&parts={}", parts.join(","))
+}
+
+/// A body of so many bytes.
+pub(crate) fn body(length: usize) -> Vec<u8> {
+    (0..length).map(byte).collect()
+}
+
 /// The byte at this place of a body, of which none can be missing or twice unnoticed.
-pub(crate) fn byte(at: usize) -> u8 {
+fn byte(at: usize) -> u8 {
     u8::try_from(at % 97).unwrap() + b' '
 }
 

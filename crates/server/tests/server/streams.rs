@@ -2,22 +2,13 @@
 
 use test_support::App;
 
-use crate::demo::{self, byte};
+use crate::demo::{self, body};
 
 /// A large part is written from where it is, a small one with its neighbours.
 const LARGE: usize = 100 * 1024;
 
-fn path(announced: usize, parts: &[usize]) -> String {
-    let parts: Vec<_> = parts.iter().map(ToString::to_string).collect();
-    format!("/parts?announced={announced}&parts={}", parts.join(","))
-}
-
-fn body(length: usize) -> Vec<u8> {
-    (0..length).map(byte).collect()
-}
-
 async fn expect_body(app: &App, announced: usize, parts: &[usize]) {
-    let answer = app.get(&path(announced, parts)).await;
+    let answer = app.get(&demo::parts(announced, parts)).await;
 
     assert_eq!(answer.status(), 200, "{parts:?}");
     assert_eq!(answer.content_length(), Some(announced as u64), "{parts:?}");
@@ -47,7 +38,7 @@ async fn what_is_more_than_announced_is_not_sent() {
     let mut connection = app.connect().await;
 
     for (announced, parts) in [(5, &[LARGE][..]), (LARGE + 5, &[LARGE, LARGE]), (5, &[5, LARGE])] {
-        let target = path(announced, parts);
+        let target = demo::parts(announced, parts);
         connection.send(format!("GET {target} HTTP/1.1\r\nhost: x\r\n\r\n")).await;
         let answer = connection.response().await.unwrap();
 
@@ -65,7 +56,7 @@ async fn an_answer_that_is_shorter_than_announced_breaks_off() {
 
     for parts in [&[5][..], &[LARGE], &[5, LARGE, 5]] {
         let whole: usize = parts.iter().sum();
-        let mut answer = app.get(&path(whole + 1, parts)).await;
+        let mut answer = app.get(&demo::parts(whole + 1, parts)).await;
 
         let mut received = Vec::new();
         let end = loop {
@@ -81,7 +72,7 @@ async fn an_answer_that_is_shorter_than_announced_breaks_off() {
 
 #[tokio::test]
 async fn head_announces_the_length_alone() {
-    let target = path(LARGE, &[LARGE]);
+    let target = demo::parts(LARGE, &[LARGE]);
     let head = format!("HEAD {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
     let (_app, mut connection) = demo::send(&[], &head).await;
     let all = connection.rest().await;

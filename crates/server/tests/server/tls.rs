@@ -97,6 +97,19 @@ async fn https_is_spoken_and_logged() {
 }
 
 #[tokio::test]
+async fn large_parts_of_an_answer_arrive_by_tls() {
+    let pair = pair();
+    let files = Files::new(&pair);
+    let app = files.start(&[]);
+
+    let (parts, whole) = ([10, 100_000, 10, 300_000].repeat(20), 20 * 400_020);
+    let url = format!("https://{}{}", app.addr(), demo::parts(whole, &parts));
+    let answer = client(&pair).get(url).send().await.unwrap();
+
+    assert!(answer.bytes().await.unwrap() == demo::body(whole));
+}
+
+#[tokio::test]
 async fn the_metric_of_expiry_is_of_the_served_chain_and_follows_a_replacement() {
     let (first, second, intermediate) = (expiring(2040), expiring(2050), expiring(2045));
     let files = Files::new(&first);

@@ -1,7 +1,9 @@
 //! The order of data where Redis or MongoDB are replaced, restored or set back.
 
+use futures_util::future::join_all;
 use mongodb::bson::doc;
 use redis::AsyncCommands as _;
+use reqwest::Method;
 use test_support::{Proxy, wait_until};
 
 use crate::faults::{Servers, expect_missing, expect_ready};
@@ -42,6 +44,24 @@ async fn an_empty_redis_goes_on_above_what_is_stored_if_the_server_starts_first(
     }
 
     expect_in_order(&multivac, &["old0", "old1", "new0", "new1"]).await;
+}
+
+#[tokio::test]
+async fn a_job_that_is_not_added_takes_no_number() {
+    let Some(servers) = Servers::start().await else { return };
+    let multivac = servers.stores().start_without_worker(&[("QUEUE_MAX_LENGTH", "20")]).await;
+    let post = async |number: usize| {
+        let request = multivac.server.request(Method::POST, "/multivac/data");
+        let key = number / 4;
+        let request = request.header("idempotency-key", key).form(&[("data", key)]);
+        request.send().await.unwrap().status()
+    };
+
+    // At once, so that a batch has repeated keys, and the queue is full within one.
+    let statuses = join_all((0..120).map(post)).await;
+
+    assert_eq!(statuses.iter().filter(|status| status.is_success()).count(), 80);
+    assert_eq!(servers.redis().await.get::<_, u64>(SEQ).await.unwrap(), 20);
 }
 
 #[tokio::test]
