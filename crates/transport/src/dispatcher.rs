@@ -176,7 +176,7 @@ where
             _ => None,
         };
         let (mut body, mut written, mut part) = (pin!(body), 0, Bytes::new());
-        // A body that fails ends the connection, behind what it was until then.
+        // A body that is too short ends the connection, behind what it has.
         let mut outcome = Ok(());
         poll_fn(|cx| {
             loop {
@@ -199,8 +199,7 @@ where
                         }
                         Poll::Ready(Some(Err(error))) => {
                             let error: Box<dyn std::error::Error> = error.into();
-                            outcome = Err(io::Error::other(error.to_string()));
-                            complete = true;
+                            return Poll::Ready(Err(io::Error::other(error.to_string())));
                         }
                         Poll::Ready(None) => {
                             match left {

@@ -265,7 +265,7 @@ pub(crate) fn body(length: usize) -> Vec<u8> {
 
 /// The byte at this place of a body, of which none can be missing or twice unnoticed.
 fn byte(at: usize) -> u8 {
-    u8::try_from(at % 97).unwrap() + b' '
+    u8::try_from(at % 89).unwrap() + b' '
 }
 
 /// Answers once somebody has posted to it.
