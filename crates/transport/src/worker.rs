@@ -101,11 +101,13 @@ impl Workers {
         let start = |number_of: usize| {
             let (connections, receiver) = mpsc::unbounded_channel();
             let load = Arc::new(AtomicUsize::new(0));
+            let (build, shared, served) = (build.clone(), shared.clone(), Arc::clone(&load));
             let post = Post {
                 name: format!("worker-{number_of}"),
-                shared: shared.clone(),
-                load: Arc::clone(&load),
-                build: build.clone(),
+                abort: shared.abort.clone(),
+                serve: async move |accepted: &mut mpsc::UnboundedReceiver<Accepted>| {
+                    serve(&build, accepted, &shared, &served).await
+                },
             };
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -145,10 +147,9 @@ impl Workers {
 #[derive(Clone)]
 struct Post<F> {
     name: String,
-    shared: Shared,
-    /// How many connections the worker has.
-    load: Arc<AtomicUsize>,
-    build: F,
+    abort: CancellationToken,
+    /// Serves what comes, from the beginning.
+    serve: F,
 }
 
 /// Why a worker serves no more.
@@ -164,25 +165,20 @@ enum Ended {
 /// other workers may be using.
 type HandOver = (Runtime, mpsc::UnboundedReceiver<Accepted>);
 
-impl<F> Post<F> {
+impl<F> Post<F>
+where
+    F: AsyncFn(&mut mpsc::UnboundedReceiver<Accepted>) -> Ended + Clone + Send + 'static,
+{
     /// Starts a thread that serves what it is then sent.
     ///
     /// # Errors
     /// When the system gives none.
-    fn start<S, B>(self) -> io::Result<SyncSender<HandOver>>
-    where
-        F: Fn() -> (Connections, S) + Clone + Send + 'static,
-        S: ServiceFactory<Request, Config = ()> + 'static,
-        S::Response: Into<Response<B>>,
-        S::Error: Into<Response<BoxBody>>,
-        B: MessageBody,
-    {
+    fn start(self) -> io::Result<SyncSender<HandOver>> {
         let (hand_over, handed_over) = sync_channel::<HandOver>(1);
         thread::Builder::new().name(self.name.clone()).spawn(move || {
             let Ok((runtime, mut accepted)) = handed_over.recv() else { return };
-            let abort = self.shared.abort.clone();
             loop {
-                let serve = abort.run_until_cancelled(serve(&self, &mut accepted));
+                let serve = self.abort.run_until_cancelled((self.serve)(&mut accepted));
                 if LocalSet::new().block_on(&runtime, serve) != Some(Ended::CrowdGone) {
                     break;
                 }
@@ -230,8 +226,10 @@ impl Drop for Open {
 }
 
 async fn serve<F, S, B>(
-    Post { shared, load, build, .. }: &Post<F>,
+    build: &F,
     accepted: &mut mpsc::UnboundedReceiver<Accepted>,
+    shared: &Shared,
+    load: &Arc<AtomicUsize>,
 ) -> Ended
 where
     F: Fn() -> (Connections, S),
