@@ -155,6 +155,7 @@ pub(crate) const CATALOGUE: &[Scenario] = &[
                 request: FEED,
                 rate: Some(10_000.0),
                 bare_ratio: None,
+                round: None,
                 within: WITHIN,
             }),
             Workload::Rows(Rows {
@@ -192,6 +193,7 @@ pub(crate) const CATALOGUE: &[Scenario] = &[
                 request: FEED,
                 rate: None,
                 bare_ratio: Some(0.95),
+                round: Some(10_000),
                 within: WITHIN,
             }),
         ],

@@ -117,6 +117,36 @@ pub(crate) async fn at_rate(
     rate: f64,
     time: Duration,
 ) -> Result<Percentiles> {
+    let load = [
+        "--latency-correction".to_owned(),
+        "--wait-ongoing-requests-after-deadline".to_owned(),
+        format!("-q{rate}"),
+        format!("-c{CONNECTIONS}"),
+        format!("-z{}s", time.as_secs()),
+    ];
+    oha(server, request, load).await
+}
+
+/// Loads with oha until so many requests are answered: each connection sends its next request when it has the answer to
+/// the last.
+///
+/// # Errors
+/// When an answer is missing or its status is not 200.
+pub(crate) async fn counted(
+    server: &Endpoint,
+    request: &Request,
+    connections: u16,
+    requests: u32,
+) -> Result<()> {
+    oha(server, request, [format!("-n{requests}"), format!("-c{connections}")]).await?;
+    Ok(())
+}
+
+async fn oha(
+    server: &Endpoint,
+    request: &Request,
+    load: impl IntoIterator<Item = String>,
+) -> Result<Percentiles> {
     /// oha's report, as far as it is used.
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -128,11 +158,10 @@ pub(crate) async fn at_rate(
     let mut command = Command::new("oha");
     command
         .args(["--no-tui", "--output-format=json", "--disable-compression"])
-        .args(["--latency-correction", "--wait-ongoing-requests-after-deadline"])
         .args(request.headers().flat_map(|header| ["-H", header]))
         .args(["-m", request.method])
         .args(request.body.iter().flat_map(|body| ["-d", body]))
-        .args([format!("-q{rate}"), format!("-c{CONNECTIONS}"), format!("-z{}s", time.as_secs())])
+        .args(load)
         .arg(format!("{}{}", server.url, request.target));
     let text = output(command).await.context("oha comes with `cargo install --locked oha`")?;
     let report: Report = serde_json::from_str(&text)?;

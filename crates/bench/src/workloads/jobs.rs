@@ -52,6 +52,9 @@ pub(crate) struct Jobs {
     pub(crate) rate: Option<f64>,
     /// Fewest jobs a second as a share of those of a bare loop; asked only where it is given.
     pub(crate) bare_ratio: Option<f64>,
+    /// How many are sent in a round, where the stores may be much slower than the requests; otherwise as many as
+    /// are answered in the time of a round.
+    pub(crate) round: Option<u32>,
     pub(crate) within: Within,
 }
 
@@ -94,6 +97,11 @@ impl Jobs {
             Some(stores) => Some(connect(stores.redis.url()).await?),
             None => None,
         };
+        if let Some(queue) = &queue {
+            // The worker's group keeps it where no job waits.
+            let exists: bool = queue.clone().exists(JOBS).await?;
+            ensure!(exists, "there is no {JOBS} in Redis");
+        }
         let service = Service { server, worker, queue };
         let (throughput, rate) = self.throughput(environment, &service).await?;
         rows.extend(throughput);
@@ -124,7 +132,9 @@ impl Jobs {
         while environment.plan.wants_more(if bare.is_some() { &ratio } else { &rate }) {
             let jobs = self.store_all(environment, service).await?;
             let bare_jobs = match &bare {
-                Some((bare, _)) => Some(bare.run(environment.plan.round).await?),
+                Some((bare, _)) => {
+                    Some(bare.run(environment.plan.round, self.round.unwrap_or(u32::MAX)).await?)
+                }
                 None => None,
             };
             if warm {
@@ -148,8 +158,13 @@ impl Jobs {
         let before = service.counts(self).await?;
         let (script, time) = (environment.path("jobs.lua"), environment.plan.round);
         let started = Instant::now();
-        load::closed(&service.server.endpoint, &self.request, &script, MANY_CONNECTIONS, time)
-            .await?;
+        let (server, request) = (&service.server.endpoint, &self.request);
+        match self.round {
+            Some(jobs) => load::counted(server, request, MANY_CONNECTIONS, jobs).await?,
+            None => {
+                load::closed(server, request, &script, MANY_CONNECTIONS, time).await?;
+            }
+        }
         let after = service.all_stored(self).await?;
         let jobs = u32::try_from(after.stored - before.stored)?;
         Ok(f64::from(jobs) / started.elapsed().as_secs_f64())
@@ -220,11 +235,7 @@ impl Service {
     /// How many jobs wait. Redis is asked itself: the service's answer also counts what MongoDB has stored.
     async fn queue_length(&self) -> Result<u64> {
         if let Some(queue) = &self.queue {
-            let mut queue = queue.clone();
-            // The worker's group keeps it where no job waits.
-            let exists: bool = queue.exists(JOBS).await?;
-            ensure!(exists, "there is no {JOBS} in Redis");
-            return Ok(queue.xlen(JOBS).await?);
+            return Ok(queue.clone().xlen(JOBS).await?);
         }
         let queue = self.server.fetch(&Request::get("/multivac/queue")).await?;
         let queue: Value = serde_json::from_str(&queue.body)?;
@@ -252,14 +263,15 @@ impl BareLoop {
         Ok(Self { adder, worker, collection })
     }
 
-    /// Adds jobs for that time and moves all of them. Returns how many a second.
-    async fn run(&self, time: Duration) -> Result<f64> {
+    /// Adds so many jobs, for that time at most, and moves all of them. Returns how many a second.
+    async fn run(&self, time: Duration, jobs: u32) -> Result<f64> {
         let started = Instant::now();
-        let (added, done) = (AtomicU32::new(0), AtomicBool::new(false));
+        let (begun, added) = (AtomicU32::new(0), AtomicU32::new(0));
+        let done = AtomicBool::new(false);
         let add = async {
             let adders = (0..MANY_CONNECTIONS).map(|_| async {
                 let mut connection = self.adder.clone();
-                while started.elapsed() < time {
+                while started.elapsed() < time && begun.fetch_add(1, Ordering::Relaxed) < jobs {
                     let datum = [("data", "What is the last question")];
                     let _: String = connection.xadd(BARE, "*", &datum).await?;
                     added.fetch_add(1, Ordering::Relaxed);
