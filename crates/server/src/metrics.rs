@@ -1,7 +1,6 @@
 //! The metrics of the HTTP server, by OpenTelemetry's names.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 use actix_web::http::Method;
@@ -138,7 +137,16 @@ impl HttpMetrics {
 #[derive(Debug)]
 pub(crate) struct WorkerMetrics {
     pub(crate) shared: HttpMetrics,
-    known: RefCell<HashMap<(RouteId, MethodLabel, u16), Histogram>>,
+    /// By [`RouteId::slot`].
+    known: RefCell<Vec<Vec<Known>>>,
+}
+
+/// A histogram of a route: there are a few of each.
+#[derive(Debug)]
+struct Known {
+    method: MethodLabel,
+    status: u16,
+    histogram: Histogram,
 }
 
 /// A request whose answer is complete, or is no longer awaited.
@@ -155,16 +163,23 @@ impl WorkerMetrics {
     /// Counts an answer and how long it took.
     pub(crate) fn observe(&self, answer: Answered<'_>) {
         let Answered { route, route_label, method, status, duration, exemplar } = answer;
-        let mut known = self.known.borrow_mut();
-        let histogram = known.entry((route, method, status)).or_insert_with(|| {
+        let (mut known, slot) = (self.known.borrow_mut(), route.slot());
+        if known.len() <= slot {
+            known.resize_with(slot + 1, Vec::new);
+        }
+        let known = &mut known[slot];
+        let found = known.iter().position(|known| known.status == status && known.method == method);
+        let at = found.unwrap_or_else(|| {
             let labels = Labels {
                 http_request_method: method,
                 http_route: route_label.to_owned(),
                 http_response_status_code: status,
             };
-            self.shared.durations.get_or_create(&labels).clone()
+            let histogram = self.shared.durations.get_or_create(&labels).clone();
+            known.push(Known { method, status, histogram });
+            known.len() - 1
         });
         let now = exemplar.as_ref().map(|_| SystemTime::now());
-        histogram.observe(duration.as_secs_f64(), exemplar, now);
+        known[at].histogram.observe(duration.as_secs_f64(), exemplar, now);
     }
 }

@@ -132,20 +132,17 @@ struct Members<'a> {
 
 impl Members<'_> {
     fn key(&mut self, name: &'static str) {
-        // Not `split_once`, whose search costs more than most names are long.
-        let (group, key) = match name.bytes().position(|byte| byte == b'.') {
-            Some(dot) => (Some(&name[..dot]), &name[dot + 1..]),
-            None => (None, name),
-        };
-        if self.group != group {
+        let of_group = self.group.and_then(|group| name.strip_prefix(group)?.strip_prefix('.'));
+        let key = of_group.unwrap_or_else(|| {
             self.close_group();
-            if let Some(group) = group {
-                self.line.push_str(",\"");
-                self.line.push_str(group);
-                self.line.push_str("\":{");
-            }
-            self.group = group;
-        }
+            // Not `split_once`, whose search costs more than most names are long.
+            let Some(dot) = name.bytes().position(|byte| byte == b'.') else { return name };
+            self.line.push_str(",\"");
+            self.line.push_str(&name[..dot]);
+            self.line.push_str("\":{");
+            self.group = Some(&name[..dot]);
+            &name[dot + 1..]
+        });
         if self.line.as_bytes().last() != Some(&b'{') {
             self.line.push(',');
         }
@@ -238,19 +235,11 @@ impl Visit for Members<'_> {
 
 /// Appends a JSON number.
 fn push_number(line: &mut String, value: f64) {
-    let thousandths = (value * 1e3).round();
     if !value.is_finite() {
         // JSON has no word for it.
         line.push_str("null");
-    } else if (0.0..1e12).contains(&thousandths) && (thousandths / 1e3).to_bits() == value.to_bits()
-    {
+    } else if let Some(thousandths) = whole_thousandths(value) {
         // Durations have three decimals at most, and finding the shortest text of a float is dear.
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "in the range above"
-        )]
-        let thousandths = thousandths as u64;
         let mut digits = itoa::Buffer::new();
         line.push_str(digits.format(thousandths / 1000));
         if !thousandths.is_multiple_of(1000) {
@@ -260,6 +249,22 @@ fn push_number(line: &mut String, value: f64) {
     } else {
         let _ = write!(line, "{value}");
     }
+}
+
+/// The number times 1 000, if it is not negative and has three decimals at most.
+fn whole_thousandths(value: f64) -> Option<u32> {
+    let thousandths = value * 1e3 + 0.5;
+    if !(0.0..f64::from(u32::MAX)).contains(&thousandths) || value.is_sign_negative() {
+        return None;
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "in the range above, cut off at the point"
+    )]
+    let thousandths = thousandths as u32;
+    let is_exact = (f64::from(thousandths) / 1e3).to_bits() == value.to_bits();
+    is_exact.then_some(thousandths)
 }
 
 /// Escapes what is formatted into it.

@@ -1,7 +1,8 @@
 //! The line that the log has for each request.
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
+use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use actix_web::http::header::HeaderValue;
@@ -30,6 +31,8 @@ impl AccessLogEntry<'_> {
     /// Writes it.
     pub(super) fn write(&self) {
         let duration_ms = self.duration.as_secs_f64() * 1e3;
+        let mut client = String::with_capacity(15);
+        push_address(&mut client, self.context.client());
         // The level is part of the call site, hence a call site for each.
         macro_rules! log {
             ($level:expr) => {
@@ -37,9 +40,11 @@ impl AccessLogEntry<'_> {
                     tracing::event!(
                         target: ACCESS_LOG,
                         $level,
+                        // As a field it is a string, which is not formatted.
+                        message = "Incoming request",
                         "req.method" = self.context.method().as_str(),
                         "req.url" = self.url(),
-                        "req.client" = %self.context.client(),
+                        "req.client" = &*client,
                         "req.user-agent" = &*text(self.user_agent).unwrap_or("N/A".into()),
                         "res.status_code" = self.status,
                         duration_ms = (duration_ms * 1e3).round() / 1e3,
@@ -47,7 +52,6 @@ impl AccessLogEntry<'_> {
                         request_id = self.context.request_id(),
                         trace_id = self.context.trace_id(),
                         span_id = self.context.span_id(),
-                        "Incoming request"
                     );
                 }
             };
@@ -73,7 +77,44 @@ impl AccessLogEntry<'_> {
     }
 }
 
+/// Appends an address. The formatting machinery takes a tenth of what the whole line does for one of IPv4.
+fn push_address(text: &mut String, address: IpAddr) {
+    match address {
+        IpAddr::V4(address) => {
+            for (at, octet) in address.octets().into_iter().enumerate() {
+                if at > 0 {
+                    text.push('.');
+                }
+                text.push_str(itoa::Buffer::new().format(octet));
+            }
+        }
+        IpAddr::V6(address) => {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{address}");
+        }
+    }
+}
+
 /// A header as text; bytes that are no UTF-8 are replaced.
 pub(super) fn text(value: Option<&HeaderValue>) -> Option<Cow<'_, str>> {
-    value.map(|value| String::from_utf8_lossy(value.as_bytes()))
+    value.map(|value| match str::from_utf8(value.as_bytes()) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(value.as_bytes()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn an_address_is_written_as_it_displays_itself(address: IpAddr) {
+            let mut text = String::new();
+            push_address(&mut text, address);
+            prop_assert_eq!(text, address.to_string());
+        }
+    }
 }
