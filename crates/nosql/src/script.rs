@@ -2,9 +2,8 @@
 
 use std::sync::OnceLock;
 
+use ::redis::aio::ConnectionManager;
 use ::redis::{FromRedisValue, RedisResult, ToRedisArgs};
-
-use crate::redis::Connections;
 
 /// A script in Lua. Redis knows it by its hash, and is sent the text where it does not.
 #[derive(Debug)]
@@ -20,17 +19,17 @@ impl Script {
         Self { text, hashed: OnceLock::new() }
     }
 
-    /// Runs it with these `KEYS` and `ARGV`.
+    /// Runs it with these `KEYS` and `ARGV`, on one of the [`Connections`](crate::redis::Connections).
     ///
     /// # Errors
     /// When Redis fails. What [`was_refused`](crate::redis::was_refused) then has changed nothing.
     pub async fn run<T: FromRedisValue>(
         &self,
-        redis: &Connections,
+        mut connection: ConnectionManager,
         keys: &[&str],
         arguments: impl ToRedisArgs,
     ) -> RedisResult<T> {
         let script = self.hashed.get_or_init(|| ::redis::Script::new(self.text));
-        script.key(keys).arg(arguments).invoke_async(&mut redis.commands()).await
+        script.key(keys).arg(arguments).invoke_async(&mut connection).await
     }
 }
