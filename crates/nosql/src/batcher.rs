@@ -285,4 +285,34 @@ mod tests {
         assert_eq!(*begun.lock().unwrap(), [vec![1], vec![9, 3]]);
         context.tasks.stop().await;
     }
+
+    #[test]
+    fn the_next_item_gets_another_writer_where_one_was_dropped_with_its_runtime() {
+        let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let (of_a_worker, of_another) = (runtime(), runtime());
+        let context = ServiceContext::new(&SERVICE, MemoryLimit::NONE);
+        let begun = Arc::new(Semaphore::new(0));
+        let batcher = Batcher::new(&context, LIMITS, {
+            let begun = Arc::clone(&begun);
+            move |items: Vec<u32>| {
+                begun.add_permits(1);
+                async move {
+                    if items.contains(&9) {
+                        std::future::pending::<()>().await;
+                    }
+                    Ok::<_, &str>(items)
+                }
+            }
+        });
+        of_a_worker.block_on(async {
+            tokio::select! {
+                _ = batcher.write(9, 1) => unreachable!("it is never written"),
+                begun = begun.acquire() => begun.unwrap().forget(),
+            }
+        });
+
+        drop(of_a_worker);
+
+        assert_eq!(of_another.block_on(batcher.write(3, 1)).unwrap(), 3);
+    }
 }

@@ -134,8 +134,10 @@ async fn run_until_shutdown(
             "The grace period ended before all requests were answered"
         );
     }
-    drop(listener);
+    listener.abort();
+    // Some of it is on the runtimes of the listener's workers.
     let ended = timeout(BACKGROUND_LIMIT, shutdown.context.tasks.stop()).await.is_ok();
+    drop(listener);
     if !ended {
         tracing::error!("Background work did not end in time");
     }

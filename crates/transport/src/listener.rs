@@ -58,6 +58,7 @@ where
         open: settings.open,
         awaiting_first_request: Arc::clone(&shutdown.awaiting_first_request),
         abort: shutdown.abort.clone(),
+        release: shutdown.release.clone(),
         _ended: shutdown.ended.subscribe(),
     };
     let scheme = if settings.tls.is_some() { Scheme::Https } else { Scheme::Http };
@@ -93,11 +94,12 @@ struct Shutdown {
     close: CancellationToken,
     end_idle: CancellationToken,
     abort: CancellationToken,
+    release: CancellationToken,
     awaiting_first_request: Arc<AtomicUsize>,
     ended: watch::Sender<()>,
 }
 
-/// A port that is served; dropped, it is closed and its connections end.
+/// A port that is served; dropped, it is closed, its connections end, and so do the tasks on the runtimes of its workers.
 #[derive(Debug)]
 pub struct Listener(Shutdown);
 
@@ -118,11 +120,17 @@ impl Listener {
         self.0.end_idle.cancel();
         self.0.ended.closed().await;
     }
+
+    /// Closes the port and ends its connections, whatever is in progress on them. The runtimes of the workers go on.
+    pub fn abort(&self) {
+        self.0.close.cancel();
+        self.0.abort.cancel();
+    }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        self.0.close.cancel();
-        self.0.abort.cancel();
+        self.abort();
+        self.0.release.cancel();
     }
 }

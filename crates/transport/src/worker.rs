@@ -64,11 +64,14 @@ pub(crate) struct Shared {
     pub(crate) awaiting_first_request: Arc<AtomicUsize>,
     /// Connections end at once.
     pub(crate) abort: CancellationToken,
-    /// Held by each worker until it ends.
+    /// Runtimes end.
+    pub(crate) release: CancellationToken,
+    /// Held by each worker until it has served all that came.
     pub(crate) _ended: watch::Receiver<()>,
 }
 
-/// The workers of a listener; dropped, they serve what they have and end.
+/// The workers of a listener; dropped, they serve what they have. Their runtimes last until they are released: clients
+/// of other servers have tasks on one, which requests of another worker may be waiting for.
 pub(crate) struct Workers {
     threads: Vec<Worker>,
     awaiting_first_request: Arc<AtomicUsize>,
@@ -105,6 +108,7 @@ impl Workers {
             let post = Post {
                 name: format!("worker-{number_of}"),
                 abort: shared.abort.clone(),
+                release: shared.release.clone(),
                 serve: async move |accepted: &mut mpsc::UnboundedReceiver<Accepted>| {
                     serve(&build, accepted, &shared, &served).await
                 },
@@ -148,6 +152,7 @@ impl Workers {
 struct Post<F> {
     name: String,
     abort: CancellationToken,
+    release: CancellationToken,
     /// Serves what comes, from the beginning.
     serve: F,
 }
@@ -161,8 +166,7 @@ enum Ended {
     CrowdGone,
 }
 
-/// What a thread hands to its successor. The runtime stays the same: clients of other servers have tasks on it, which
-/// other workers may be using.
+/// What a thread hands to its successor. The runtime stays the same, as for [`Workers`].
 type HandOver = (Runtime, mpsc::UnboundedReceiver<Accepted>);
 
 impl<F> Post<F>
@@ -185,9 +189,12 @@ where
                 // Where there is no other thread, this one begins anew.
                 if let Ok(successor) = self.clone().start() {
                     let _ = successor.send((runtime, accepted));
-                    break;
+                    return;
                 }
             }
+            let Self { release, serve, .. } = self;
+            drop((serve, accepted));
+            runtime.block_on(release.cancelled());
         })?;
         Ok(hand_over)
     }

@@ -38,7 +38,8 @@ pub(crate) fn start_with(variables: &[(&str, &str)], with: impl FnOnce(&ServiceC
     App::start(variables, load, |config| {
         let application = Application::new(SERVICE, config);
         with(&application.context);
-        application.serve(routes)
+        let context = web::Data::new(application.context.clone());
+        application.serve(move |config| routes(config.app_data(context.clone())))
     })
 }
 
@@ -71,6 +72,7 @@ pub(crate) fn routes(config: &mut ServiceConfig<'_>) {
         .service(get_thread)
         .service(post_task)
         .service(get_tasks)
+        .service(post_work)
         .service(get_gate)
         .service(post_gate);
     #[cfg(target_os = "linux")]
@@ -160,6 +162,21 @@ async fn post_task(_: Body) -> &'static str {
 #[get("/tasks")]
 async fn get_tasks() -> String {
     TASKS.load(Relaxed).to_string()
+}
+
+/// How often work that [`post_work`] has begun came to its end; a single test does that.
+pub(crate) static ENDED: AtomicUsize = AtomicUsize::new(0);
+
+/// Begins background work on the worker's runtime, which ends some time after it is told of the stop.
+#[utoipa::path(responses((status = 200)))]
+#[post("/work")]
+async fn post_work(_: Body, context: web::Data<ServiceContext>) -> &'static str {
+    context.tasks.spawn_until(async |stop| {
+        stop.cancelled().await;
+        tokio::task::yield_now().await;
+        ENDED.fetch_add(1, Relaxed);
+    });
+    "begun"
 }
 
 /// The worker's thread.

@@ -1,6 +1,7 @@
 //! From the start to the stop, inside the test; `sre-kata`'s tests do the same to a process.
 
 use std::net::TcpListener;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use common::Loader;
@@ -58,6 +59,18 @@ async fn a_stop_answers_the_requests_that_were_read() {
     assert_eq!(opener.response().await.unwrap().body, "opened");
     assert_eq!(waiting.response().await.unwrap().body, "open");
     assert!(app.stop().await);
+}
+
+#[tokio::test]
+async fn background_work_on_the_runtime_of_a_worker_ends_before_that_does() {
+    let app = demo::start(&[("WORKERS", "2")]);
+    let mut connection = app.connect().await;
+    connection.send("POST /work HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    assert_eq!(connection.response().await.unwrap().body, "begun");
+
+    assert!(app.stop().await);
+
+    assert_eq!(demo::ENDED.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test]
