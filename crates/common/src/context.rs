@@ -105,6 +105,12 @@ impl RequestContext {
         self.client
     }
 
+    /// The client's address as text.
+    #[must_use]
+    pub fn client_text(&self) -> String {
+        address_text(self.client)
+    }
+
     /// The client as one that shares are given to: its address, or the /64 that one subscriber of IPv6 has.
     #[must_use]
     pub fn client_network(&self) -> IpAddr {
@@ -185,6 +191,20 @@ impl RequestContext {
     pub fn scope<F: Future>(self: Rc<Self>, future: F) -> impl Future<Output = F::Output> {
         CURRENT.scope(self, future)
     }
+}
+
+/// An address as it displays itself. For one of IPv4 the formatting machinery would take a tenth of the time that a line
+/// in the access log takes.
+fn address_text(address: IpAddr) -> String {
+    let IpAddr::V4(address) = address else { return address.to_string() };
+    let mut text = String::with_capacity("255.255.255.255".len());
+    for (at, octet) in address.octets().into_iter().enumerate() {
+        if at > 0 {
+            text.push('.');
+        }
+        text.push_str(itoa::Buffer::new().format(octet));
+    }
+    text
 }
 
 /// Takes over the caller's id, or makes one.
@@ -353,6 +373,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn an_address_is_written_as_it_displays_itself(address: IpAddr) {
+            prop_assert_eq!(address_text(address), address.to_string());
+        }
+
         #[test]
         fn a_well_formed_traceparent_is_read_as_the_sdk_reads_it(
             header in "00-[0-9a-f]{32}-[0-9a-f]{16}-0[0-3]",

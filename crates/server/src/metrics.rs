@@ -137,17 +137,12 @@ impl HttpMetrics {
 #[derive(Debug)]
 pub(crate) struct WorkerMetrics {
     pub(crate) shared: HttpMetrics,
-    /// By [`RouteId::slot`].
-    known: RefCell<Vec<Vec<Known>>>,
+    /// A few dozen at most, which a search is quicker through than a hash is made.
+    known: RefCell<Vec<(Answer, Histogram)>>,
 }
 
-/// A histogram of a route: there are a few of each.
-#[derive(Debug)]
-struct Known {
-    method: MethodLabel,
-    status: u16,
-    histogram: Histogram,
-}
+/// What answers are counted by.
+type Answer = (RouteId, u16, MethodLabel);
 
 /// A request whose answer is complete, or is no longer awaited.
 pub(crate) struct Answered<'a> {
@@ -163,23 +158,17 @@ impl WorkerMetrics {
     /// Counts an answer and how long it took.
     pub(crate) fn observe(&self, answer: Answered<'_>) {
         let Answered { route, route_label, method, status, duration, exemplar } = answer;
-        let (mut known, slot) = (self.known.borrow_mut(), route.slot());
-        if known.len() <= slot {
-            known.resize_with(slot + 1, Vec::new);
-        }
-        let known = &mut known[slot];
-        let found = known.iter().position(|known| known.status == status && known.method == method);
-        let at = found.unwrap_or_else(|| {
+        let (mut known, answer) = (self.known.borrow_mut(), (route, status, method));
+        let at = known.iter().position(|(known, _)| *known == answer).unwrap_or_else(|| {
             let labels = Labels {
                 http_request_method: method,
                 http_route: route_label.to_owned(),
                 http_response_status_code: status,
             };
-            let histogram = self.shared.durations.get_or_create(&labels).clone();
-            known.push(Known { method, status, histogram });
+            known.push((answer, self.shared.durations.get_or_create(&labels).clone()));
             known.len() - 1
         });
         let now = exemplar.as_ref().map(|_| SystemTime::now());
-        known[at].histogram.observe(duration.as_secs_f64(), exemplar, now);
+        known[at].1.observe(duration.as_secs_f64(), exemplar, now);
     }
 }

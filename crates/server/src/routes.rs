@@ -24,11 +24,6 @@ pub(crate) struct RouteId(usize);
 impl RouteId {
     /// The path of no route.
     pub(crate) const UNMATCHED: Self = Self(usize::MAX);
-
-    /// Where a list that has an element for each route has that of this one; the first is of those that match none.
-    pub(crate) fn slot(self) -> usize {
-        self.0.wrapping_add(1)
-    }
 }
 
 /// The routes of a service.
