@@ -58,7 +58,6 @@ struct Inner {
 struct Pair {
     client: Client,
     commands: ConnectionManager,
-    appends: ConnectionManager,
     reads: ConnectionManager,
 }
 
@@ -114,13 +113,6 @@ impl Connections {
         self.with_current(|pair| pair.commands.clone())
     }
 
-    /// The connection of what requests append. It is driven by the runtime that uses it first: if that is always the
-    /// one of a server's worker, an answer of Redis wakes no other thread.
-    #[must_use]
-    pub fn appends(&self) -> ConnectionManager {
-        self.with_current(|pair| pair.appends.clone())
-    }
-
     /// The connection of blocking reads, which would hold up all other commands on their connection.
     #[must_use]
     pub fn reads(&self) -> ConnectionManager {
@@ -173,7 +165,6 @@ impl Pair {
         Ok(Self {
             client: client.clone(),
             commands: connect(TIMEOUT)?,
-            appends: connect(TIMEOUT)?,
             reads: connect(BLOCK_TIMEOUT + TIMEOUT)?,
         })
     }

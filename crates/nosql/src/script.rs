@@ -2,8 +2,9 @@
 
 use std::sync::OnceLock;
 
-use ::redis::aio::ConnectionManager;
 use ::redis::{FromRedisValue, RedisResult, ToRedisArgs};
+
+use crate::redis::Connections;
 
 /// A script in Lua. Redis knows it by its hash, and is sent the text where it does not.
 #[derive(Debug)]
@@ -19,17 +20,17 @@ impl Script {
         Self { text, hashed: OnceLock::new() }
     }
 
-    /// Runs it with these `KEYS` and `ARGV`, on one of the [`Connections`](crate::redis::Connections).
+    /// Runs it with these `KEYS` and `ARGV`.
     ///
     /// # Errors
     /// When Redis fails. What [`was_refused`](crate::redis::was_refused) then has changed nothing.
     pub async fn run<T: FromRedisValue>(
         &self,
-        mut connection: ConnectionManager,
+        redis: &Connections,
         keys: &[&str],
         arguments: impl ToRedisArgs,
     ) -> RedisResult<T> {
         let script = self.hashed.get_or_init(|| ::redis::Script::new(self.text));
-        script.key(keys).arg(arguments).invoke_async(&mut connection).await
+        script.key(keys).arg(arguments).invoke_async(&mut redis.commands()).await
     }
 }

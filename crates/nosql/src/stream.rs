@@ -63,7 +63,7 @@ impl ConsumerGroup {
                 Ok(Vec::new())
             }
             Err(error) => {
-                // The connections may lead to different nodes.
+                // The two connections may lead to different nodes.
                 self.redis.reconnect_if_not_primary(&error)?;
                 Err(error)
             }

@@ -70,7 +70,7 @@ impl Distributed {
             accepted: metrics.accepted.clone(),
         };
         let store = Arc::new(Self {
-            producer: Producer::new(context, stream),
+            producer: Producer::start(context, stream),
             queue: JobQueue::new(redis.clone(), config.jobs),
             redis,
             order,

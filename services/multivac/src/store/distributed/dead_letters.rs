@@ -50,5 +50,5 @@ pub(super) async fn retry(redis: &Connections, id: Option<&str>) -> Result<u64, 
 
 async fn retry_one(redis: &Connections, id: &str) -> Result<u64, Error> {
     let keys = [JOBS, ATTEMPTS, DEAD_LETTERS, DEAD_LETTERS_BY_JOB, SEQ];
-    Ok(RETRY.run(redis.commands(), &keys, id).await?)
+    Ok(RETRY.run(redis, &keys, id).await?)
 }

@@ -65,6 +65,6 @@ impl Order {
     /// Numbers jobs to come above what is stored: sets the offset, and the stream's next id. Returns the offset.
     pub(super) async fn align(&self) -> Result<i64, Error> {
         let (seq, time) = self.entropy.latest().await?;
-        Ok(CONTINUE.run(self.redis.commands(), &[JOBS, SEQ, OFFSET], (GROUP, seq, time)).await?)
+        Ok(CONTINUE.run(&self.redis, &[JOBS, SEQ, OFFSET], (GROUP, seq, time)).await?)
     }
 }

@@ -17,11 +17,9 @@ use super::queue::QUEUE;
 use crate::error::Error;
 use crate::store::interface::KEY_TTL;
 
-/// Redis does nothing else while a script adds a batch, and answers it after a sync of its disk, which all batches share
-/// that it has read by then: while some are synced, the next are sent. With 2 in flight at most it waited, between two
-/// batches, for requests to be answered and sent.
-const LIMITS: BatchLimits =
-    BatchLimits { waiting: 4096, items: 256, bytes: 1 << 20, in_flight: 16 };
+/// Redis does nothing else while a script adds a batch, and writes the jobs of one to its disk while the next gather.
+/// Each batch is a sync of that disk, so that few large ones are faster than many small ones.
+const LIMITS: BatchLimits = BatchLimits { waiting: 4096, items: 256, bytes: 1 << 20, in_flight: 2 };
 
 static ADD: Script = Script::new(include_str!("add.lua"));
 
@@ -41,8 +39,8 @@ struct NewJob {
 }
 
 impl Producer {
-    pub(super) fn new(context: &ServiceContext, stream: JobStream) -> Self {
-        Self(Batcher::new(context, LIMITS, move |jobs| stream.clone().append(jobs)))
+    pub(super) fn start(context: &ServiceContext, stream: JobStream) -> Self {
+        Self(Batcher::start(context, LIMITS, move |jobs| stream.clone().append(jobs)))
     }
 
     /// Adds a job; returns its id, or that of the job that has the same idempotency key.
@@ -91,12 +89,10 @@ impl JobStream {
             let _ = self.order.align().await;
             added = self.run(&jobs, OnEmpty::Begin).instrument(span.clone()).await;
         }
-        if let Err(error) = &added {
+        let added = added.inspect_err(|error| {
             self.order.invalidate();
             fail(&span, error.code().unwrap_or("_OTHER"));
-            self.redis.reconnect_if_not_primary(error)?;
-        }
-        let added = added?;
+        })?;
         let (new, added) = added.unwrap_or_default();
         self.accepted.inc_by(new);
         Ok(added)
@@ -115,7 +111,7 @@ impl JobStream {
             (datum, key.is_some(), context)
         });
         let limits = (self.max_length, KEY_TTL.as_secs(), on_empty as i32);
-        ADD.run(self.redis.appends(), &keys, (limits, jobs.collect::<Vec<_>>())).await
+        ADD.run(&self.redis, &keys, (limits, jobs.collect::<Vec<_>>())).await
     }
 }
 

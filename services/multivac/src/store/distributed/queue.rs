@@ -66,7 +66,7 @@ impl JobQueue {
         jobs: impl Iterator<Item = &'a Entry> + Clone,
     ) -> Result<impl Iterator<Item = Duration>, Error> {
         let ids: Vec<_> = jobs.clone().map(|job| (&job.stream_id, &job.id)).collect();
-        let acknowledge = ACKNOWLEDGE.run(self.redis.commands(), &[JOBS, ATTEMPTS], (GROUP, ids));
+        let acknowledge = ACKNOWLEDGE.run(&self.redis, &[JOBS, ATTEMPTS], (GROUP, ids));
         let now: i64 = acknowledge.instrument(QUEUE.settle()).await?;
         Ok(jobs.map(move |job| Duration::from_millis(now.abs_diff(job.created))))
     }
@@ -93,7 +93,7 @@ impl JobQueue {
         let keys = [JOBS, ATTEMPTS, DEAD_LETTERS, DEAD_LETTERS_BY_JOB];
         let back_off = (FIRST_BACK_OFF.as_millis(), self.config.job_claim_after.as_millis());
         let refusal = (GROUP, CONSUMER, entry, job, reason, max_attempts, back_off);
-        Ok(REFUSE.run(self.redis.commands(), &keys, refusal).await?)
+        Ok(REFUSE.run(&self.redis, &keys, refusal).await?)
     }
 
     /// A job that is not stored.
@@ -101,7 +101,7 @@ impl JobQueue {
         if created(id).is_none() {
             return Ok(None);
         }
-        let find = FIND.run(self.redis.commands(), &[JOBS, ATTEMPTS, DEAD_LETTERS_BY_JOB], id);
+        let find = FIND.run(&self.redis, &[JOBS, ATTEMPTS, DEAD_LETTERS_BY_JOB], id);
         let span = operation("redis", "EVALSHA", None);
         let found: Option<(bool, u32)> = find.instrument(span).await?;
         Ok(found.map(|(dead, attempts)| Job {
