@@ -137,7 +137,7 @@ impl HttpMetrics {
 #[derive(Debug)]
 pub(crate) struct WorkerMetrics {
     pub(crate) shared: HttpMetrics,
-    /// A few dozen at most, which a search is quicker through than a hash is made.
+    /// Usually some dozens, which a search is quicker through than a hash is made.
     known: RefCell<Vec<(Answer, Histogram)>>,
 }
 
