@@ -51,7 +51,7 @@ impl ServerSpan<'_> {
             network.protocol.version = protocol_version(self.version),
             server.address = (!host.is_unspecified()).then(|| tracing::field::display(host)),
             server.port = i64::from(self.address.port()),
-            client.address = %context.client(),
+            client.address = &*context.client_text(),
         )
     }
 }
