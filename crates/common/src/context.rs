@@ -108,7 +108,9 @@ impl RequestContext {
     /// The client's address as text.
     #[must_use]
     pub fn client_text(&self) -> String {
-        address_text(self.client)
+        let mut text = String::with_capacity("255.255.255.255".len());
+        push_address(&mut text, self.client);
+        text
     }
 
     /// The client as one that shares are given to: its address, or the /64 that one subscriber of IPv6 has.
@@ -193,18 +195,16 @@ impl RequestContext {
     }
 }
 
-/// An address as it displays itself. For one of IPv4 the formatting machinery would take a tenth of the time that a line
-/// in the access log takes.
-fn address_text(address: IpAddr) -> String {
-    let IpAddr::V4(address) = address else { return address.to_string() };
-    let mut text = String::with_capacity("255.255.255.255".len());
+/// Appends an address as it displays itself. For one of IPv4 the formatting machinery would take as long as a third of a
+/// line in the access log.
+pub(crate) fn push_address(text: &mut String, address: IpAddr) {
+    let IpAddr::V4(address) = address else { return text.push_str(&address.to_string()) };
     for (at, octet) in address.octets().into_iter().enumerate() {
         if at > 0 {
             text.push('.');
         }
         text.push_str(itoa::Buffer::new().format(octet));
     }
-    text
 }
 
 /// Takes over the caller's id, or makes one.
@@ -238,6 +238,18 @@ fn tracestate(headers: &HeaderMap) -> Option<Box<str>> {
     (!state.is_empty() && state.parse::<TraceState>().is_ok()).then(|| state.into())
 }
 
+/// The two lower-case hexadecimal digits of each byte.
+const HEX_PAIRS: [[u8; 2]; 256] = {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < pairs.len() {
+        pairs[byte] = [DIGITS[byte >> 4], DIGITS[byte & 0xf]];
+        byte += 1;
+    }
+    pairs
+};
+
 /// `N` lower-case hexadecimal digits, kept in place: there are two or three such ids for each request.
 #[derive(Clone, Copy, Debug)]
 struct Hex<const N: usize>([u8; N]);
@@ -245,14 +257,11 @@ struct Hex<const N: usize>([u8; N]);
 impl<const N: usize> Hex<N> {
     /// The last `N` digits of a number.
     fn new(value: u128) -> Self {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let bytes = value.to_be_bytes();
-        Self(std::array::from_fn(|at| {
-            let at = at + 32 - N;
-            let byte = bytes[at / 2];
-            let digit = if at.is_multiple_of(2) { byte >> 4 } else { byte & 0xf };
-            DIGITS[usize::from(digit)]
-        }))
+        let (mut digits, bytes) = ([0; N], value.to_be_bytes());
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(&bytes[bytes.len() - N / 2..]) {
+            pair.copy_from_slice(&HEX_PAIRS[usize::from(*byte)]);
+        }
+        Self(digits)
     }
 
     fn as_str(&self) -> &str {
@@ -375,7 +384,8 @@ mod tests {
     proptest! {
         #[test]
         fn an_address_is_written_as_it_displays_itself(address: IpAddr) {
-            prop_assert_eq!(address_text(address), address.to_string());
+            let context = RequestContext::new(Method::GET, Uri::default(), &HeaderMap::new(), address);
+            prop_assert_eq!(context.client_text(), address.to_string());
         }
 
         #[test]

@@ -4,6 +4,7 @@
 //! `sink`s that write many lines at once. `tracing-subscriber`'s own JSON formatter costs more CPU than
 //! a whole request, hence `lines`. Spans exist only while a collector is configured.
 
+mod access_log;
 mod error;
 mod lines;
 mod otlp;
@@ -19,11 +20,12 @@ use std::time::Duration;
 
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::Dispatch;
+use tracing_subscriber::Layer as _;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::Registry;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer as _};
 
+pub use access_log::AccessLine;
 pub use error::TelemetryError;
 pub use lines::Lines;
 pub use otlp::RequestSampler;
@@ -31,10 +33,10 @@ pub(crate) use otlp::register as register_spans;
 pub use sink::Sink;
 pub(crate) use sink::dropped_lines;
 pub use target::Write;
-pub use targets::{ACCESS_LOG, SPANS};
+pub use targets::SPANS;
 
 use crate::Service;
-use crate::config::{LogConfig, LogFormat, OtlpConfig};
+use crate::config::{LogConfig, LogFilter, LogFormat, OtlpConfig};
 
 /// How long a stop waits for sinks that do not take their lines.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -67,13 +69,9 @@ impl Telemetry {
             .transpose()
             .map_err(TelemetryError::Otlp)?;
         let lines = Lines::new(service, log.log_format, sinks.clone());
-        subscriber(
-            lines,
-            log.log_level.env_filter(),
-            tracer.as_ref().map(|provider| (service, provider)),
-        )
-        .try_init()
-        .map_err(TelemetryError::Installed)?;
+        subscriber(lines, &log.log_level, tracer.as_ref().map(|provider| (service, provider)))
+            .try_init()
+            .map_err(TelemetryError::Installed)?;
         report_panics();
         Ok(Self { sinks, tracer })
     }
@@ -96,9 +94,11 @@ impl Drop for Telemetry {
 /// The subscriber of a service, apart from its installation, so that a test can give it a sink of its own.
 pub fn subscriber(
     lines: Lines,
-    filter: EnvFilter,
+    filter: &LogFilter,
     spans: Option<(&Service, &SdkTracerProvider)>,
 ) -> Dispatch {
+    let lines = lines.with_access_log(access_log::level(filter));
+    let filter = filter.env_filter();
     // A filter of the lines alone costs each event more than one of everything, which spans would be
     // subject to as well. Joined to the lines by `and_then` it would not tell the most that it lets pass,
     // and every event of every crate would be asked for.

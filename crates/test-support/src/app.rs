@@ -26,7 +26,7 @@ static LOGS: LazyLock<Captured> = LazyLock::new(|| {
         log_name: "test",
         default_port: 0,
     };
-    let lines = subscriber(logs.lines(&name), LogFilter::everything().env_filter(), None);
+    let lines = subscriber(logs.lines(&name), &LogFilter::everything(), None);
     tracing::dispatcher::set_global_default(lines).expect("nothing else installs a subscriber");
     logs
 });

@@ -10,11 +10,12 @@ use utoipa_actix_web::service_config::ServiceConfig;
 pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
     config
         .service(processing::get_processing)
+        .service(get_health_check)
         .service(logs::get_logs)
         // Before the names, which it looks like.
         .service(logs::get_logs_download)
-        .service(logs::get_log)
-        .service(get_health_check);
+        // Last: what comes behind it is matched with its pattern first.
+        .service(logs::get_log);
 }
 
 server::liveness!(get_health_check, "/health_check", "healthy");

@@ -14,10 +14,11 @@ use opentelemetry::Context;
 use opentelemetry::trace::TraceContextExt as _;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::{Layer, layer};
 
+use super::access_log::AccessLine;
 use super::sink::Sink;
-use super::targets::ACCESS_LOG;
 use crate::Service;
 use crate::causes::causes;
 use crate::config::LogFormat;
@@ -30,12 +31,14 @@ thread_local! {
     static SECOND: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
 }
 
-/// The layer that writes every event as one line.
+/// The layer that writes every event as one line, and requests as lines of the access log.
 #[derive(Debug)]
 pub struct Lines {
     service: &'static str,
     format: Format,
     sinks: Vec<Sink>,
+    /// How much of the access log is written.
+    access_log: LevelFilter,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -52,52 +55,76 @@ impl Lines {
             LogFormat::Json => Format::Json,
             LogFormat::Pretty => Format::Pretty { colour: std::io::stdout().is_terminal() },
         };
-        Self { service: service.name, format, sinks }
+        Self { service: service.name, format, sinks, access_log: LevelFilter::OFF }
     }
 
-    fn write(&self, event: &Event<'_>, line: &mut String) {
-        match self.format {
-            Format::Json => write_json(self.service, event, line),
-            Format::Pretty { colour } => write_pretty(colour, event, line),
+    /// Lets so much of the access log pass.
+    pub(super) fn with_access_log(self, access_log: LevelFilter) -> Self {
+        Self { access_log, ..self }
+    }
+
+    /// Writes a line of the access log, if its level is let pass.
+    pub(super) fn write_access(&self, access: &AccessLine<'_>) {
+        if access.level > self.access_log {
+            return;
         }
+        self.write(|line| match self.format {
+            Format::Json => {
+                begin_json(line, access.level);
+                access.write_json(self.service, line);
+            }
+            Format::Pretty { colour } => {
+                begin_pretty(line, access.level, colour);
+                access.write_pretty(&mut Words { line, colour });
+            }
+        });
     }
-}
 
-impl<S: Subscriber> Layer<S> for Lines {
-    fn on_event(&self, event: &Event<'_>, _: layer::Context<'_, S>) {
-        LINE.with(|line| {
+    /// Gives the sinks a line.
+    fn write(&self, line: impl FnOnce(&mut String)) {
+        LINE.with(|scratch| {
             // A value whose `Debug` logs would come back here; its inner event gets a line of its own.
-            let Ok(mut line) = line.try_borrow_mut() else {
+            let Ok(mut scratch) = scratch.try_borrow_mut() else {
                 return;
             };
-            line.clear();
-            self.write(event, &mut line);
-            line.push('\n');
+            scratch.clear();
+            line(&mut scratch);
+            scratch.push('\n');
             for sink in &self.sinks {
-                sink.push(line.as_bytes());
+                sink.push(scratch.as_bytes());
             }
         });
     }
 }
 
-fn write_json(service: &str, event: &Event<'_>, line: &mut String) {
-    let metadata = event.metadata();
+impl<S: Subscriber> Layer<S> for Lines {
+    fn on_event(&self, event: &Event<'_>, _: layer::Context<'_, S>) {
+        self.write(|line| match self.format {
+            Format::Json => write_json(self.service, event, line),
+            Format::Pretty { colour } => write_pretty(colour, event, line),
+        });
+    }
+}
+
+fn begin_json(line: &mut String, level: Level) {
     line.push_str("{\"timestamp\":\"");
     push_timestamp(line);
     line.push_str("\",\"level\":\"");
-    line.push_str(metadata.level().as_str());
+    line.push_str(level.as_str());
     line.push('"');
+}
+
+fn write_json(service: &str, event: &Event<'_>, line: &mut String) {
+    let metadata = event.metadata();
+    begin_json(line, *metadata.level());
     let mut members = Members { line, group: None, after_message: Some(service) };
     event.record(&mut members);
     members.close_group();
     if let Some(service) = members.after_message.take() {
         members.string("service", service);
     }
-    // The access log says where it comes from by its shape, and has the ids among its fields.
-    if metadata.target() != ACCESS_LOG {
-        members.string("target", metadata.target());
-        members.ids();
-    }
+    members.string("target", metadata.target());
+    members.ids();
     members.close_group();
     line.push('}');
 }
@@ -219,8 +246,12 @@ impl Visit for Members<'_> {
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.key(field.name());
-        push_number(self.line, value);
+        if value.is_finite() {
+            self.display(field.name(), value);
+        } else {
+            // JSON has no word for it.
+            self.display(field.name(), "null");
+        }
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
@@ -231,40 +262,6 @@ impl Visit for Members<'_> {
         self.line.push('"');
         self.after(field.name());
     }
-}
-
-/// Appends a JSON number.
-fn push_number(line: &mut String, value: f64) {
-    if !value.is_finite() {
-        // JSON has no word for it.
-        line.push_str("null");
-    } else if let Some(thousandths) = whole_thousandths(value) {
-        // Durations have three decimals at most, and finding the shortest text of a float is dear.
-        let mut digits = itoa::Buffer::new();
-        line.push_str(digits.format(thousandths / 1000));
-        if !thousandths.is_multiple_of(1000) {
-            line.push('.');
-            line.push_str(digits.format(1000 + thousandths % 1000)[1..].trim_end_matches('0'));
-        }
-    } else {
-        let _ = write!(line, "{value}");
-    }
-}
-
-/// The number times 1 000, if it is not negative and has three decimals at most.
-fn whole_thousandths(value: f64) -> Option<u32> {
-    let thousandths = value * 1e3 + 0.5;
-    if !(0.0..f64::from(u32::MAX)).contains(&thousandths) || value.is_sign_negative() {
-        return None;
-    }
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "in the range above, cut off at the point"
-    )]
-    let thousandths = thousandths as u32;
-    let is_exact = (f64::from(thousandths) / 1e3).to_bits() == value.to_bits();
-    is_exact.then_some(thousandths)
 }
 
 /// Escapes what is formatted into it.
@@ -284,7 +281,7 @@ fn push_json_string(line: &mut String, value: &str) {
     line.push('"');
 }
 
-fn push_escaped(line: &mut String, value: &str) {
+pub(super) fn push_escaped(line: &mut String, value: &str) {
     let plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\' && byte != 0x7f;
     // Nearly all have nothing to escape. No early end, so that the processor looks at many bytes at once.
     if value.bytes().fold(true, |all, byte| all & plain(byte)) {
@@ -313,9 +310,8 @@ fn push_escaped(line: &mut String, value: &str) {
     line.push_str(&value[written..]);
 }
 
-fn write_pretty(colour: bool, event: &Event<'_>, line: &mut String) {
-    let metadata = event.metadata();
-    let level = match *metadata.level() {
+fn begin_pretty(line: &mut String, level: Level, colour: bool) {
+    let number = match level {
         Level::ERROR => "31",
         Level::WARN => "33",
         Level::INFO => "32",
@@ -325,38 +321,43 @@ fn write_pretty(colour: bool, event: &Event<'_>, line: &mut String) {
     let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
     // The date is known to whoever looks at the screen.
     let time = time.get(11..23).unwrap_or(&time);
-    if colour {
-        let _ = write!(
-            line,
-            "\x1b[2m{time}\x1b[0m \x1b[{level}m{:>5}\x1b[0m",
-            metadata.level().as_str()
-        );
+    let level = level.as_str();
+    let _ = if colour {
+        write!(line, "\x1b[2m{time}\x1b[0m \x1b[{number}m{level:>5}\x1b[0m")
     } else {
-        let _ = write!(line, "{time} {:>5}", metadata.level().as_str());
-    }
+        write!(line, "{time} {level:>5}")
+    };
+}
+
+fn write_pretty(colour: bool, event: &Event<'_>, line: &mut String) {
+    begin_pretty(line, *event.metadata().level(), colour);
     event.record(&mut Words { line, colour });
-    if metadata.target() != ACCESS_LOG {
-        RequestContext::with_current(|context| {
-            let _ = write!(line, " request_id={}", context.request_id());
-        });
-    }
+    RequestContext::with_current(|context| {
+        let _ = write!(line, " request_id={}", context.request_id());
+    });
 }
 
 /// Writes fields as `name=value`, the message bare.
-struct Words<'a> {
+pub(super) struct Words<'a> {
     line: &'a mut String,
     colour: bool,
 }
 
-impl Visit for Words<'_> {
-    fn record_str(&mut self, field: &Field, value: &str) {
+impl Words<'_> {
+    pub(super) fn push(&mut self, name: &str, value: &str) {
         // Control characters in a value must not reach the terminal.
         let shown = value.escape_debug();
-        let _ = match field.name() {
+        let _ = match name {
             "message" => write!(self.line, " {shown}"),
             name if self.colour => write!(self.line, " \x1b[2m{name}=\x1b[0m{shown}"),
             name => write!(self.line, " {name}={shown}"),
         };
+    }
+}
+
+impl Visit for Words<'_> {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.push(field.name(), value);
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
@@ -365,44 +366,5 @@ impl Visit for Words<'_> {
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.record_str(field, &format!("{value:?}"));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn number(value: f64) -> String {
-        let mut line = String::new();
-        push_number(&mut line, value);
-        line
-    }
-
-    #[test]
-    fn numbers_are_as_short_as_can_be() {
-        for (value, text) in [
-            (0.0, "0"),
-            (0.41, "0.41"),
-            (0.001, "0.001"),
-            (12.0, "12"),
-            (1234.5, "1234.5"),
-            (0.0004, "0.0004"),
-            (-1.5, "-1.5"),
-            (f64::NAN, "null"),
-            (f64::INFINITY, "null"),
-        ] {
-            assert_eq!(number(value), text);
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn a_number_is_read_back_as_it_was(value in prop_oneof![any::<f64>(), 0.0..1e4, (0_u32..10_000_000).prop_map(|n| f64::from(n) / 1e3)]) {
-            prop_assume!(value.is_finite() && value.to_bits() != (-0.0_f64).to_bits());
-            let read: f64 = number(value).parse().unwrap();
-            prop_assert_eq!(read.to_bits(), value.to_bits());
-        }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix_web::http::header::HeaderValue;
 use actix_web::http::uri::{Authority, PathAndQuery};
 use common::context::RequestContext;
-use common::telemetry::ACCESS_LOG;
+use common::telemetry::AccessLine;
 use tracing::Level;
 use transport::Scheme;
 
@@ -29,48 +29,27 @@ pub(super) struct AccessLogEntry<'a> {
 impl AccessLogEntry<'_> {
     /// Writes it.
     pub(super) fn write(&self) {
-        let duration_ms = self.duration.as_secs_f64() * 1e3;
-        // The level is part of the call site, hence a call site for each.
-        macro_rules! log {
-            ($level:expr) => {
-                if tracing::enabled!(target: ACCESS_LOG, $level) {
-                    tracing::event!(
-                        target: ACCESS_LOG,
-                        $level,
-                        // As a field it is a string, which is not formatted.
-                        message = "Incoming request",
-                        "req.method" = self.context.method().as_str(),
-                        "req.url" = self.url(),
-                        "req.client" = &*self.context.client_text(),
-                        "req.user-agent" = &*text(self.user_agent).unwrap_or("N/A".into()),
-                        "res.status_code" = self.status,
-                        duration_ms = (duration_ms * 1e3).round() / 1e3,
-                        error = self.cause,
-                        request_id = self.context.request_id(),
-                        trace_id = self.context.trace_id(),
-                        span_id = self.context.span_id(),
-                    );
-                }
-            };
-        }
-        if self.is_probe {
-            log!(Level::DEBUG);
-        } else if (500..600).contains(&self.status) {
-            log!(Level::ERROR);
-        } else {
-            log!(Level::INFO);
-        }
-    }
-
-    /// The URL as the client wrote it, as far as the request tells.
-    fn url(&self) -> String {
-        let host = text(self.host);
-        let authority = self.context.uri().authority().map(Authority::as_str);
-        let authority = authority.or(host.as_deref());
+        let (host, user_agent) = (text(self.host), text(self.user_agent));
+        let uri = self.context.uri();
+        // As the client wrote it, as far as the request tells.
+        let authority = uri.authority().map(Authority::as_str).or(host.as_deref());
         let authority =
             authority.map_or_else(|| Cow::Owned(self.address.to_string()), Cow::Borrowed);
-        let path = self.context.uri().path_and_query().map_or("/", PathAndQuery::as_str);
-        [self.scheme.as_str(), "://", &*authority, path].concat()
+        let path = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        AccessLine {
+            level: match self.status {
+                _ if self.is_probe => Level::DEBUG,
+                500..600 => Level::ERROR,
+                _ => Level::INFO,
+            },
+            context: self.context,
+            url: [self.scheme.as_str(), "://", &authority, path],
+            user_agent: user_agent.as_deref(),
+            status: self.status,
+            duration: self.duration,
+            error: self.cause,
+        }
+        .write();
     }
 }
 

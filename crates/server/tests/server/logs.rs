@@ -1,7 +1,14 @@
 //! The access log.
 
-use common::telemetry::{Captured, subscriber};
-use common::{Service, config::LogFilter};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use actix_web::http::Uri;
+use actix_web::http::header::{HeaderMap, HeaderValue};
+use common::Service;
+use common::config::{LogFilter, LogFormat};
+use common::context::{REQUEST_ID, RequestContext, TRACEPARENT};
+use common::telemetry::{AccessLine, Captured, Lines, Sink, subscriber};
 use reqwest::Method;
 use serde_json::Value;
 use tracing::level_filters::LevelFilter;
@@ -53,19 +60,72 @@ async fn a_request_is_one_line_of_the_agreed_shape() {
 fn members_stand_in_the_agreed_order() {
     let logs = Captured::default();
     let service = Service { name: "stakefish", ..demo::SERVICE };
-    let lines = subscriber(logs.lines(&service), LogFilter::everything().env_filter(), None);
+    let lines = subscriber(logs.lines(&service), &LogFilter::everything(), None);
 
     tracing::dispatcher::with_default(&lines, || {
-        tracing::event!(target: "access_log", tracing::Level::INFO, "req.method" = "GET", "req.url" = "u", "res.status_code" = 200, duration_ms = 0.41, "Incoming request");
+        tracing::info!(a.b = 1, a.c = f64::NAN, d.e = "f", g = 0.41, "An event");
+        answered(Some("no \"reason\"")).write();
     });
 
     let text = logs.text();
-    let (_, rest) = text.split_once("\",\"level\"").unwrap();
+    let rests: Vec<_> =
+        text.lines().map(|line| line.split_once("\",\"level\":\"INFO\",").unwrap().1).collect();
+    assert_eq!(
+        rests,
+        [
+            "\"message\":\"An event\",\"service\":\"stakefish\",\"a\":{\"b\":1,\"c\":null},\"d\":{\"e\":\"f\"},\
+             \"g\":0.41,\"target\":\"server::logs\"}",
+            "\"message\":\"Incoming request\",\"service\":\"stakefish\",\"req\":{\"method\":\"GET\",\
+             \"url\":\"http://x/\",\"client\":\"10.0.0.1\",\"user-agent\":\"N/A\"},\"res\":{\"status_code\":200},\
+             \"duration_ms\":0.41,\"error\":\"no \\\"reason\\\"\",\"request_id\":\"id\",\
+             \"trace_id\":\"4bf92f3577b34da6a3ce929d0e0e4736\"}",
+        ]
+    );
+}
+
+#[test]
+fn a_line_for_people_has_what_one_for_machines_has() {
+    let logs = Captured::default();
+    let sinks = vec![Sink::direct(logs.clone())];
+    let lines = Lines::new(&demo::SERVICE, LogFormat::Pretty, sinks);
+
+    tracing::dispatcher::with_default(&subscriber(lines, &LogFilter::everything(), None), || {
+        answered(Some("a\u{1b}[31m")).write();
+    });
+
+    let text = logs.text();
+    let (_, rest) = text.split_once(' ').unwrap();
     assert_eq!(
         rest,
-        ":\"INFO\",\"message\":\"Incoming request\",\"service\":\"stakefish\",\
-         \"req\":{\"method\":\"GET\",\"url\":\"u\"},\"res\":{\"status_code\":200},\"duration_ms\":0.41}\n"
+        " INFO Incoming request req.method=GET req.url=http://x/ req.client=10.0.0.1 req.user-agent=N/A \
+         res.status_code=200 duration_ms=0.41 error=a\\u{1b}[31m request_id=id \
+         trace_id=4bf92f3577b34da6a3ce929d0e0e4736\n"
     );
+}
+
+/// A request that took 0.41 ms.
+fn answered(error: Option<&str>) -> AccessLine<'_> {
+    static CONTEXT: LazyLock<RequestContext> = LazyLock::new(|| {
+        let mut headers = HeaderMap::new();
+        headers.insert(REQUEST_ID, HeaderValue::from_static("id"));
+        let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        headers.insert(TRACEPARENT, HeaderValue::from_static(traceparent));
+        RequestContext::new(
+            actix_web::http::Method::GET,
+            Uri::default(),
+            &headers,
+            [10, 0, 0, 1].into(),
+        )
+    });
+    AccessLine {
+        level: tracing::Level::INFO,
+        context: &CONTEXT,
+        url: ["http", "://", "x", "/"],
+        user_agent: None,
+        status: 200,
+        duration: Duration::from_nanos(409_600),
+        error,
+    }
 }
 
 #[tokio::test]
@@ -93,7 +153,7 @@ async fn probes_are_logged_at_debug_level_and_the_rest_at_info() {
 async fn a_client_that_goes_away_is_logged_as_499() {
     let (app, connection) =
         demo::send(&[], "GET /gate HTTP/1.1\r\nhost: x\r\nx-request-id: gone\r\n\r\n").await;
-    test_support::wait_until("it is active", std::time::Duration::from_secs(20), async || {
+    test_support::wait_until("it is active", Duration::from_secs(20), async || {
         app.metric("http_server_active_requests").await == Some(2.0)
     })
     .await;
@@ -155,8 +215,7 @@ async fn what_clients_send_cannot_break_a_line() {
 #[test]
 fn what_no_filter_lets_pass_is_not_even_asked_for() {
     let logs = Captured::default();
-    let filter = LogFilter::everything().env_filter();
-    let _lines = subscriber(logs.lines(&demo::SERVICE), filter, None);
+    let _lines = subscriber(logs.lines(&demo::SERVICE), &LogFilter::everything(), None);
 
     assert_eq!(LevelFilter::current(), LevelFilter::DEBUG);
 }
@@ -165,7 +224,7 @@ fn what_no_filter_lets_pass_is_not_even_asked_for() {
 fn any_value_is_a_json_string() {
     use proptest::prelude::*;
     let logs = Captured::default();
-    let lines = subscriber(logs.lines(&demo::SERVICE), LogFilter::everything().env_filter(), None);
+    let lines = subscriber(logs.lines(&demo::SERVICE), &LogFilter::everything(), None);
 
     tracing::dispatcher::with_default(&lines, || {
         proptest!(|(value in any::<String>())| {

@@ -81,7 +81,16 @@ fn answer(request: &HttpRequest, text: &Subject) -> HttpResponse {
     } else {
         response
             .insert_header((CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8")))
-            .body(format!("Result: The amount of reoccurrence characters in {param} is {count}!"))
+            .body(
+                [
+                    "Result: The amount of reoccurrence characters in ",
+                    param,
+                    " is ",
+                    &count.to_string(),
+                    "!",
+                ]
+                .concat(),
+            )
     }
 }
 
