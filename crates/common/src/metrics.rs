@@ -9,6 +9,7 @@ use std::fmt::{self, Debug};
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use memchr::memchr;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric};
@@ -125,7 +126,7 @@ impl Metrics {
     /// # Errors
     /// When a collector fails.
     pub fn encode(&self, format: Format) -> Result<String, fmt::Error> {
-        let mut text = String::with_capacity(16 * 1024);
+        let mut text = String::with_capacity(32 * 1024);
         encode(&mut text, &self.registry.lock().unwrap_or_else(PoisonError::into_inner))?;
         Ok(match format {
             Format::OpenMetrics => text,
@@ -140,7 +141,11 @@ fn prometheus_text(openmetrics: &str) -> String {
     let mut text = String::with_capacity(openmetrics.len());
     // The help comes before the type that decides the family's name.
     let mut help: Option<&str> = None;
-    for line in openmetrics.split_inclusive('\n') {
+    let mut rest = openmetrics;
+    while !rest.is_empty() {
+        let end = memchr(b'\n', rest.as_bytes()).map_or(rest.len(), |end| end + 1);
+        let (line, after) = rest.split_at(end);
+        rest = after;
         let Some(comment) = line.strip_prefix("# ") else {
             push_sample(&mut text, line);
             continue;
@@ -173,7 +178,8 @@ const EXEMPLAR: &str = " # {";
 /// there is no other mark of this form.
 fn push_sample(text: &mut String, line: &str) {
     // Most lines have no such character at all.
-    let exemplar = if line.as_bytes().contains(&b'#') { line.split_once(EXEMPLAR) } else { None };
+    let may_have_one = memchr(b'#', line.as_bytes()).is_some();
+    let exemplar = if may_have_one { line.split_once(EXEMPLAR) } else { None };
     match exemplar {
         Some((sample, _)) if is_bucket(sample) => push_all(text, &[sample, "\n"]),
         _ => text.push_str(line),
