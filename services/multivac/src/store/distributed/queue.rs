@@ -65,8 +65,9 @@ impl JobQueue {
         &self,
         jobs: impl Iterator<Item = &'a Entry> + Clone,
     ) -> Result<impl Iterator<Item = Duration>, Error> {
-        let ids: Vec<_> = jobs.clone().map(|job| (&job.stream_id, &job.id)).collect();
-        let acknowledge = ACKNOWLEDGE.run(&self.redis, &[JOBS, ATTEMPTS], (GROUP, ids));
+        let (entries, ids): (Vec<_>, Vec<_>) =
+            jobs.clone().map(|job| (&job.stream_id, &job.id)).unzip();
+        let acknowledge = ACKNOWLEDGE.run(&self.redis, &[JOBS, ATTEMPTS], (GROUP, entries, ids));
         let now: i64 = acknowledge.instrument(QUEUE.settle()).await?;
         Ok(jobs.map(move |job| Duration::from_millis(now.abs_diff(job.created))))
     }
