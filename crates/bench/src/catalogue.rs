@@ -15,8 +15,8 @@ use crate::plot::Plot;
 use crate::request::Request;
 use crate::subject::{Limits, NAME_SERVER, Subject};
 use crate::workloads::{
-    Chain, Grows, Growth, HeldFiles, InFlight, Jobs, Names, Queue, Rows, Streaming, Tls, Tracing,
-    Within, Workers, Workload, Writes,
+    BesideBareLoop, Chain, Grows, Growth, HeldFiles, InFlight, Jobs, Names, Queue, Rows, Streaming,
+    Tls, Tracing, Within, Workers, Workload, Writes,
 };
 
 /// What is measured of a service in one configuration.
@@ -154,8 +154,7 @@ pub(crate) const CATALOGUE: &[Scenario] = &[
             Workload::Jobs(Jobs {
                 request: FEED,
                 rate: Some(10_000.0),
-                bare_ratio: None,
-                round: None,
+                bare: None,
                 within: WITHIN,
             }),
             Workload::Rows(Rows {
@@ -192,8 +191,7 @@ pub(crate) const CATALOGUE: &[Scenario] = &[
             Workload::Jobs(Jobs {
                 request: FEED,
                 rate: None,
-                bare_ratio: Some(0.95),
-                round: Some(10_000),
+                bare: Some(BesideBareLoop { ratio: 0.95, round: 10_000 }),
                 within: WITHIN,
             }),
         ],

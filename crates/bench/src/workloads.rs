@@ -23,7 +23,7 @@ pub(crate) use chain::Chain;
 pub(crate) use growth::{Grows, Growth};
 pub(crate) use held_files::HeldFiles;
 pub(crate) use in_flight::InFlight;
-pub(crate) use jobs::{Jobs, Within};
+pub(crate) use jobs::{BesideBareLoop, Jobs, Within};
 pub(crate) use names::{NAMES, Names};
 pub(crate) use queue::{Args as QueueArgs, Queue, run as serve_queue};
 pub(crate) use rows::Rows;

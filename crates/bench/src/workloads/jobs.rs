@@ -50,12 +50,18 @@ pub(crate) struct Jobs {
     pub(crate) request: Request,
     /// Fewest jobs accepted and stored a second.
     pub(crate) rate: Option<f64>,
-    /// Fewest jobs a second as a share of those of a bare loop; asked only where it is given.
-    pub(crate) bare_ratio: Option<f64>,
-    /// How many are sent in a round, where the stores may be much slower than the requests; otherwise as many as
-    /// are answered in the time of a round.
-    pub(crate) round: Option<u32>,
+    /// For stores beside the service, which may be much slower than its requests. Without it a round has as many jobs as
+    /// are accepted in its time.
+    pub(crate) bare: Option<BesideBareLoop>,
     pub(crate) within: Within,
+}
+
+/// The bare loop that the service is put beside.
+pub(crate) struct BesideBareLoop {
+    /// Fewest jobs a second as a share of those of the loop.
+    pub(crate) ratio: f64,
+    /// How many jobs a round has.
+    pub(crate) round: u32,
 }
 
 /// How soon which share of the jobs has to be stored, at half of the throughput.
@@ -123,8 +129,8 @@ impl Jobs {
         environment: &Environment<'_>,
         service: &Service,
     ) -> Result<(Vec<Row>, f64)> {
-        let bare = match (environment.stores(), self.bare_ratio) {
-            (Some(stores), Some(least)) => Some((BareLoop::start(stores).await?, least)),
+        let bare = match (environment.stores(), &self.bare) {
+            (Some(stores), Some(beside)) => Some((BareLoop::start(stores).await?, beside)),
             _ => None,
         };
         let [mut rate, mut bare_rate, mut ratio] = [(); 3].map(|()| Samples::default());
@@ -132,9 +138,7 @@ impl Jobs {
         while environment.plan.wants_more(if bare.is_some() { &ratio } else { &rate }) {
             let jobs = self.store_all(environment, service).await?;
             let bare_jobs = match &bare {
-                Some((bare, _)) => {
-                    Some(bare.run(environment.plan.round, self.round.unwrap_or(u32::MAX)).await?)
-                }
+                Some((bare, beside)) => Some(bare.run(beside.round).await?),
                 None => None,
             };
             if warm {
@@ -148,8 +152,9 @@ impl Jobs {
         }
         let figure = format!("{MANY_CONNECTIONS} connections: jobs accepted and stored a second");
         let row = self.row(&figure).samples_at_least(&rate, self.rate, "");
-        let Some((_, least)) = bare else { return Ok((vec![row], rate.median())) };
-        let beside = self.row("jobs a second, ratio").samples_at_least(&ratio, Some(least), "");
+        let Some((_, beside)) = bare else { return Ok((vec![row], rate.median())) };
+        let least = Some(beside.ratio);
+        let beside = self.row("jobs a second, ratio").samples_at_least(&ratio, least, "");
         Ok((vec![row.bare(bare_rate.with_interval("")), beside], rate.median()))
     }
 
@@ -159,8 +164,10 @@ impl Jobs {
         let (script, time) = (environment.path("jobs.lua"), environment.plan.round);
         let started = Instant::now();
         let (server, request) = (&service.server.endpoint, &self.request);
-        match self.round {
-            Some(jobs) => load::counted(server, request, MANY_CONNECTIONS, jobs).await?,
+        match &self.bare {
+            Some(beside) => {
+                load::counted(server, request, MANY_CONNECTIONS, beside.round).await?;
+            }
             None => {
                 load::closed(server, request, &script, MANY_CONNECTIONS, time).await?;
             }
@@ -263,18 +270,17 @@ impl BareLoop {
         Ok(Self { adder, worker, collection })
     }
 
-    /// Adds so many jobs, for that time at most, and moves all of them. Returns how many a second.
-    async fn run(&self, time: Duration, jobs: u32) -> Result<f64> {
+    /// Adds so many jobs, and moves all of them. Returns how many a second.
+    async fn run(&self, jobs: u32) -> Result<f64> {
         let started = Instant::now();
-        let (begun, added) = (AtomicU32::new(0), AtomicU32::new(0));
+        let begun = AtomicU32::new(0);
         let done = AtomicBool::new(false);
         let add = async {
             let adders = (0..MANY_CONNECTIONS).map(|_| async {
                 let mut connection = self.adder.clone();
-                while started.elapsed() < time && begun.fetch_add(1, Ordering::Relaxed) < jobs {
+                while begun.fetch_add(1, Ordering::Relaxed) < jobs {
                     let datum = [("data", "What is the last question")];
                     let _: String = connection.xadd(BARE, "*", &datum).await?;
-                    added.fetch_add(1, Ordering::Relaxed);
                 }
                 Ok::<_, anyhow::Error>(())
             });
@@ -295,7 +301,7 @@ impl BareLoop {
             }
         };
         let ((), moved) = try_join(add, work).await?;
-        ensure!(moved == added.into_inner(), "the bare loop has lost a job");
+        ensure!(moved == jobs, "the bare loop has lost a job");
         Ok(f64::from(moved) / started.elapsed().as_secs_f64())
     }
 
