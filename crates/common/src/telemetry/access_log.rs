@@ -25,8 +25,12 @@ pub struct AccessLine<'a> {
     pub level: Level,
     /// The request's method, its client, and its ids.
     pub context: &'a RequestContext,
-    /// The parts of its URL, one behind the other.
-    pub url: [&'a str; 4],
+    /// The scheme of its URL.
+    pub scheme: &'static str,
+    /// The host of its URL, with a port if it has one.
+    pub authority: &'a str,
+    /// The path of its URL, with its query.
+    pub path: &'a str,
     /// What the client says it is.
     pub user_agent: Option<&'a str>,
     /// The answer's status.
@@ -57,9 +61,10 @@ impl AccessLine<'_> {
         line.push_str("\",\"req\":{\"method\":\"");
         line.push_str(context.method().as_str());
         line.push_str("\",\"url\":\"");
-        for part in self.url {
-            push_escaped(line, part);
-        }
+        line.push_str(self.scheme);
+        line.push_str("://");
+        push_escaped(line, self.authority);
+        push_escaped(line, self.path);
         line.push_str("\",\"client\":\"");
         push_address(line, context.client());
         line.push_str("\",\"user-agent\":\"");
@@ -91,7 +96,7 @@ impl AccessLine<'_> {
         push_milliseconds(&mut duration, self.duration);
         words.push("message", MESSAGE);
         words.push("req.method", context.method().as_str());
-        words.push("req.url", &self.url.concat());
+        words.push("req.url", &[self.scheme, "://", self.authority, self.path].concat());
         words.push("req.client", &context.client_text());
         words.push("req.user-agent", self.user_agent());
         words.push("res.status_code", itoa::Buffer::new().format(self.status));

@@ -281,16 +281,27 @@ fn push_json_string(line: &mut String, value: &str) {
     line.push('"');
 }
 
+/// Whether there is nothing to escape, as in nearly all values.
+fn is_plain(bytes: &[u8]) -> bool {
+    // No early end, so that the processor looks at the bytes of a chunk at once.
+    let all_plain = |bytes: &[u8]| {
+        let plain = |byte| byte >= b' ' && byte != b'"' && byte != b'\\' && byte != 0x7f;
+        bytes.iter().fold(true, |all, byte| all & plain(*byte))
+    };
+    let (chunks, rest) = bytes.as_chunks::<16>();
+    // The last bytes are a chunk, too, where there are enough, some of which were looked at before.
+    let rest = bytes.last_chunk::<16>().map_or(rest, |last| last.as_slice());
+    chunks.iter().fold(all_plain(rest), |all, chunk| all & all_plain(chunk))
+}
+
 pub(super) fn push_escaped(line: &mut String, value: &str) {
-    let plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\' && byte != 0x7f;
-    // Nearly all have nothing to escape. No early end, so that the processor looks at many bytes at once.
-    if value.bytes().fold(true, |all, byte| all & plain(byte)) {
+    if is_plain(value.as_bytes()) {
         line.push_str(value);
         return;
     }
     let mut written = 0;
     for (at, byte) in value.bytes().enumerate() {
-        if plain(byte) {
+        if is_plain(&[byte]) {
             continue;
         }
         line.push_str(&value[written..at]);

@@ -120,7 +120,9 @@ fn answered(error: Option<&str>) -> AccessLine<'_> {
     AccessLine {
         level: tracing::Level::INFO,
         context: &CONTEXT,
-        url: ["http", "://", "x", "/"],
+        scheme: "http",
+        authority: "x",
+        path: "/",
         user_agent: None,
         status: 200,
         duration: Duration::from_nanos(409_600),
