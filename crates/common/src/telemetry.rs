@@ -6,6 +6,7 @@
 
 mod access_log;
 mod error;
+mod json;
 mod lines;
 mod otlp;
 mod rotation;
@@ -13,6 +14,7 @@ mod sink;
 pub mod spans;
 mod target;
 mod targets;
+mod words;
 
 use std::io;
 use std::sync::Arc;
@@ -92,6 +94,7 @@ impl Drop for Telemetry {
 }
 
 /// The subscriber of a service, apart from its installation, so that a test can give it a sink of its own.
+#[must_use]
 pub fn subscriber(
     lines: Lines,
     filter: &LogFilter,
@@ -109,6 +112,15 @@ pub fn subscriber(
             .into(),
         None => Registry::default().with(filter).with(lines).into(),
     }
+}
+
+/// Writes a line of the access log, where there is a log whose filter lets it pass.
+pub fn log_request(line: &AccessLine<'_>) {
+    tracing::dispatcher::get_default(|subscriber| {
+        if let Some(lines) = subscriber.downcast_ref::<Lines>() {
+            lines.write_access(line);
+        }
+    });
 }
 
 /// A panic is an event like any other, so that it is found where all else is.

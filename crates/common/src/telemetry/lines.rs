@@ -18,7 +18,9 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::{Layer, layer};
 
 use super::access_log::AccessLine;
+use super::json::{Escaped, push_json_string};
 use super::sink::Sink;
+use super::words::Words;
 use crate::Service;
 use crate::causes::causes;
 use crate::config::LogFormat;
@@ -75,7 +77,7 @@ impl Lines {
             }
             Format::Pretty { colour } => {
                 begin_pretty(line, access.level, colour);
-                access.write_pretty(&mut Words { line, colour });
+                access.write_pretty(&mut Words::new(line, colour));
             }
         });
     }
@@ -264,63 +266,6 @@ impl Visit for Members<'_> {
     }
 }
 
-/// Escapes what is formatted into it.
-struct Escaped<'a>(&'a mut String);
-
-impl fmt::Write for Escaped<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        push_escaped(self.0, text);
-        Ok(())
-    }
-}
-
-/// Appends a JSON string.
-fn push_json_string(line: &mut String, value: &str) {
-    line.push('"');
-    push_escaped(line, value);
-    line.push('"');
-}
-
-/// Whether there is nothing to escape, as in nearly all values.
-fn is_plain(bytes: &[u8]) -> bool {
-    // No early end, so that the processor looks at the bytes of a chunk at once.
-    let all_plain = |bytes: &[u8]| {
-        let plain = |byte| byte >= b' ' && byte != b'"' && byte != b'\\' && byte != 0x7f;
-        bytes.iter().fold(true, |all, byte| all & plain(*byte))
-    };
-    let (chunks, rest) = bytes.as_chunks::<16>();
-    // The last bytes are a chunk, too, where there are enough, some of which were looked at before.
-    let rest = bytes.last_chunk::<16>().map_or(rest, |last| last.as_slice());
-    chunks.iter().fold(all_plain(rest), |all, chunk| all & all_plain(chunk))
-}
-
-pub(super) fn push_escaped(line: &mut String, value: &str) {
-    if is_plain(value.as_bytes()) {
-        line.push_str(value);
-        return;
-    }
-    let mut written = 0;
-    for (at, byte) in value.bytes().enumerate() {
-        if is_plain(&[byte]) {
-            continue;
-        }
-        line.push_str(&value[written..at]);
-        match byte {
-            b'"' => line.push_str("\\\""),
-            b'\\' => line.push_str("\\\\"),
-            b'\n' => line.push_str("\\n"),
-            b'\r' => line.push_str("\\r"),
-            b'\t' => line.push_str("\\t"),
-            // DEL too: a terminal that shows the line would act on it.
-            control => {
-                let _ = write!(line, "\\u{control:04x}");
-            }
-        }
-        written = at + 1;
-    }
-    line.push_str(&value[written..]);
-}
-
 fn begin_pretty(line: &mut String, level: Level, colour: bool) {
     let number = match level {
         Level::ERROR => "31",
@@ -342,40 +287,8 @@ fn begin_pretty(line: &mut String, level: Level, colour: bool) {
 
 fn write_pretty(colour: bool, event: &Event<'_>, line: &mut String) {
     begin_pretty(line, *event.metadata().level(), colour);
-    event.record(&mut Words { line, colour });
+    event.record(&mut Words::new(line, colour));
     RequestContext::with_current(|context| {
         let _ = write!(line, " request_id={}", context.request_id());
     });
-}
-
-/// Writes fields as `name=value`, the message bare.
-pub(super) struct Words<'a> {
-    line: &'a mut String,
-    colour: bool,
-}
-
-impl Words<'_> {
-    pub(super) fn push(&mut self, name: &str, value: &str) {
-        // Control characters in a value must not reach the terminal.
-        let shown = value.escape_debug();
-        let _ = match name {
-            "message" => write!(self.line, " {shown}"),
-            name if self.colour => write!(self.line, " \x1b[2m{name}=\x1b[0m{shown}"),
-            name => write!(self.line, " {name}={shown}"),
-        };
-    }
-}
-
-impl Visit for Words<'_> {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.push(field.name(), value);
-    }
-
-    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
-        self.record_str(field, &causes(value));
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.record_str(field, &format!("{value:?}"));
-    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix_web::http::header::HeaderValue;
 use actix_web::http::uri::{Authority, PathAndQuery};
 use common::context::RequestContext;
-use common::telemetry::AccessLine;
+use common::telemetry::{AccessLine, log_request};
 use tracing::Level;
 use transport::Scheme;
 
@@ -36,7 +36,7 @@ impl AccessLogEntry<'_> {
         let authority =
             authority.map_or_else(|| Cow::Owned(self.address.to_string()), Cow::Borrowed);
         let path = uri.path_and_query().map_or("/", PathAndQuery::as_str);
-        AccessLine {
+        log_request(&AccessLine {
             level: match self.status {
                 _ if self.is_probe => Level::DEBUG,
                 500..600 => Level::ERROR,
@@ -50,8 +50,7 @@ impl AccessLogEntry<'_> {
             status: self.status,
             duration: self.duration,
             error: self.cause,
-        }
-        .write();
+        });
     }
 }
 

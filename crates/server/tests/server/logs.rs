@@ -8,7 +8,7 @@ use actix_web::http::header::{HeaderMap, HeaderValue};
 use common::Service;
 use common::config::{LogFilter, LogFormat};
 use common::context::{REQUEST_ID, RequestContext, TRACEPARENT};
-use common::telemetry::{AccessLine, Captured, Lines, Sink, subscriber};
+use common::telemetry::{AccessLine, Captured, Lines, Sink, log_request, subscriber};
 use reqwest::Method;
 use serde_json::Value;
 use tracing::level_filters::LevelFilter;
@@ -64,7 +64,7 @@ fn members_stand_in_the_agreed_order() {
 
     tracing::dispatcher::with_default(&lines, || {
         tracing::info!(a.b = 1, a.c = f64::NAN, d.e = "f", g = 0.41, "An event");
-        answered(Some("no \"reason\"")).write();
+        log_request(&answered(Some("no \"reason\"")));
     });
 
     let text = logs.text();
@@ -90,7 +90,7 @@ fn a_line_for_people_has_what_one_for_machines_has() {
     let lines = Lines::new(&demo::SERVICE, LogFormat::Pretty, sinks);
 
     tracing::dispatcher::with_default(&subscriber(lines, &LogFilter::everything(), None), || {
-        answered(Some("a\u{1b}[31m")).write();
+        log_request(&answered(Some("a\u{1b}[31m")));
     });
 
     let text = logs.text();
