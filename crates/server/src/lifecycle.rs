@@ -3,12 +3,12 @@
 //!
 //! One middleware and not one for each, because each layer costs a request more than all of this does.
 
-mod access_log;
 mod body;
 mod headers;
 mod span;
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::future::{Ready, ready};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -18,14 +18,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ::faults::{Fault, Faults};
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform};
 use actix_web::error::InternalError;
 use actix_web::http::header::{HOST, HeaderValue, LOCATION, USER_AGENT};
-use actix_web::http::uri::{PathAndQuery, Uri};
+use actix_web::http::uri::{Authority, PathAndQuery, Uri};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{Error, HttpMessage as _, HttpResponse, ResponseError as _};
 use bytes::Bytes;
@@ -33,12 +33,12 @@ use common::config::Networks;
 use common::context::RequestContext;
 use common::memory::MemoryUse;
 use common::probes::is_probe_path;
-use common::telemetry::RequestSampler;
 use common::telemetry::spans::fail;
+use common::telemetry::{AccessLine, RequestSampler, log_request};
 use common::{Problem, causes};
 use futures_util::FutureExt as _;
 use futures_util::future::{self, Either, LocalBoxFuture};
-use tracing::{Instrument as _, Span};
+use tracing::{Instrument as _, Level, Span};
 use transport::{ConnectionState, Scheme};
 
 use crate::faults::{self, FaultTarget};
@@ -46,7 +46,6 @@ use crate::metrics::{Answered, Exemplar, MethodLabel, WorkerMetrics};
 use crate::proxies;
 use crate::rate_limit::RateLimiter;
 use crate::routes::{RouteId, RouteTable};
-use access_log::{AccessLogEntry, text};
 use body::{SlicedBody, UnsentBody};
 use headers::SharedHeaders;
 use span::ServerSpan;
@@ -362,18 +361,32 @@ impl RequestLifecycle {
                 self.record_failure(itoa::Buffer::new().format(status));
             }
         }
-        let entry = AccessLogEntry {
+        self.log(status, duration, cause);
+    }
+
+    /// Writes the line of the access log.
+    fn log(&self, status: u16, duration: Duration, error: Option<&str>) {
+        let (host, user_agent) = (text(self.host.as_ref()), text(self.user_agent.as_ref()));
+        let uri = self.context.uri();
+        // As the client wrote it, as far as the request tells.
+        let authority = uri.authority().map(Authority::as_str).or(host.as_deref());
+        let authority =
+            authority.map_or_else(|| Cow::Owned(self.state.address.to_string()), Cow::Borrowed);
+        log_request(&AccessLine {
+            level: match status {
+                _ if self.is_probe() => Level::DEBUG,
+                500..600 => Level::ERROR,
+                _ => Level::INFO,
+            },
             context: &self.context,
-            scheme: self.scheme.unwrap_or(Scheme::Http),
-            host: self.host.as_ref(),
-            user_agent: self.user_agent.as_ref(),
-            address: self.state.address,
-            is_probe: self.is_probe(),
+            scheme: self.scheme.unwrap_or(Scheme::Http).as_str(),
+            authority: &authority,
+            path: uri.path_and_query().map_or("/", PathAndQuery::as_str),
+            user_agent: user_agent.as_deref(),
             status,
             duration,
-            cause,
-        };
-        entry.write();
+            error,
+        });
     }
 
     /// Only of a request that is recorded: there is nothing to find of others.
@@ -444,4 +457,11 @@ impl MessageBody for LifecycleBody {
         }
         next
     }
+}
+
+/// A header as text; bytes that are no UTF-8 are replaced.
+fn text(value: Option<&HeaderValue>) -> Option<Cow<'_, str>> {
+    value.map(HeaderValue::as_bytes).map(|bytes| {
+        str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
+    })
 }
