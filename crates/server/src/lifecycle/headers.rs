@@ -27,11 +27,8 @@ impl SharedHeaders {
         let headers = response.headers_mut();
         headers.insert(REQUEST_ID, context.request_id_header());
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        // Few have one: to put it back is cheaper than to ask each whether it has.
-        let default = HeaderValue::from_static(DEFAULT_CSP);
-        let own = headers.insert(CONTENT_SECURITY_POLICY, default).next();
-        if let Some(own) = own {
-            headers.insert(CONTENT_SECURITY_POLICY, own);
+        if !headers.contains_key(CONTENT_SECURITY_POLICY) {
+            headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(DEFAULT_CSP));
         }
         if self.hsts {
             headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(HSTS_VALUE));
