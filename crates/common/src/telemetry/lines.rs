@@ -121,13 +121,11 @@ fn write_json(service: &str, event: &Event<'_>, line: &mut String) {
     begin_json(line, *metadata.level());
     let mut members = Members { line, group: None, after_message: Some(service) };
     event.record(&mut members);
-    members.close_group();
     if let Some(service) = members.after_message.take() {
         members.string("service", service);
     }
     members.string("target", metadata.target());
     members.ids();
-    members.close_group();
     line.push('}');
 }
 
